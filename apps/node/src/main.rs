@@ -1,0 +1,2 @@
+//! `lnode`: a Lightning node and its client.
+fn main() {}

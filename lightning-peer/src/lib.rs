@@ -1,0 +1,3 @@
+//! lightning-peer
+#![cfg_attr(not(feature = "std"), no_std)]
+extern crate alloc;
