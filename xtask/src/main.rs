@@ -1,2 +1,50 @@
-//! Checks the house.
-fn main() {}
+//! `cargo xtask <check>`: checks the house, so that its rules need no memory and no goodwill.
+//!
+//! | check | proves |
+//! | --- | --- |
+//! | `tidy` | crate graph (I2), headers and sizes (I12), global state (I1), money arithmetic (I8), hash maps (I10), manifests, locked versions, documents, and that no test is empty |
+//! | `nostd` | the component crates compile without std (I1), and the check notices std when it is there |
+//! | `wasm` | one module with every component linked in imports nothing (I1) |
+//!
+//! Each check is fed a violating sample in its own unit tests: a check that cannot fail proves nothing.
+#![allow(clippy::disallowed_methods, reason = "a tool of the host: it reads the tree and runs cargo (I1)")]
+
+mod probe;
+mod report;
+mod tidy;
+mod tree;
+mod wasm;
+
+use std::process::ExitCode;
+
+use report::Failure;
+use tree::Tree;
+
+const USAGE: &str = "usage: cargo xtask <tidy | nostd | wasm | all>";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<(), Failure> {
+    let [check] = arguments else { return Err(Failure::Usage(USAGE)) };
+    let tree = Tree::of_workspace()?;
+    match check.as_str() {
+        "tidy" => tidy::run(&tree),
+        "nostd" => probe::nostd(&tree),
+        "wasm" => probe::wasm(&tree),
+        "all" => {
+            tidy::run(&tree)?;
+            probe::nostd(&tree)?;
+            probe::wasm(&tree)
+        }
+        _ => Err(Failure::Usage(USAGE)),
+    }
+}

@@ -1,0 +1,90 @@
+//! The documents name what exists: paths in `ARCH.md` and in the decision records, every package, every rule.
+use super::rule;
+use crate::report::{Failure, Violation};
+use crate::tree::Tree;
+
+/// A path in backticks that starts with one of these is a claim about the tree.
+const ROOTS: [&str; 15] = [
+    "lightning-traits/",
+    "lightning-channel/",
+    "lightning-monitor/",
+    "lightning-router/",
+    "lightning-peer/",
+    "lightning-offers/",
+    "adapters/",
+    "apps/",
+    "benches/",
+    "fuzz/",
+    "sim/",
+    "tests/",
+    "xtask/",
+    "scripts/",
+    "docs/",
+];
+
+/// Checks `ARCH.md`, `CONTRIBUTING.md` and `docs/adr/`.
+pub(crate) fn check(tree: &Tree) -> Result<Vec<Violation>, Failure> {
+    let exists = |path: &str| tree.root.join(path).exists();
+    let map = tree.read("ARCH.md")?;
+    let rules = tree.read("CONTRIBUTING.md")?;
+    let mut violations = paths("ARCH.md", &map, exists);
+    let folders = tree.packages.iter().map(|package| package.folder.as_str());
+    violations.extend(unnamed("ARCH.md", &map, folders, |folder| format!("`{folder}/")));
+    violations
+        .extend(unnamed("CONTRIBUTING.md", &rules, rule::ALL.into_iter(), |rule| format!("**{rule}**")));
+    Ok(violations)
+}
+
+/// Paths that do not exist. A line that holds the word "planned" claims nothing.
+fn paths(document: &str, text: &str, exists: impl Fn(&str) -> bool) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.contains("planned")) {
+        let quoted = line.split('`').skip(1).step_by(2);
+        let claims = quoted.filter(|path| ROOTS.iter().any(|root| path.starts_with(root)));
+        for path in claims.flat_map(expand).filter(|path| !exists(path)) {
+            let message = format!("`{path}` does not exist; mark the line planned, or correct it");
+            violations.push(Violation::new(document, index + 1, rule::CODE_MAP, message));
+        }
+    }
+    violations
+}
+
+/// `a/{b,c}.rs` means `a/b.rs` and `a/c.rs`.
+fn expand(path: &str) -> Vec<String> {
+    let Some((before, rest)) = path.split_once('{') else { return vec![path.to_owned()] };
+    let Some((choices, after)) = rest.split_once('}') else { return vec![path.to_owned()] };
+    choices.split(',').map(|choice| format!("{before}{}{after}", choice.trim())).collect()
+}
+
+fn unnamed<'a>(
+    document: &str,
+    text: &str,
+    names: impl Iterator<Item = &'a str>,
+    mark: impl Fn(&str) -> String,
+) -> Vec<Violation> {
+    let missing = names.filter(|name| !text.contains(&mark(name)));
+    missing
+        .map(|name| Violation::new(document, 0, rule::CODE_MAP, format!("does not explain `{name}`")))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_does_not_exist_is_seen() {
+        let text =
+            "see `lightning-peer/src/{frame,gone}.rs`\nplanned: `apps/watchtower/`\nand `not a path`\n";
+        let violations = paths("ARCH.md", text, |path| path == "lightning-peer/src/frame.rs");
+        assert_eq!(violations.len(), 1);
+        assert!(violations[0].message.contains("`lightning-peer/src/gone.rs`"));
+    }
+
+    #[test]
+    fn a_name_that_is_not_explained_is_seen() {
+        let violations =
+            unnamed("C", "**header**: why", ["header", "lints"].into_iter(), |n| format!("**{n}**"));
+        assert_eq!(violations, [Violation::new("C", 0, rule::CODE_MAP, "does not explain `lints`")]);
+    }
+}

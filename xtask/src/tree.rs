@@ -1,0 +1,191 @@
+//! The workspace as the checks see it: its packages, and its source files read once.
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::report::Failure;
+
+/// Where a package stands in the crate graph (`ARCH.md`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Place {
+    /// `lightning-traits`.
+    Vocabulary,
+    /// One of the five `lightning-*` crates with a structure in it.
+    Component,
+    /// `adapters/*`.
+    Adapter,
+    /// `apps/*`.
+    App,
+    /// `sim`, `fuzz`, `benches`, `tests/*`: never published, and no product code may see them.
+    Trial,
+    /// `xtask`.
+    Check,
+}
+
+impl Place {
+    /// The place of a package by its folder; nothing for a folder that the blueprint does not know.
+    pub(crate) fn of(folder: &str) -> Option<Self> {
+        match folder.split('/').next()? {
+            "lightning-traits" => Some(Self::Vocabulary),
+            name if name.starts_with("lightning-") => Some(Self::Component),
+            "adapters" => Some(Self::Adapter),
+            "apps" => Some(Self::App),
+            "benches" | "fuzz" | "sim" | "tests" => Some(Self::Trial),
+            "xtask" => Some(Self::Check),
+            _ => None,
+        }
+    }
+
+    /// Whether users get this package, so that it needs a changelog.
+    pub(crate) fn is_shipped(self) -> bool {
+        matches!(self, Self::Vocabulary | Self::Component | Self::Adapter | Self::App)
+    }
+
+    /// Whether I1 binds its sources.
+    pub(crate) fn is_pure(self) -> bool {
+        matches!(self, Self::Vocabulary | Self::Component)
+    }
+}
+
+/// One package of the workspace.
+#[derive(Clone, Debug)]
+pub(crate) struct Package {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its version.
+    pub(crate) version: String,
+    /// Its folder, relative to the root.
+    pub(crate) folder: String,
+    /// The names of all its dependencies of every kind.
+    pub(crate) dependencies: Vec<Dependency>,
+}
+
+/// One line of a manifest's dependency tables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Dependency {
+    /// The package depended upon.
+    pub(crate) name: String,
+    /// Whether only tests need it.
+    pub(crate) dev: bool,
+}
+
+/// One Rust source.
+#[derive(Clone, Debug)]
+pub(crate) struct SourceFile {
+    /// Path relative to the root, with `/`.
+    pub(crate) path: String,
+    /// Its text.
+    pub(crate) text: String,
+}
+
+/// The workspace.
+#[derive(Clone, Debug)]
+pub(crate) struct Tree {
+    /// The folder of the root manifest.
+    pub(crate) root: PathBuf,
+    /// All members.
+    pub(crate) packages: Vec<Package>,
+    /// All `.rs` files, in order of their paths.
+    pub(crate) sources: Vec<SourceFile>,
+}
+
+impl Tree {
+    /// The workspace that this program belongs to.
+    pub(crate) fn of_workspace() -> Result<Self, Failure> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+        let mut sources = Vec::new();
+        collect_sources(root, root, &mut sources)?;
+        sources.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(Self { root: root.to_owned(), packages: packages(root)?, sources })
+    }
+
+    /// The text of a file of the workspace.
+    pub(crate) fn read(&self, path: &str) -> Result<String, Failure> {
+        read(&self.root.join(path))
+    }
+
+    /// The package that a source belongs to.
+    pub(crate) fn package_of(&self, source: &str) -> Option<&Package> {
+        self.packages
+            .iter()
+            .filter(|package| {
+                source.strip_prefix(package.folder.as_str()).is_some_and(|rest| rest.starts_with('/'))
+            })
+            .max_by_key(|package| package.folder.len())
+    }
+}
+
+/// Reads a file, naming it if that fails.
+pub(crate) fn read(path: &Path) -> Result<String, Failure> {
+    fs::read_to_string(path).map_err(|error| Failure::Io { path: path.to_owned(), error })
+}
+
+fn collect_sources(root: &Path, folder: &Path, out: &mut Vec<SourceFile>) -> Result<(), Failure> {
+    let failure = |error| Failure::Io { path: folder.to_owned(), error };
+    for entry in fs::read_dir(folder).map_err(failure)? {
+        let path = entry.map_err(failure)?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if path.is_dir() {
+            if name != "target" && !name.starts_with('.') {
+                collect_sources(root, &path, out)?;
+            }
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            out.push(SourceFile { path: relative(root, &path), text: read(&path)? });
+        }
+    }
+    Ok(())
+}
+
+fn relative(root: &Path, path: &Path) -> String {
+    let inside = path.strip_prefix(root).unwrap_or(path);
+    inside.components().filter_map(|part| part.as_os_str().to_str()).collect::<Vec<_>>().join("/")
+}
+
+fn packages(root: &Path) -> Result<Vec<Package>, Failure> {
+    let arguments = ["metadata", "--format-version", "1", "--no-deps", "--offline"];
+    let command = format!("cargo {}", arguments.join(" "));
+    let failed = |message: String| Failure::Command { command: command.clone(), message };
+    let output = Command::new(cargo())
+        .args(arguments)
+        .current_dir(root)
+        .output()
+        .map_err(|error| failed(error.to_string()))?;
+    if !output.status.success() {
+        return Err(failed(String::from_utf8_lossy(&output.stderr).into_owned()));
+    }
+    let metadata: Value =
+        serde_json::from_slice(&output.stdout).map_err(|error| failed(error.to_string()))?;
+    parse_packages(root, &metadata).ok_or_else(|| failed("unknown shape of metadata".to_owned()))
+}
+
+fn parse_packages(root: &Path, metadata: &Value) -> Option<Vec<Package>> {
+    metadata
+        .get("packages")?
+        .as_array()?
+        .iter()
+        .map(|package| {
+            let manifest = Path::new(package.get("manifest_path")?.as_str()?);
+            let dependencies = package.get("dependencies")?.as_array()?;
+            Some(Package {
+                name: package.get("name")?.as_str()?.to_owned(),
+                version: package.get("version")?.as_str()?.to_owned(),
+                folder: relative(root, manifest.parent()?),
+                dependencies: dependencies.iter().map(parse_dependency).collect::<Option<_>>()?,
+            })
+        })
+        .collect()
+}
+
+fn parse_dependency(value: &Value) -> Option<Dependency> {
+    Some(Dependency {
+        name: value.get("name")?.as_str()?.to_owned(),
+        dev: value.get("kind")?.as_str() == Some("dev"),
+    })
+}
+
+/// The cargo that runs us, or the one on the path.
+pub(crate) fn cargo() -> String {
+    std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
+}
