@@ -12,12 +12,14 @@ mod error;
 mod primitive;
 mod record;
 pub mod tlv;
+mod truncated;
 pub mod versioned;
 
 pub use bigsize::BigSize;
 pub use error::DecodeError;
 pub use primitive::{decode_list, encode_list};
 pub use tlv::TlvRecords;
+pub use truncated::{Tu16, Tu32, Tu64};
 pub use versioned::{decode_versioned, encode_versioned};
 
 use alloc::vec::Vec;
