@@ -66,6 +66,9 @@ macro_rules! secret32 {
     };
 }
 
+/// For the other secrets of the crate, which obey the same invariants.
+pub(crate) use secret32;
+
 secret32! {
     /// The secret that pays: whoever learns it can claim the HTLC.
     Preimage
