@@ -17,7 +17,7 @@ pub mod versioned;
 
 pub use bigsize::BigSize;
 pub use error::DecodeError;
-pub use primitive::{decode_list, encode_list};
+pub use primitive::{decode_framed, decode_list, encode_framed, encode_list};
 pub use tlv::TlvRecords;
 pub use truncated::{Tu16, Tu32, Tu64};
 pub use versioned::{decode_versioned, encode_versioned};

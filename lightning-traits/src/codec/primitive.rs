@@ -1,8 +1,11 @@
 //! Encodings of the fundamental types: integers, points, signatures, hashes, ids, transactions.
+use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use bitcoin::constants::ChainHash;
 use bitcoin::hashes::Hash as _;
-use bitcoin::{Amount, BlockHash, OutPoint, ScriptBuf, Transaction, Txid};
+use bitcoin::{Amount, BlockHash, OutPoint, ScriptBuf, SignedAmount, Transaction, Txid};
 use secp256k1::PublicKey;
 use secp256k1::ecdsa::Signature;
 
@@ -27,7 +30,8 @@ macro_rules! integer {
         }
     )*};
 }
-integer!(u8, u16, u32, u64);
+// BOLT 1: "Signed integers use standard big-endian two's complement representation".
+integer!(u8, u16, u32, u64, i8, i16, i32, i64);
 
 /// A newtype over another encodable value: `Type: inner expression, constructor`.
 macro_rules! through {
@@ -65,6 +69,8 @@ through! {
     CltvDelta: u16, |v| v.get(), Self::new;
     CsvDelay: u16, |v| v.get(), Self::new;
     Amount: u64, |v| v.to_sat(), Self::from_sat;
+    SignedAmount: i64, |v| v.to_sat(), Self::from_sat;
+    ChainHash: [u8; 32], |v| v.to_bytes(), Self::from;
     Txid: [u8; 32], |v| v.to_byte_array(), Self::from_byte_array;
     BlockHash: [u8; 32], |v| v.to_byte_array(), Self::from_byte_array;
 }
@@ -84,6 +90,43 @@ impl<const N: usize> Decode for [u8; N] {
 impl<T: Encode + ?Sized> Encode for &T {
     fn encode(&self, out: &mut Vec<u8>) {
         (**self).encode(out);
+    }
+}
+
+/// A value on the heap is encoded like the value.
+impl<T: Encode + ?Sized> Encode for Box<T> {
+    fn encode(&self, out: &mut Vec<u8>) {
+        (**self).encode(out);
+    }
+}
+
+impl<T: Decode> Decode for Box<T> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        reader.read().map(Self::new)
+    }
+}
+
+/// A shared value is encoded like the value.
+impl<T: Encode + ?Sized> Encode for Arc<T> {
+    fn encode(&self, out: &mut Vec<u8>) {
+        (**self).encode(out);
+    }
+}
+
+impl<T: Decode> Decode for Arc<T> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        reader.read().map(Self::new)
+    }
+}
+
+/// Nothing: a TLV record that says all by being there.
+impl Encode for () {
+    fn encode(&self, _: &mut Vec<u8>) {}
+}
+
+impl Decode for () {
+    fn decode(_: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(())
     }
 }
 
@@ -239,4 +282,19 @@ pub fn decode_list<T: Decode>(reader: &mut Reader<'_>) -> Result<Vec<T>, DecodeE
         items.push(reader.read()?);
     }
     Ok(items)
+}
+
+/// A value with a `BigSize` length in front, for values that otherwise end where their container ends (messages).
+pub fn encode_framed(value: &impl Encode, out: &mut Vec<u8>) {
+    value.to_bytes().encode(out);
+}
+
+/// Reads a value that [`encode_framed`] wrote.
+///
+/// # Errors
+/// Those of the value, which must fill its frame.
+pub fn decode_framed<T: Decode>(reader: &mut Reader<'_>) -> Result<T, DecodeError> {
+    let BigSize(length) = reader.read()?;
+    let length = usize::try_from(length).map_err(|_| DecodeError::BadLength(length))?;
+    T::from_bytes(reader.take(length)?)
 }
