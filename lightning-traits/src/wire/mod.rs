@@ -50,10 +50,7 @@ pub use query::{
 };
 pub use resync::{ChannelReestablish, CurrentFundingLocked, NextFunding};
 pub use splice::{SpliceAck, SpliceInit, SpliceLocked, Stfu};
-pub use update::{
-    AttributionData, OnionRouting, UpdateAddHtlc, UpdateFailHtlc, UpdateFailMalformedHtlc, UpdateFee,
-    UpdateFulfillHtlc,
-};
+pub use update::{UpdateAddHtlc, UpdateFailHtlc, UpdateFailMalformedHtlc, UpdateFee, UpdateFulfillHtlc};
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
