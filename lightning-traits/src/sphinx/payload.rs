@@ -265,9 +265,11 @@ impl Fields {
     /// An error if one of `kinds` is there: its writer meant this payload for another role.
     fn refuse(&self, kinds: &[u64]) -> Result<(), PayloadError> {
         match self.places.iter().find(|(kind, _)| kinds.contains(kind)) {
-            Some(&(kind, offset)) => {
-                Err(PayloadError { kind, offset, problem: DecodeError::UnknownEvenRecord(kind) })
-            }
+            Some(&(kind, offset)) => Err(PayloadError {
+                kind,
+                offset,
+                problem: DecodeError::InvalidValue("onion payload of this role"),
+            }),
             None => Ok(()),
         }
     }
