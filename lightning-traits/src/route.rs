@@ -1,1 +1,212 @@
-//! route
+//! Questions and answers about routes: what passes between payments and pathfinding.
+//!
+//! Amounts and expiries of a hop are those of the HTLC *on the channel that leads to it*. BOLT 4 and 7.
+use alloc::vec::Vec;
+
+use thiserror::Error;
+
+use crate::id::{NodeId, PaymentId, ShortChannelId};
+use crate::payment::PaymentHash;
+use crate::record;
+use crate::units::{BlockHeight, CltvDelta, CltvExpiry, Msat};
+
+/// One channel on the way, and the node at its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteHop {
+    /// The node that receives this HTLC.
+    pub node: NodeId,
+    /// The channel that carries it; for a first hop the channel's alias or id as given in [`FirstHop`].
+    pub scid: ShortChannelId,
+    /// Amount of the HTLC on this channel.
+    pub amount: Msat,
+    /// Expiry of the HTLC on this channel.
+    pub expiry: CltvExpiry,
+}
+record!(struct RouteHop { node, scid, amount, expiry });
+
+/// A way from us to the payee.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Path {
+    /// The hops, ours first; never empty.
+    pub hops: Vec<RouteHop>,
+}
+record!(struct Path { hops list });
+
+impl Path {
+    /// What the payee receives.
+    #[must_use]
+    pub fn delivered(&self) -> Msat {
+        self.hops.last().map_or(Msat::ZERO, |hop| hop.amount)
+    }
+
+    /// What leaves our own channel.
+    #[must_use]
+    pub fn sent(&self) -> Msat {
+        self.hops.first().map_or(Msat::ZERO, |hop| hop.amount)
+    }
+
+    /// What forwarding nodes keep.
+    #[must_use]
+    pub fn fee(&self) -> Msat {
+        self.sent().saturating_sub(self.delivered())
+    }
+}
+
+/// One or more paths that together deliver the amount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The parts.
+    pub paths: Vec<Path>,
+}
+record!(struct Route { paths list });
+
+/// One hop of a BOLT 11 route hint: a channel that gossip does not know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HintHop {
+    /// The node at the start of the channel.
+    pub node: NodeId,
+    /// The channel.
+    pub scid: ShortChannelId,
+    /// `fee_base_msat`.
+    pub fee_base: Msat,
+    /// `fee_proportional_millionths`.
+    pub fee_proportional_millionths: u32,
+    /// `cltv_expiry_delta`.
+    pub cltv_delta: CltvDelta,
+}
+record!(struct HintHop { node, scid, fee_base, fee_proportional_millionths, cltv_delta });
+
+/// A channel of our own with what can be sent over it now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirstHop {
+    /// The peer at its other end.
+    pub node: NodeId,
+    /// How the sender names the channel: real id or alias.
+    pub scid: ShortChannelId,
+    /// The least that one HTLC may carry.
+    pub htlc_minimum: Msat,
+    /// The most that one HTLC can carry now.
+    pub sendable: Msat,
+}
+record!(struct FirstHop { node, scid, htlc_minimum, sendable });
+
+/// A channel and a direction of it, as BOLT 7 numbers them: 0 from the node whose id sorts first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DirectedChannel {
+    /// The channel.
+    pub scid: ShortChannelId,
+    /// The node at the start of the direction.
+    pub from: NodeId,
+}
+record!(struct DirectedChannel { scid, from });
+
+/// A question for a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteQuery {
+    /// The payment that asks; names a late answer.
+    pub payment: PaymentId,
+    /// Where the payment starts.
+    pub payer: NodeId,
+    /// Where it ends.
+    pub payee: NodeId,
+    /// What must arrive.
+    pub amount: Msat,
+    /// The most that all fees together may cost.
+    pub max_fee: Msat,
+    /// `min_final_cltv_expiry_delta` of the payee, with any safety margin already added.
+    pub final_cltv_delta: CltvDelta,
+    /// The most blocks that the first HTLC may be locked for.
+    pub max_total_cltv: u32,
+    /// The height that expiries count from.
+    pub height: BlockHeight,
+    /// Most parts; 1 asks for a single path.
+    pub max_parts: u16,
+    /// Private ways to the payee, each from a public node onwards.
+    pub hints: Vec<Vec<HintHop>>,
+    /// Our channels, with live balances; when empty the graph's own edges of the payer are used.
+    pub first_hops: Vec<FirstHop>,
+    /// Directions not to use, as earlier attempts of this payment failed there.
+    pub excluded: Vec<DirectedChannel>,
+}
+record!(struct RouteQuery {
+    payment, payer, payee, amount, max_fee, final_cltv_delta, max_total_cltv, height, max_parts, hints,
+    first_hops list, excluded list
+});
+
+/// Why there is no route, so that a user knows what would help.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum NoRoute {
+    /// Neither gossip nor hints know the payee.
+    #[error("the payee is not in the graph and the request has no hint to it")]
+    UnknownPayee,
+    /// We have no channel that could carry the amount.
+    #[error("none of our channels can send {needed}; the most one can send is {sendable}")]
+    NoFirstHop {
+        /// What would have to be sent, at least.
+        needed: Msat,
+        /// The most that one channel can send.
+        sendable: Msat,
+    },
+    /// Paths exist, but not for this amount.
+    #[error("no path carries {amount}")]
+    NoCapacity {
+        /// The amount.
+        amount: Msat,
+    },
+    /// The cheapest path costs more than allowed.
+    #[error("the cheapest path costs {fee} in fees, more than the limit of {limit}")]
+    TooExpensive {
+        /// What the cheapest costs.
+        fee: Msat,
+        /// The limit.
+        limit: Msat,
+    },
+    /// The quickest path locks funds for longer than allowed.
+    #[error("no path within {limit} blocks of lock time")]
+    TooSlow {
+        /// The limit.
+        limit: u32,
+    },
+    /// The question itself makes no sense.
+    #[error("a payment to ourselves, or of nothing, has no route")]
+    Pointless,
+}
+
+/// Answer to a [`RouteQuery`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RouteAnswer {
+    /// Here it is, or why there is none.
+    Ready(Result<Route, NoRoute>),
+    /// It comes through [`RouteFinder::next_route`](crate::interface::RouteFinder::next_route).
+    InProgress,
+}
+
+/// What became of a path, told to the route finder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteReport {
+    /// The payment hash, for the log only.
+    pub hash: PaymentHash,
+    /// The path that was tried.
+    pub path: Path,
+    /// What happened.
+    pub outcome: PathOutcome,
+}
+
+/// How an attempt over a path ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathOutcome {
+    /// It arrived.
+    Delivered,
+    /// It failed at the channel that leaves hop `at`: 0 is our own.
+    FailedAt {
+        /// Index of the channel in the path that could not carry it.
+        channel: usize,
+        /// A temporary lack of liquidity, or for good.
+        temporary: bool,
+        /// The `channel_update` that the failing node sent with it, as raw bytes, not verified.
+        update: Option<Vec<u8>>,
+    },
+    /// It failed, and who failed it could not be read.
+    Unreadable,
+}

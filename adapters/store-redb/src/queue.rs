@@ -1,0 +1,131 @@
+//! Writes that wait for the next commit, and how each is applied inside a transaction.
+use lightning_traits::id::ChannelId;
+use lightning_traits::monitor::{ChannelMonitorUpdate, NewMonitor, Receipt, RecordChange};
+use redb::{Table, WriteTransaction};
+
+use crate::error::StoreError;
+use crate::tables::{ARCHIVE, LAST_UPDATE, MONITOR, NEW, RECORD, RECORD_CHANGES, UPDATES, VALUES, row};
+
+/// One queued write.
+#[derive(Debug)]
+pub(crate) enum Write {
+    /// First state of a channel.
+    New { bytes: Vec<u8>, record: RecordChange, receipt: Receipt },
+    /// An update, with a new snapshot of the monitor now and then.
+    Update { bytes: Vec<u8>, snapshot: Option<Vec<u8>>, record: RecordChange, receipt: Receipt },
+    /// What the chain changed in a monitor.
+    ChainState { channel: ChannelId, snapshot: Vec<u8> },
+    /// A channel that is done.
+    Archive { channel: ChannelId },
+    /// A value of the program's own; `None` removes it.
+    Put { key: String, value: Option<Vec<u8>> },
+}
+
+impl Write {
+    pub(crate) fn new_channel(new: &NewMonitor) -> Self {
+        let without_record = NewMonitor { record: RecordChange::Same {}, ..new.clone() };
+        Self::New { bytes: without_record.to_versioned(), record: new.record.clone(), receipt: new.receipt() }
+    }
+
+    pub(crate) fn update(update: &ChannelMonitorUpdate, snapshot: Option<Vec<u8>>) -> Self {
+        // The record stands in its own table, so that it is not stored twice.
+        let bytes = match &snapshot {
+            Some(_) => Vec::new(),
+            None => ChannelMonitorUpdate { record: RecordChange::Same {}, ..update.clone() }.to_versioned(),
+        };
+        Self::Update { bytes, snapshot, record: update.record.clone(), receipt: update.receipt() }
+    }
+
+    pub(crate) fn into_receipt(self) -> Option<Receipt> {
+        match self {
+            Self::New { receipt, .. } | Self::Update { receipt, .. } => Some(receipt),
+            Self::ChainState { .. } | Self::Archive { .. } | Self::Put { .. } => None,
+        }
+    }
+
+    pub(crate) fn apply(&self, transaction: &WriteTransaction) -> Result<(), StoreError> {
+        match self {
+            Self::New { bytes, record, receipt } => {
+                insert(transaction.open_table(NEW), &receipt.channel().0, bytes)?;
+                apply_record(transaction, record, receipt)
+            }
+            Self::Update { bytes, snapshot, record, receipt } => {
+                let channel = receipt.channel().0;
+                match snapshot {
+                    Some(snapshot) => {
+                        insert(transaction.open_table(MONITOR), &channel, snapshot)?;
+                        let updates = transaction.open_table(UPDATES).map_err(StoreError::disk)?;
+                        clear(updates, &channel)?;
+                    }
+                    None => {
+                        let mut updates = transaction.open_table(UPDATES).map_err(StoreError::disk)?;
+                        let key = row(&channel, receipt.id().0);
+                        updates.insert(&key, bytes.as_slice()).map_err(StoreError::disk)?;
+                    }
+                }
+                apply_record(transaction, record, receipt)
+            }
+            Self::ChainState { channel, snapshot } => {
+                insert(transaction.open_table(MONITOR), &channel.0, snapshot)?;
+                clear(transaction.open_table(UPDATES).map_err(StoreError::disk)?, &channel.0)
+            }
+            Self::Archive { channel } => archive(transaction, &channel.0),
+            Self::Put { key, value } => {
+                let mut values = transaction.open_table(VALUES).map_err(StoreError::disk)?;
+                match value {
+                    Some(value) => values.insert(key.as_str(), value.as_slice()).map_err(StoreError::disk)?,
+                    None => values.remove(key.as_str()).map_err(StoreError::disk)?,
+                };
+                Ok(())
+            }
+        }
+    }
+}
+
+fn apply_record(transaction: &WriteTransaction, record: &RecordChange, receipt: &Receipt) -> Result<(), StoreError> {
+    let channel = receipt.channel().0;
+    match record {
+        RecordChange::Same {} => {}
+        RecordChange::Append { bytes } => {
+            let mut changes = transaction.open_table(RECORD_CHANGES).map_err(StoreError::disk)?;
+            let key = row(&channel, receipt.id().0);
+            changes.insert(&key, bytes.as_slice()).map_err(StoreError::disk)?;
+        }
+        RecordChange::Snapshot { bytes } => {
+            insert(transaction.open_table(RECORD), &channel, bytes)?;
+            clear(transaction.open_table(RECORD_CHANGES).map_err(StoreError::disk)?, &channel)?;
+        }
+    }
+    let mut last = transaction.open_table(LAST_UPDATE).map_err(StoreError::disk)?;
+    last.insert(&channel, receipt.id().0).map_err(StoreError::disk)?;
+    Ok(())
+}
+
+fn archive(transaction: &WriteTransaction, channel: &[u8; 32]) -> Result<(), StoreError> {
+    let mut monitors = transaction.open_table(MONITOR).map_err(StoreError::disk)?;
+    let last = monitors.remove(channel).map_err(StoreError::disk)?.map(|value| value.value().to_vec());
+    if let Some(last) = last {
+        insert(transaction.open_table(ARCHIVE), channel, &last)?;
+    }
+    transaction.open_table(NEW).map_err(StoreError::disk)?.remove(channel).map_err(StoreError::disk)?;
+    transaction.open_table(RECORD).map_err(StoreError::disk)?.remove(channel).map_err(StoreError::disk)?;
+    transaction.open_table(LAST_UPDATE).map_err(StoreError::disk)?.remove(channel).map_err(StoreError::disk)?;
+    clear(transaction.open_table(UPDATES).map_err(StoreError::disk)?, channel)?;
+    clear(transaction.open_table(RECORD_CHANGES).map_err(StoreError::disk)?, channel)
+}
+
+fn insert(
+    table: Result<Table<'_, &'static [u8; 32], &'static [u8]>, redb::TableError>,
+    channel: &[u8; 32],
+    bytes: &[u8],
+) -> Result<(), StoreError> {
+    let mut table = table.map_err(StoreError::disk)?;
+    table.insert(channel, bytes).map_err(StoreError::disk)?;
+    Ok(())
+}
+
+/// Drops all rows of a channel.
+fn clear(mut table: Table<'_, &'static [u8; 40], &'static [u8]>, channel: &[u8; 32]) -> Result<(), StoreError> {
+    let (first, last) = (row(channel, 0), row(channel, u64::MAX));
+    table.retain_in(&first..=&last, |_, _| false).map_err(StoreError::disk)
+}

@@ -1,0 +1,206 @@
+//! Events for the user.
+use alloc::string::String;
+
+use bitcoin::{Amount, OutPoint, ScriptBuf, Transaction};
+use thiserror::Error;
+
+use crate::feature::ChannelType;
+use crate::id::{ChannelId, NodeId, PaymentId, ShortChannelId};
+use crate::payment::{PaymentHash, Preimage};
+use crate::units::{BlockHeight, Msat};
+
+/// Why a channel is closed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// Both sides agreed.
+    #[error("closed cooperatively")]
+    Cooperative,
+    /// The user forced it.
+    #[error("force-closed by us on request")]
+    ForcedByUser,
+    /// An HTLC came too near its expiry.
+    #[error("force-closed by us: an HTLC was about to expire")]
+    HtlcDeadline,
+    /// The peer broke the protocol.
+    #[error("force-closed by us: {0}")]
+    PeerViolation(String),
+    /// The peer sent an error for the channel.
+    #[error("the peer reported an error: {0}")]
+    PeerError(String),
+    /// A commitment of the peer confirmed.
+    #[error("the peer closed the channel on chain")]
+    ByPeerOnChain,
+    /// A revoked commitment confirmed; we punish.
+    #[error("the peer broadcast a revoked commitment")]
+    Breach,
+    /// The opening never came to a funding transaction.
+    #[error("never funded: {0}")]
+    NeverFunded(String),
+    /// Our data is older than the peer's; it must close.
+    #[error("our data is older than the peer's: waiting for the peer to close")]
+    DataLoss,
+}
+
+/// Why a payment failed for good.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum PaymentFailure {
+    /// The payee refused: it does not know the payment, or the amount or expiry is wrong.
+    #[error("the payee refused the payment: {0}")]
+    RefusedByPayee(String),
+    /// No route, at first or after all attempts.
+    #[error("no route: {0}")]
+    NoRoute(String),
+    /// All attempts used up.
+    #[error("gave up after {attempts} attempts; the last one failed: {last}")]
+    RetriesExhausted {
+        /// How many were made.
+        attempts: u32,
+        /// How the last one failed.
+        last: String,
+    },
+    /// The user gave it up.
+    #[error("abandoned on request")]
+    Abandoned,
+    /// Its intent was lost before any HTLC was durable, so nothing can have been paid.
+    #[error("nothing was sent before a restart")]
+    LostBeforeSending,
+}
+
+/// What the user should know, or must answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A peer wants to open a channel, and the configuration leaves the decision to the user.
+    OpenChannelRequest {
+        /// The channel's temporary id, to accept or refuse it by.
+        temporary: ChannelId,
+        /// The peer.
+        peer: NodeId,
+        /// What the peer puts in.
+        funding: Amount,
+        /// What of it is ours at once.
+        push: Msat,
+        /// Whether the channel will be announced.
+        announce: bool,
+        /// The type of channel.
+        channel_type: ChannelType,
+    },
+    /// The peer accepted our channel: build and sign (but do not broadcast) a transaction with this output.
+    FundingNeeded {
+        /// The channel's temporary id, to hand the transaction over by.
+        temporary: ChannelId,
+        /// The peer.
+        peer: NodeId,
+        /// Value of the output.
+        value: Amount,
+        /// Script of the output.
+        script: ScriptBuf,
+    },
+    /// The funding transaction is safe to broadcast (and is, by us, if we funded).
+    ChannelPending {
+        /// The channel.
+        channel: ChannelId,
+        /// The temporary id that it had until now.
+        temporary: ChannelId,
+        /// The peer.
+        peer: NodeId,
+        /// The funding output.
+        funding: OutPoint,
+    },
+    /// The channel can carry payments.
+    ChannelReady {
+        /// The channel.
+        channel: ChannelId,
+        /// The peer.
+        peer: NodeId,
+        /// Where the funding output is on chain.
+        scid: Option<ShortChannelId>,
+    },
+    /// The channel carries no new payments any more, for good.
+    ChannelClosed {
+        /// The channel, or its temporary id if it never was funded.
+        channel: ChannelId,
+        /// The peer.
+        peer: NodeId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// All parts of a payment to us have arrived: claim or fail it before `deadline`.
+    PaymentClaimable {
+        /// Its hash.
+        hash: PaymentHash,
+        /// What arrived.
+        amount: Msat,
+        /// The preimage, when the invoice was made by us without one given.
+        preimage: Option<Preimage>,
+        /// After this height it fails back by itself.
+        deadline: BlockHeight,
+    },
+    /// A payment to us is ours: the preimage is durable.
+    PaymentClaimed {
+        /// Its hash.
+        hash: PaymentHash,
+        /// What we got.
+        amount: Msat,
+    },
+    /// A payment of ours has arrived, and here is the proof.
+    PaymentSent {
+        /// The user's name for it.
+        id: PaymentId,
+        /// Its hash.
+        hash: PaymentHash,
+        /// The proof.
+        preimage: Preimage,
+        /// What the payee got.
+        amount: Msat,
+        /// What the way cost.
+        fee: Msat,
+    },
+    /// A payment of ours has failed for good: nothing of it is in flight any more.
+    PaymentFailed {
+        /// The user's name for it.
+        id: PaymentId,
+        /// Its hash.
+        hash: PaymentHash,
+        /// Why.
+        reason: PaymentFailure,
+    },
+    /// One attempt failed; others may follow.
+    AttemptFailed {
+        /// The user's name for the payment.
+        id: PaymentId,
+        /// Its hash.
+        hash: PaymentHash,
+        /// The channel where it failed, if the failure could be read.
+        channel: Option<ShortChannelId>,
+        /// How.
+        failure: String,
+    },
+    /// We forwarded a payment and earned its fee.
+    Forwarded {
+        /// Where it came from.
+        from: ChannelId,
+        /// Where it went.
+        to: ChannelId,
+        /// What went out.
+        amount: Msat,
+        /// What we keep; `None` when the preimage was learnt on chain and the amounts are rounded.
+        fee: Option<Msat>,
+    },
+    /// A claim on chain confirmed and pays the user's destination script.
+    Swept {
+        /// The channel that it came from.
+        channel: ChannelId,
+        /// The claiming transaction.
+        transaction: Transaction,
+        /// Where it confirmed.
+        height: BlockHeight,
+    },
+    /// Nothing of a closed channel is left on chain.
+    Resolved {
+        /// The channel.
+        channel: ChannelId,
+    },
+}

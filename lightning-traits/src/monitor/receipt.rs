@@ -1,0 +1,68 @@
+//! Proof that an update is durable.
+use thiserror::Error;
+
+use crate::id::{ChannelId, UpdateId};
+
+/// Proof that an update is durable. Neither `Clone` nor `Copy`: it opens its gate once.
+///
+/// Made from the update it acknowledges ([`ChannelMonitorUpdate::receipt`](super::ChannelMonitorUpdate::receipt),
+/// [`NewMonitor::receipt`](super::NewMonitor::receipt)), so nobody can acknowledge what it never saw.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "the channel waits for its receipt"]
+pub struct Receipt {
+    channel: ChannelId,
+    id: UpdateId,
+}
+
+impl Receipt {
+    pub(super) const fn new(channel: ChannelId, id: UpdateId) -> Self {
+        Self { channel, id }
+    }
+
+    /// The channel.
+    #[must_use]
+    pub const fn channel(&self) -> ChannelId {
+        self.channel
+    }
+
+    /// The update.
+    #[must_use]
+    pub const fn id(&self) -> UpdateId {
+        self.id
+    }
+}
+
+/// Answer to an update.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "the channel waits for its receipt"]
+pub enum Persist {
+    /// It is durable now.
+    Durable(Receipt),
+    /// It will be; the receipt comes later.
+    InProgress,
+    /// It can never be: a bug of the caller, the channel must not step forward.
+    Refused(MonitorRefusal),
+}
+
+/// Why a monitor does not take an update: each is a bug of the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum MonitorRefusal {
+    /// Another channel with the same id, or on the same funding output, is monitored already (RELIABILITY A7).
+    #[error("a channel with this id or funding output exists already")]
+    Duplicate,
+    /// No such channel.
+    #[error("no such channel")]
+    UnknownChannel,
+    /// The id is not the next one.
+    #[error("update {got} where {expected} was expected")]
+    OutOfOrder {
+        /// The next id.
+        expected: UpdateId,
+        /// The id that came.
+        got: UpdateId,
+    },
+    /// A step that contradicts what the monitor knows.
+    #[error("the step contradicts the monitor's state")]
+    Contradiction,
+}
