@@ -3,7 +3,7 @@ use alloc::vec::Vec;
 
 use crate::feature::Features;
 use crate::id::NodeId;
-use crate::wire::{ChannelMessage, Init};
+use crate::wire::{ChannelMessage, ErrorMessage, Init, WarningMessage};
 
 /// The handler wants no connection with this peer now; the peer layer disconnects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,8 +24,14 @@ pub trait ChannelMessageHandler {
     /// The connection is gone; nothing queued for it will be sent.
     fn peer_disconnected(&self, peer: NodeId);
 
-    /// One message of a connected peer, in the order of the wire. `error` and `warning` come this way too.
+    /// One message of a connected peer, in the order of the wire.
     fn on_channel_message(&self, peer: NodeId, message: ChannelMessage);
+
+    /// The peer reports an error: it has failed the channel named, or all of ours when none is (BOLT 1).
+    fn on_error(&self, peer: NodeId, error: &ErrorMessage);
+
+    /// The peer complains; nothing follows from it but a log record.
+    fn on_warning(&self, peer: NodeId, warning: &WarningMessage);
 
     /// Feature bits that the handler needs in `init`, by what it can do.
     fn features(&self) -> Features;
