@@ -76,6 +76,14 @@ pub struct HintHop {
 }
 record!(struct HintHop { node, scid, fee_base, fee_proportional_millionths, cltv_delta });
 
+/// A private way to the payee (BOLT 11, field `r`): from a public node, hop by hop, to the payee.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteHint {
+    /// The channels in order; the last one ends at the payee.
+    pub hops: Vec<HintHop>,
+}
+record!(struct RouteHint { hops list });
+
 /// A channel of our own with what can be sent over it now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FirstHop {
@@ -122,14 +130,14 @@ pub struct RouteQuery {
     /// Most parts; 1 asks for a single path.
     pub max_parts: u16,
     /// Private ways to the payee, each from a public node onwards.
-    pub hints: Vec<Vec<HintHop>>,
+    pub hints: Vec<RouteHint>,
     /// Our channels, with live balances; when empty the graph's own edges of the payer are used.
     pub first_hops: Vec<FirstHop>,
     /// Directions not to use, as earlier attempts of this payment failed there.
     pub excluded: Vec<DirectedChannel>,
 }
 record!(struct RouteQuery {
-    payment, payer, payee, amount, max_fee, final_cltv_delta, max_total_cltv, height, max_parts, hints,
+    payment, payer, payee, amount, max_fee, final_cltv_delta, max_total_cltv, height, max_parts, hints list,
     first_hops list, excluded list
 });
 

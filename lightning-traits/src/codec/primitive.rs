@@ -247,27 +247,6 @@ impl<T: Decode> Decode for Option<T> {
     }
 }
 
-/// A list of lists.
-impl Encode for Vec<Vec<crate::route::HintHop>> {
-    fn encode(&self, out: &mut Vec<u8>) {
-        BigSize(self.len() as u64).encode(out);
-        for hops in self {
-            encode_list(hops, out);
-        }
-    }
-}
-
-impl Decode for Vec<Vec<crate::route::HintHop>> {
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let BigSize(count) = reader.read()?;
-        let mut lists = Vec::new();
-        for _ in 0..count {
-            lists.push(decode_list(reader)?);
-        }
-        Ok(lists)
-    }
-}
-
 impl<A: Encode, B: Encode> Encode for (A, B) {
     fn encode(&self, out: &mut Vec<u8>) {
         self.0.encode(out);
