@@ -84,7 +84,7 @@ fn rows(
     let table = transaction.open_table(table).map_err(StoreError::disk)?;
     let (first, last) = (row(channel, 0), row(channel, u64::MAX));
     let mut found = Vec::new();
-    for entry in table.range(&first..=&last).map_err(StoreError::disk)? {
+    for entry in table.range::<&[u8; 40]>(&first..=&last).map_err(StoreError::disk)? {
         let (_, value) = entry.map_err(StoreError::disk)?;
         found.push(value.value().to_vec());
     }

@@ -127,5 +127,5 @@ fn insert(
 /// Drops all rows of a channel.
 fn clear(mut table: Table<'_, &'static [u8; 40], &'static [u8]>, channel: &[u8; 32]) -> Result<(), StoreError> {
     let (first, last) = (row(channel, 0), row(channel, u64::MAX));
-    table.retain_in(&first..=&last, |_, _| false).map_err(StoreError::disk)
+    table.retain_in::<&[u8; 40], _>(&first..=&last, |_, _| false).map_err(StoreError::disk)
 }

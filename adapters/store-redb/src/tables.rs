@@ -1,7 +1,7 @@
 //! What stands where in the file.
 //!
 //! Rows that belong to one update have the key `channel id | update id`, so they sort in the order of updates.
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::{Database, ReadableDatabase as _, TableDefinition};
 
 use crate::error::StoreError;
 

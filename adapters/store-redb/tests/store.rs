@@ -1,0 +1,195 @@
+//! The store as a node uses it: queue, commit, crash, load.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+use std::path::Path;
+
+use bitcoin::hashes::Hash as _;
+use bitcoin::secp256k1::{Message, PublicKey, Secp256k1, SecretKey};
+use bitcoin::{Amount, OutPoint, ScriptBuf, Txid};
+use lightning_store_redb::{RedbStore, StoreError};
+use lightning_traits::codec::TlvRecords;
+use lightning_traits::id::{ChannelId, ChannelKeysId, NodeId, UpdateId};
+use lightning_traits::interface::MonitorStore as _;
+use lightning_traits::monitor::{
+    ChannelMonitorUpdate, MonitorInit, MonitorStep, NewMonitor, PartyTerms, Persist, RecordChange,
+};
+use lightning_traits::tx::{ChannelPublicKeys, CommitmentFormat, CommitmentSpec, FundingOutput, ObscureFactor};
+use lightning_traits::units::{BlockHeight, CsvDelay, FeeratePerKw, Msat};
+
+fn point(byte: u8) -> PublicKey {
+    SecretKey::from_slice(&[byte; 32]).unwrap().public_key(&Secp256k1::new())
+}
+
+fn new_channel(byte: u8) -> NewMonitor {
+    let keys = |base: u8| ChannelPublicKeys {
+        funding: point(base),
+        revocation_basepoint: point(base + 1),
+        payment_basepoint: point(base + 2),
+        delayed_payment_basepoint: point(base + 3),
+        htlc_basepoint: point(base + 4),
+    };
+    let terms = |base| PartyTerms { keys: keys(base), dust_limit: Amount::from_sat(354), to_self_delay: CsvDelay::new(144) };
+    let (ours, theirs) = (terms(10), terms(20));
+    let spec = CommitmentSpec {
+        feerate: FeeratePerKw::FLOOR,
+        to_broadcaster: Msat::from_sat(1_000),
+        to_countersigner: Msat::ZERO,
+        htlcs: vec![],
+    };
+    let outpoint = OutPoint { txid: Txid::from_byte_array([byte; 32]), vout: 0 };
+    let init = MonitorInit {
+        channel: ChannelId([byte; 32]),
+        peer: NodeId::from(point(30)),
+        keys: ChannelKeysId([byte; 32]),
+        funding: FundingOutput::new(outpoint, Amount::from_sat(1_000), ours.keys.funding, theirs.keys.funding),
+        format: CommitmentFormat::AnchorsZeroFeeHtlc,
+        obscure: ObscureFactor::new(&ours.keys.payment_basepoint, &theirs.keys.payment_basepoint),
+        we_opened: true,
+        their_signature: Secp256k1::new()
+            .sign_ecdsa(&Message::from_digest([1; 32]), &SecretKey::from_slice(&[1; 32]).unwrap()),
+        our_spec: spec.clone(),
+        their_spec: spec.mirror(),
+        their_point: point(31),
+        destination: ScriptBuf::new(),
+        birth: BlockHeight::new(7),
+        ours,
+        theirs,
+    };
+    NewMonitor { init, record: RecordChange::Snapshot { bytes: vec![byte, 0] }, extra: TlvRecords::new() }
+}
+
+fn update(channel: u8, id: u64, record: RecordChange) -> ChannelMonitorUpdate {
+    let steps = vec![MonitorStep::ShutdownStarted {}];
+    ChannelMonitorUpdate { channel: ChannelId([channel; 32]), id: UpdateId(id), steps, record, extra: TlvRecords::new() }
+}
+
+fn append(byte: u8) -> RecordChange {
+    RecordChange::Append { bytes: vec![byte] }
+}
+
+fn receipts(store: &RedbStore) -> Vec<(ChannelId, UpdateId)> {
+    core::iter::from_fn(|| store.next_receipt()).map(|receipt| (receipt.channel(), receipt.id())).collect()
+}
+
+fn reopen(store: RedbStore, path: &Path) -> RedbStore {
+    drop(store);
+    RedbStore::open(path).unwrap()
+}
+
+#[test]
+fn no_receipt_before_the_commit_and_one_for_each_update_after() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = RedbStore::open(&directory.path().join("store.redb")).unwrap();
+    assert_eq!(store.write_new(&new_channel(1)), Persist::InProgress);
+    assert_eq!(store.write_update(&update(1, 1, append(1)), None), Persist::InProgress);
+    assert!(receipts(&store).is_empty());
+    assert!(store.has_queued());
+    assert_eq!(store.commit().unwrap(), 2);
+    let channel = ChannelId([1; 32]);
+    assert_eq!(receipts(&store), [(channel, UpdateId(0)), (channel, UpdateId(1))]);
+    assert!(receipts(&store).is_empty(), "a receipt is given once");
+    assert_eq!(store.commit().unwrap(), 0);
+}
+
+#[test]
+fn what_was_committed_comes_back_in_order_and_what_was_not_does_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store.redb");
+    let store = RedbStore::open(&path).unwrap();
+    let _ = store.write_new(&new_channel(1));
+    let _ = store.write_new(&new_channel(2));
+    for id in 1..=300 {
+        let _ = store.write_update(&update(1, id, append((id % 251) as u8)), None);
+    }
+    store.put("payments/1", vec![1]);
+    store.commit().unwrap();
+    let _ = store.write_update(&update(1, 301, append(9)), None);
+    store.put("payments/2", vec![2]);
+    let store = reopen(store, &path);
+
+    let channels = store.load_channels().unwrap();
+    assert_eq!(channels.len(), 2);
+    let (id, stored) = &channels[0];
+    assert_eq!(*id, ChannelId([1; 32]));
+    assert_eq!(NewMonitor::from_versioned(&stored.new).unwrap().init, new_channel(1).init);
+    assert_eq!(stored.record, [1, 0]);
+    assert_eq!(stored.last_update, UpdateId(300));
+    assert_eq!(stored.updates.len(), 300);
+    assert_eq!(stored.record_changes.len(), 300);
+    for (at, (bytes, change)) in stored.updates.iter().zip(&stored.record_changes).enumerate() {
+        let update = ChannelMonitorUpdate::from_versioned(bytes).unwrap();
+        assert_eq!(update.id, UpdateId(at as u64 + 1));
+        assert_eq!(update.record, RecordChange::Same {}, "the record is not stored twice");
+        assert_eq!(change, &[((at + 1) % 251) as u8]);
+    }
+    assert_eq!(store.list("payments/").unwrap(), [("payments/1".to_owned(), vec![1])]);
+    assert_eq!(store.get("payments/2").unwrap(), None);
+}
+
+#[test]
+fn snapshots_replace_what_they_include() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store.redb");
+    let store = RedbStore::open(&path).unwrap();
+    let _ = store.write_new(&new_channel(1));
+    let _ = store.write_update(&update(1, 1, append(1)), None);
+    let _ = store.write_update(&update(1, 2, RecordChange::Snapshot { bytes: vec![8] }), Some(vec![77]));
+    let _ = store.write_update(&update(1, 3, append(3)), None);
+    store.commit().unwrap();
+    let stored = store.load_channels().unwrap().remove(0).1;
+    assert_eq!(stored.monitor, Some(vec![77]));
+    assert_eq!(stored.updates.len(), 1);
+    assert_eq!(stored.record, [8]);
+    assert_eq!(stored.record_changes, [vec![3]]);
+    assert_eq!(stored.last_update, UpdateId(3));
+
+    store.write_chain_state(ChannelId([1; 32]), vec![78]);
+    store.commit().unwrap();
+    let stored = store.load_channels().unwrap().remove(0).1;
+    assert_eq!((stored.monitor, stored.updates.len()), (Some(vec![78]), 0));
+
+    store.archive(ChannelId([1; 32]));
+    store.commit().unwrap();
+    assert!(store.load_channels().unwrap().is_empty());
+}
+
+#[test]
+fn a_value_is_replaced_and_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = RedbStore::open(&directory.path().join("store.redb")).unwrap();
+    store.put("a", vec![1]);
+    store.put("a", vec![2]);
+    store.commit().unwrap();
+    assert_eq!(store.get("a").unwrap(), Some(vec![2]));
+    store.remove("a");
+    store.commit().unwrap();
+    assert_eq!(store.get("a").unwrap(), None);
+}
+
+#[test]
+fn a_second_process_is_told_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store.redb");
+    let _first = RedbStore::open(&path).unwrap();
+    assert!(matches!(RedbStore::open(&path), Err(StoreError::InUse(_))));
+}
+
+#[test]
+fn a_damaged_file_is_refused_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store.redb");
+    let rubbish = vec![0x5a; 70_000];
+    std::fs::write(&path, &rubbish).unwrap();
+    assert!(matches!(RedbStore::open(&path), Err(StoreError::Corrupt(..))));
+    assert_eq!(std::fs::read(&path).unwrap(), rubbish);
+    std::fs::write(&path, b"short").unwrap();
+    assert!(matches!(RedbStore::open(&path), Err(StoreError::Corrupt(..))));
+    assert_eq!(std::fs::read(&path).unwrap(), b"short");
+}
+
+#[test]
+fn a_missing_directory_is_a_disk_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("missing").join("store.redb");
+    assert!(matches!(RedbStore::open(&path), Err(StoreError::Disk(_))));
+}
