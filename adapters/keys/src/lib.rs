@@ -19,8 +19,8 @@ use bitcoin::ScriptBuf;
 use lightning_traits::Secp;
 use lightning_traits::id::ChannelKeysId;
 use lightning_traits::interface::{EntropySource, KeysInterface, SignError};
-use secp256k1::ecdsa::{RecoverableSignature, Signature};
 use secp256k1::ecdh::SharedSecret;
+use secp256k1::ecdsa::{RecoverableSignature, Signature};
 use secp256k1::{Message, PublicKey, Secp256k1, SecretKey};
 use std::sync::Arc;
 use thiserror::Error;
@@ -94,7 +94,10 @@ impl SeedKeys {
 }
 
 impl EntropySource for SeedKeys {
-    #[allow(clippy::expect_used, reason = "keys made without entropy would lose all funds: stopping is the safe way (M5)")]
+    #[allow(
+        clippy::expect_used,
+        reason = "keys made without entropy would lose all funds: stopping is the safe way (M5)"
+    )]
     fn fill(&self, bytes: &mut [u8]) {
         getrandom::fill(bytes).expect("the operating system stopped giving randomness");
     }

@@ -12,8 +12,8 @@ use lightning_traits::interface::{
 };
 use lightning_traits::tx::signature::{p2wsh_sighash, sign};
 use lightning_traits::tx::{
-    ChannelPublicKeys, CommitmentSecret, CommitmentSeed, FundingOutput, derive_revocation_secret, derive_secret_key,
-    sign_commitment,
+    ChannelPublicKeys, CommitmentSecret, CommitmentSeed, FundingOutput, derive_revocation_secret,
+    derive_secret_key, sign_commitment,
 };
 use secp256k1::{Message, PublicKey, SecretKey};
 
@@ -89,7 +89,8 @@ impl ChannelSigner for SeedSigner {
     fn sign_theirs(&self, request: &CommitmentToSign<'_>) -> Result<CommitmentSignatures, SignError> {
         let CommitmentToSign { params, keys, commitment } = *request;
         let Keys { secp, funding, htlc, .. } = &*self.0;
-        let htlc = derive_secret_key(secp, htlc, &keys.per_commitment_point).map_err(|_| SignError::Refused)?;
+        let htlc =
+            derive_secret_key(secp, htlc, &keys.per_commitment_point).map_err(|_| SignError::Refused)?;
         let (commitment, htlcs) = sign_commitment(secp, params, keys, commitment, funding, &htlc);
         Ok(CommitmentSignatures { commitment, htlcs })
     }
@@ -99,7 +100,11 @@ impl ChannelSigner for SeedSigner {
         Ok(sign(&self.0.secp, &digest, &self.0.funding))
     }
 
-    fn sign_closing(&self, funding: &FundingOutput, transaction: &Transaction) -> Result<Signature, SignError> {
+    fn sign_closing(
+        &self,
+        funding: &FundingOutput,
+        transaction: &Transaction,
+    ) -> Result<Signature, SignError> {
         let script = funding.script();
         let digest = p2wsh_sighash(transaction, 0, &script, funding.value, EcdsaSighashType::All)
             .map_err(|_| SignError::Refused)?;
@@ -118,7 +123,8 @@ impl ChannelSigner for SeedSigner {
         }
         .map_err(|_| SignError::Refused)?;
         // A P2WPKH input signs its script code the same way that a P2WSH input signs its witness script (BIP 143).
-        let digest = p2wsh_sighash(transaction, input, script, value, sighash).map_err(|_| SignError::Refused)?;
+        let digest =
+            p2wsh_sighash(transaction, input, script, value, sighash).map_err(|_| SignError::Refused)?;
         Ok(sign(secp, &digest, &key))
     }
 

@@ -8,12 +8,14 @@ use bitcoin::{Amount, EcdsaSighashType, OutPoint, ScriptBuf, Txid};
 use lightning_keys::{Seed, SeedKeys, SeedSigner};
 use lightning_traits::Secp;
 use lightning_traits::id::{ChannelKeysId, CommitmentNumber, HtlcId};
-use lightning_traits::interface::{ChannelSigner, CommitmentToSign, EntropySource, InputToSign, KeysInterface, SigningKey};
+use lightning_traits::interface::{
+    ChannelSigner, CommitmentToSign, EntropySource, InputToSign, KeysInterface, SigningKey,
+};
 use lightning_traits::payment::PaymentHash;
 use lightning_traits::tx::signature::{p2wsh_sighash, verify};
 use lightning_traits::tx::{
-    CommitmentFormat, CommitmentKeys, CommitmentParams, CommitmentSpec, FundingOutput, HtlcSpec, ObscureFactor,
-    TxSide, build, derive_public_key, derive_revocation_key, verify_commitment,
+    CommitmentFormat, CommitmentKeys, CommitmentParams, CommitmentSpec, FundingOutput, HtlcSpec,
+    ObscureFactor, TxSide, build, derive_public_key, derive_revocation_key, verify_commitment,
 };
 use lightning_traits::units::{CltvExpiry, CsvDelay, FeeratePerKw, Msat};
 use secp256k1::{Message, Secp256k1};
@@ -88,7 +90,10 @@ fn every_kind_of_input_is_signed_with_the_key_that_its_script_names() {
     let cases = [
         (SigningKey::Funding, public.funding),
         (SigningKey::Payment, public.payment_basepoint),
-        (SigningKey::Delayed(point), derive_public_key(&secp, &public.delayed_payment_basepoint, &point).unwrap()),
+        (
+            SigningKey::Delayed(point),
+            derive_public_key(&secp, &public.delayed_payment_basepoint, &point).unwrap(),
+        ),
         (SigningKey::Htlc(point), derive_public_key(&secp, &public.htlc_basepoint, &point).unwrap()),
         (
             SigningKey::Revocation(secret),
@@ -97,7 +102,8 @@ fn every_kind_of_input_is_signed_with_the_key_that_its_script_names() {
     ];
     for (key, expected) in cases {
         for sighash in [EcdsaSighashType::All, EcdsaSighashType::SinglePlusAnyoneCanPay] {
-            let request = InputToSign { transaction: &tx, input: 0, value, script: &script, sighash, key: &key };
+            let request =
+                InputToSign { transaction: &tx, input: 0, value, script: &script, sighash, key: &key };
             let signature = a.sign_input(&request).unwrap();
             let digest = p2wsh_sighash(&tx, 0, &script, value, sighash).unwrap();
             verify(&secp, &digest, &signature, &expected).unwrap_or_else(|_| panic!("{key:?}"));

@@ -11,10 +11,14 @@ pub enum StoreError {
     #[error("{0} is in use by another process: is a node already running on this data directory?")]
     InUse(PathBuf),
     /// The file is damaged, or no store of ours.
-    #[error("{0} is damaged or not a store of this program ({1}): restore it from a backup; do not delete it, it holds your channels")]
+    #[error(
+        "{0} is damaged or not a store of this program ({1}): restore it from a backup; do not delete it, it holds your channels"
+    )]
     Corrupt(PathBuf, String),
     /// A later version wrote the file.
-    #[error("{path} was written by a newer version (format {found}, this program knows {known}): upgrade this program")]
+    #[error(
+        "{path} was written by a newer version (format {found}, this program knows {known}): upgrade this program"
+    )]
     NewerFormat {
         /// The file.
         path: PathBuf,
@@ -44,7 +48,8 @@ impl StoreError {
         match error {
             redb::DatabaseError::DatabaseAlreadyOpen => Self::InUse(at),
             redb::DatabaseError::Storage(redb::StorageError::Io(io))
-                if io.kind() != std::io::ErrorKind::InvalidData && io.kind() != std::io::ErrorKind::UnexpectedEof =>
+                if io.kind() != std::io::ErrorKind::InvalidData
+                    && io.kind() != std::io::ErrorKind::UnexpectedEof =>
             {
                 Self::Disk(format!("{}: {io}", path.display()))
             }
@@ -56,7 +61,9 @@ impl StoreError {
     pub(crate) fn at(self, path: &Path) -> Self {
         match self {
             Self::Corrupt(_, reason) => Self::Corrupt(path.to_path_buf(), reason),
-            Self::NewerFormat { found, known, .. } => Self::NewerFormat { path: path.to_path_buf(), found, known },
+            Self::NewerFormat { found, known, .. } => {
+                Self::NewerFormat { path: path.to_path_buf(), found, known }
+            }
             other => other,
         }
     }

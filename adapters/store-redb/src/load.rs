@@ -53,7 +53,11 @@ impl RedbStore {
     }
 }
 
-fn load_channel(transaction: &ReadTransaction, id: ChannelId, new: Vec<u8>) -> Result<StoredChannel, StoreError> {
+fn load_channel(
+    transaction: &ReadTransaction,
+    id: ChannelId,
+    new: Vec<u8>,
+) -> Result<StoredChannel, StoreError> {
     let damaged = |what: &str| StoreError::Damaged(format!("channel {id} has no {what}"));
     let last = transaction.open_table(LAST_UPDATE).map_err(StoreError::disk)?;
     let last = last.get(&id.0).map_err(StoreError::disk)?.ok_or_else(|| damaged("last update"))?;

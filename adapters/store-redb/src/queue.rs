@@ -82,7 +82,11 @@ impl Write {
     }
 }
 
-fn apply_record(transaction: &WriteTransaction, record: &RecordChange, receipt: &Receipt) -> Result<(), StoreError> {
+fn apply_record(
+    transaction: &WriteTransaction,
+    record: &RecordChange,
+    receipt: &Receipt,
+) -> Result<(), StoreError> {
     let channel = receipt.channel().0;
     match record {
         RecordChange::Same {} => {}
@@ -109,7 +113,11 @@ fn archive(transaction: &WriteTransaction, channel: &[u8; 32]) -> Result<(), Sto
     }
     transaction.open_table(NEW).map_err(StoreError::disk)?.remove(channel).map_err(StoreError::disk)?;
     transaction.open_table(RECORD).map_err(StoreError::disk)?.remove(channel).map_err(StoreError::disk)?;
-    transaction.open_table(LAST_UPDATE).map_err(StoreError::disk)?.remove(channel).map_err(StoreError::disk)?;
+    transaction
+        .open_table(LAST_UPDATE)
+        .map_err(StoreError::disk)?
+        .remove(channel)
+        .map_err(StoreError::disk)?;
     clear(transaction.open_table(UPDATES).map_err(StoreError::disk)?, channel)?;
     clear(transaction.open_table(RECORD_CHANGES).map_err(StoreError::disk)?, channel)
 }
@@ -125,7 +133,10 @@ fn insert(
 }
 
 /// Drops all rows of a channel.
-fn clear(mut table: Table<'_, &'static [u8; 40], &'static [u8]>, channel: &[u8; 32]) -> Result<(), StoreError> {
+fn clear(
+    mut table: Table<'_, &'static [u8; 40], &'static [u8]>,
+    channel: &[u8; 32],
+) -> Result<(), StoreError> {
     let (first, last) = (row(channel, 0), row(channel, u64::MAX));
     table.retain_in::<&[u8; 40], _>(&first..=&last, |_, _| false).map_err(StoreError::disk)
 }

@@ -14,7 +14,8 @@ pub(crate) const UPDATES: TableDefinition<'_, &[u8; 40], &[u8]> = TableDefinitio
 /// Latest record snapshot of each channel.
 pub(crate) const RECORD: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("record");
 /// Record changes since that snapshot.
-pub(crate) const RECORD_CHANGES: TableDefinition<'_, &[u8; 40], &[u8]> = TableDefinition::new("record_changes");
+pub(crate) const RECORD_CHANGES: TableDefinition<'_, &[u8; 40], &[u8]> =
+    TableDefinition::new("record_changes");
 /// Id of the last durable update of each channel.
 pub(crate) const LAST_UPDATE: TableDefinition<'_, &[u8; 32], u64> = TableDefinition::new("last_update");
 /// Last monitor snapshot of channels that are fully resolved.

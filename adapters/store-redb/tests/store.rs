@@ -13,7 +13,9 @@ use lightning_traits::interface::MonitorStore as _;
 use lightning_traits::monitor::{
     ChannelMonitorUpdate, MonitorInit, MonitorStep, NewMonitor, PartyTerms, Persist, RecordChange,
 };
-use lightning_traits::tx::{ChannelPublicKeys, CommitmentFormat, CommitmentSpec, FundingOutput, ObscureFactor};
+use lightning_traits::tx::{
+    ChannelPublicKeys, CommitmentFormat, CommitmentSpec, FundingOutput, ObscureFactor,
+};
 use lightning_traits::units::{BlockHeight, CsvDelay, FeeratePerKw, Msat};
 
 fn point(byte: u8) -> PublicKey {
@@ -28,7 +30,11 @@ fn new_channel(byte: u8) -> NewMonitor {
         delayed_payment_basepoint: point(base + 3),
         htlc_basepoint: point(base + 4),
     };
-    let terms = |base| PartyTerms { keys: keys(base), dust_limit: Amount::from_sat(354), to_self_delay: CsvDelay::new(144) };
+    let terms = |base| PartyTerms {
+        keys: keys(base),
+        dust_limit: Amount::from_sat(354),
+        to_self_delay: CsvDelay::new(144),
+    };
     let (ours, theirs) = (terms(10), terms(20));
     let spec = CommitmentSpec {
         feerate: FeeratePerKw::FLOOR,
@@ -41,7 +47,12 @@ fn new_channel(byte: u8) -> NewMonitor {
         channel: ChannelId([byte; 32]),
         peer: NodeId::from(point(30)),
         keys: ChannelKeysId([byte; 32]),
-        funding: FundingOutput::new(outpoint, Amount::from_sat(1_000), ours.keys.funding, theirs.keys.funding),
+        funding: FundingOutput::new(
+            outpoint,
+            Amount::from_sat(1_000),
+            ours.keys.funding,
+            theirs.keys.funding,
+        ),
         format: CommitmentFormat::AnchorsZeroFeeHtlc,
         obscure: ObscureFactor::new(&ours.keys.payment_basepoint, &theirs.keys.payment_basepoint),
         we_opened: true,
@@ -60,7 +71,13 @@ fn new_channel(byte: u8) -> NewMonitor {
 
 fn update(channel: u8, id: u64, record: RecordChange) -> ChannelMonitorUpdate {
     let steps = vec![MonitorStep::ShutdownStarted {}];
-    ChannelMonitorUpdate { channel: ChannelId([channel; 32]), id: UpdateId(id), steps, record, extra: TlvRecords::new() }
+    ChannelMonitorUpdate {
+        channel: ChannelId([channel; 32]),
+        id: UpdateId(id),
+        steps,
+        record,
+        extra: TlvRecords::new(),
+    }
 }
 
 fn append(byte: u8) -> RecordChange {

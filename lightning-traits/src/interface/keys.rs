@@ -158,7 +158,11 @@ pub trait ChannelSigner {
     ///
     /// # Errors
     /// When the signer refuses or needs time.
-    fn sign_closing(&self, funding: &FundingOutput, transaction: &Transaction) -> Result<Signature, SignError>;
+    fn sign_closing(
+        &self,
+        funding: &FundingOutput,
+        transaction: &Transaction,
+    ) -> Result<Signature, SignError>;
 
     /// Signs one input of a transaction that claims outputs of a commitment.
     ///

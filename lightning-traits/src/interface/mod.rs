@@ -29,7 +29,8 @@ mod monitor;
 mod routing;
 
 pub use chain::{
-    BroadcasterInterface, ChainListener, ChainWatchInterface, ConfirmationTarget, ConfirmedTransaction, FeeEstimator,
+    BroadcasterInterface, ChainListener, ChainWatchInterface, ConfirmationTarget, ConfirmedTransaction,
+    FeeEstimator,
 };
 pub use channel::{ChannelMessageHandler, CustomMessageHandler, RefusePeer};
 pub use environment::Environment;

@@ -10,7 +10,10 @@ use super::update::RecordChange;
 use crate::codec::{DecodeError, TlvRecords, decode_versioned, encode_versioned};
 use crate::id::{ChannelId, ChannelKeysId, NodeId, UpdateId};
 use crate::record;
-use crate::tx::{ChannelPublicKeys, CommitmentFormat, CommitmentParams, CommitmentSpec, FundingOutput, ObscureFactor, TxSide};
+use crate::tx::{
+    ChannelPublicKeys, CommitmentFormat, CommitmentParams, CommitmentSpec, FundingOutput, ObscureFactor,
+    TxSide,
+};
 use crate::units::{BlockHeight, CsvDelay};
 
 /// What is constant about one party's commitments.
