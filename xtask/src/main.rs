@@ -5,12 +5,14 @@
 //! | `tidy` | crate graph (I2), headers and sizes (I12), global state (I1), money arithmetic (I8), hash maps (I10), manifests, locked versions, documents, and that no test is empty |
 //! | `nostd` | the component crates compile without std (I1), and the check notices std when it is there |
 //! | `wasm` | one module with every component linked in imports nothing (I1) |
+//! | `tested <log>` | what `cargo test --workspace` printed: every component was tested, nothing was skipped |
 //!
 //! Each check is fed a violating sample in its own unit tests: a check that cannot fail proves nothing.
 #![allow(clippy::disallowed_methods, reason = "a tool of the host: it reads the tree and runs cargo (I1)")]
 
 mod probe;
 mod report;
+mod tested;
 mod tidy;
 mod tree;
 mod wasm;
@@ -20,7 +22,7 @@ use std::process::ExitCode;
 use report::Failure;
 use tree::Tree;
 
-const USAGE: &str = "usage: cargo xtask <tidy | nostd | wasm | all>";
+const USAGE: &str = "usage: cargo xtask <tidy | nostd | wasm | all | tested LOG>";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -34,13 +36,14 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[String]) -> Result<(), Failure> {
-    let [check] = arguments else { return Err(Failure::Usage(USAGE)) };
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let tree = Tree::of_workspace()?;
-    match check.as_str() {
-        "tidy" => tidy::run(&tree),
-        "nostd" => probe::nostd(&tree),
-        "wasm" => probe::wasm(&tree),
-        "all" => {
+    match arguments.as_slice() {
+        ["tidy"] => tidy::run(&tree),
+        ["nostd"] => probe::nostd(&tree),
+        ["wasm"] => probe::wasm(&tree),
+        ["tested", log] => tested::run(&tree, log),
+        ["all"] => {
             tidy::run(&tree)?;
             probe::nostd(&tree)?;
             probe::wasm(&tree)
