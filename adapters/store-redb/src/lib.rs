@@ -24,9 +24,11 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use bitcoin::BlockHash;
 use lightning_traits::id::ChannelId;
 use lightning_traits::interface::MonitorStore;
 use lightning_traits::monitor::{ChannelMonitorUpdate, NewMonitor, Persist, Receipt};
+use lightning_traits::units::BlockHeight;
 use redb::{Database, Durability};
 
 pub use error::StoreError;
@@ -124,6 +126,10 @@ impl MonitorStore for RedbStore {
 
     fn write_chain_state(&self, channel: ChannelId, snapshot: Vec<u8>) {
         lock(&self.queue).push(Write::ChainState { channel, snapshot });
+    }
+
+    fn write_tip(&self, hash: BlockHash, height: BlockHeight) {
+        lock(&self.queue).push(Write::Tip { hash, height });
     }
 
     fn archive(&self, channel: ChannelId) {

@@ -1,11 +1,14 @@
 //! Reading everything back after a restart.
+use bitcoin::BlockHash;
+use bitcoin::hashes::Hash as _;
 use lightning_traits::id::{ChannelId, UpdateId};
 use lightning_traits::monitor::{StoredChannel, StoredChannels};
+use lightning_traits::units::BlockHeight;
 use redb::{ReadTransaction, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 
 use crate::RedbStore;
 use crate::error::StoreError;
-use crate::tables::{LAST_UPDATE, MONITOR, NEW, RECORD, RECORD_CHANGES, UPDATES, VALUES, row};
+use crate::tables::{LAST_UPDATE, MONITOR, NEW, RECORD, RECORD_CHANGES, TIP, UPDATES, VALUES, row};
 
 impl RedbStore {
     /// Every channel that is not archived, with all that is durable of it.
@@ -22,6 +25,19 @@ impl RedbStore {
             channels.push((id, load_channel(&transaction, id, bytes.value().to_vec())?));
         }
         Ok(channels)
+    }
+
+    /// The block up to which everything is true; blocks after it must be handed over again.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn load_tip(&self) -> Result<Option<(BlockHash, BlockHeight)>, StoreError> {
+        let transaction = self.database.begin_read().map_err(StoreError::disk)?;
+        let tip = transaction.open_table(TIP).map_err(StoreError::disk)?;
+        let tip = tip.get(()).map_err(StoreError::disk)?;
+        Ok(tip
+            .map(|tip| tip.value())
+            .map(|(hash, height)| (BlockHash::from_byte_array(hash), BlockHeight::new(height))))
     }
 
     /// A value of the program's own, as of the last commit.

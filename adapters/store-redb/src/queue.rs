@@ -1,10 +1,13 @@
 //! Writes that wait for the next commit, and how each is applied inside a transaction.
+use bitcoin::BlockHash;
+use bitcoin::hashes::Hash as _;
 use lightning_traits::id::ChannelId;
 use lightning_traits::monitor::{ChannelMonitorUpdate, NewMonitor, Receipt, RecordChange};
+use lightning_traits::units::BlockHeight;
 use redb::{Table, WriteTransaction};
 
 use crate::error::StoreError;
-use crate::tables::{ARCHIVE, LAST_UPDATE, MONITOR, NEW, RECORD, RECORD_CHANGES, UPDATES, VALUES, row};
+use crate::tables::{ARCHIVE, LAST_UPDATE, MONITOR, NEW, RECORD, RECORD_CHANGES, TIP, UPDATES, VALUES, row};
 
 /// One queued write.
 #[derive(Debug)]
@@ -15,6 +18,8 @@ pub(crate) enum Write {
     Update { bytes: Vec<u8>, snapshot: Option<Vec<u8>>, record: RecordChange, receipt: Receipt },
     /// What the chain changed in a monitor.
     ChainState { channel: ChannelId, snapshot: Vec<u8> },
+    /// Up to which block everything before is true.
+    Tip { hash: BlockHash, height: BlockHeight },
     /// A channel that is done.
     Archive { channel: ChannelId },
     /// A value of the program's own; `None` removes it.
@@ -39,7 +44,7 @@ impl Write {
     pub(crate) fn into_receipt(self) -> Option<Receipt> {
         match self {
             Self::New { receipt, .. } | Self::Update { receipt, .. } => Some(receipt),
-            Self::ChainState { .. } | Self::Archive { .. } | Self::Put { .. } => None,
+            Self::ChainState { .. } | Self::Tip { .. } | Self::Archive { .. } | Self::Put { .. } => None,
         }
     }
 
@@ -68,6 +73,12 @@ impl Write {
             Self::ChainState { channel, snapshot } => {
                 insert(transaction.open_table(MONITOR), &channel.0, snapshot)?;
                 clear(transaction.open_table(UPDATES).map_err(StoreError::disk)?, &channel.0)
+            }
+            Self::Tip { hash, height } => {
+                let mut tip = transaction.open_table(TIP).map_err(StoreError::disk)?;
+                let (hash, height) = (hash.to_byte_array(), height.get());
+                tip.insert((), (hash, height)).map_err(StoreError::disk)?;
+                Ok(())
             }
             Self::Archive { channel } => archive(transaction, &channel.0),
             Self::Put { key, value } => {

@@ -18,6 +18,8 @@ pub(crate) const RECORD_CHANGES: TableDefinition<'_, &[u8; 40], &[u8]> =
     TableDefinition::new("record_changes");
 /// Id of the last durable update of each channel.
 pub(crate) const LAST_UPDATE: TableDefinition<'_, &[u8; 32], u64> = TableDefinition::new("last_update");
+/// Hash and height of the block up to which everything is true.
+pub(crate) const TIP: TableDefinition<'_, (), ([u8; 32], u32)> = TableDefinition::new("tip");
 /// Last monitor snapshot of channels that are fully resolved.
 pub(crate) const ARCHIVE: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("archive");
 /// The program's own values.
@@ -43,6 +45,7 @@ pub(crate) fn prepare(database: &Database) -> Result<(), StoreError> {
         transaction.open_table(RECORD).map_err(StoreError::disk)?;
         transaction.open_table(RECORD_CHANGES).map_err(StoreError::disk)?;
         transaction.open_table(LAST_UPDATE).map_err(StoreError::disk)?;
+        transaction.open_table(TIP).map_err(StoreError::disk)?;
         transaction.open_table(ARCHIVE).map_err(StoreError::disk)?;
         transaction.open_table(VALUES).map_err(StoreError::disk)?;
         let mut meta = transaction.open_table(META).map_err(StoreError::disk)?;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bitcoin::hashes::Hash as _;
 use bitcoin::secp256k1::{Message, PublicKey, Secp256k1, SecretKey};
-use bitcoin::{Amount, OutPoint, ScriptBuf, Txid};
+use bitcoin::{Amount, BlockHash, OutPoint, ScriptBuf, Txid};
 use lightning_store_redb::{RedbStore, StoreError};
 use lightning_traits::codec::TlvRecords;
 use lightning_traits::id::{ChannelId, ChannelKeysId, NodeId, UpdateId};
@@ -161,7 +161,11 @@ fn snapshots_replace_what_they_include() {
     assert_eq!(stored.last_update, UpdateId(3));
 
     store.write_chain_state(ChannelId([1; 32]), vec![78]);
+    let tip = (BlockHash::from_byte_array([5; 32]), BlockHeight::new(12));
+    store.write_tip(tip.0, tip.1);
+    assert_eq!(store.load_tip().unwrap(), None);
     store.commit().unwrap();
+    assert_eq!(store.load_tip().unwrap(), Some(tip));
     let stored = store.load_channels().unwrap().remove(0).1;
     assert_eq!((stored.monitor, stored.updates.len()), (Some(vec![78]), 0));
 

@@ -8,7 +8,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bitcoin::block::Header;
-use bitcoin::{Block, BlockHash, OutPoint, ScriptBuf, Transaction};
+use bitcoin::{Amount, Block, BlockHash, OutPoint, ScriptBuf, Transaction};
 use secp256k1::PublicKey;
 use secp256k1::ecdsa::{RecoverableSignature, Signature};
 
@@ -96,6 +96,7 @@ forward! {
         fn write_new(&self, new: &NewMonitor) -> Persist;
         fn write_update(&self, update: &ChannelMonitorUpdate, snapshot: Option<Vec<u8>>) -> Persist;
         fn write_chain_state(&self, channel: ChannelId, snapshot: Vec<u8>);
+        fn write_tip(&self, hash: BlockHash, height: BlockHeight);
         fn archive(&self, channel: ChannelId);
         fn next_receipt(&self) -> Option<Receipt>;
     }
@@ -120,6 +121,11 @@ forward! {
     }
     MessageSendEventsProvider {
         fn next_message(&self) -> Option<MessageSendEvent>;
+    }
+    CoinSource {
+        fn reserve(&self, claim: OutPoint, needed: Amount, feerate: FeeratePerKw) -> Option<Coins>;
+        fn sign(&self, transaction: Transaction) -> Option<Transaction>;
+        fn release(&self, claim: OutPoint);
     }
     EventsProvider {
         fn next_event(&self, after: Option<EventId>) -> Option<(EventId, Event)>;

@@ -17,9 +17,11 @@
 //! | [`MessageSendEventsProvider`] | channel, router | peer |
 //! | [`RouteFinder`] | router | channel |
 //! | [`EventsProvider`] | channel, monitor | the user |
+//! | [`CoinSource`] | the user | monitor |
 //! | [`Logger`], [`EntropySource`] | the user | all |
 mod chain;
 mod channel;
+mod coins;
 mod environment;
 mod events;
 mod forward;
@@ -33,6 +35,7 @@ pub use chain::{
     FeeEstimator,
 };
 pub use channel::{ChannelMessageHandler, CustomMessageHandler, RefusePeer};
+pub use coins::{Coin, CoinSource, Coins};
 pub use environment::Environment;
 pub use events::{EventsProvider, MessageSendEventsProvider};
 pub use keys::{

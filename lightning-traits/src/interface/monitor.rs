@@ -5,8 +5,11 @@
 //! - update and record are written in one atomic store operation (I6)
 use alloc::vec::Vec;
 
+use bitcoin::BlockHash;
+
 use crate::id::{ChannelId, EventId};
 use crate::monitor::{ChannelMonitorUpdate, MonitorEvent, NewMonitor, Persist, Receipt};
+use crate::units::BlockHeight;
 
 /// Many monitors behind one interface: local, remote on a watchtower, or K of N of them.
 pub trait ManyChannelMonitor {
@@ -41,6 +44,10 @@ pub trait MonitorStore {
     /// Replaces the monitor's snapshot after the chain, not the channel, changed it. Carries no receipt: what
     /// is lost here comes again when the blocks do.
     fn write_chain_state(&self, channel: ChannelId, snapshot: Vec<u8>);
+
+    /// Remembers up to which block all that was written before is true. Carries no receipt: after a restart the
+    /// blocks since the remembered one come again.
+    fn write_tip(&self, hash: BlockHash, height: BlockHeight);
 
     /// Moves a channel that is fully resolved out of the way of the next start.
     fn archive(&self, channel: ChannelId);

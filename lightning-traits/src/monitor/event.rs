@@ -1,5 +1,5 @@
 //! What a monitor reports to the channel layer.
-use bitcoin::{Transaction, Txid};
+use bitcoin::Txid;
 
 use crate::id::{ChannelId, CommitmentNumber, HtlcId};
 use crate::payment::Preimage;
@@ -85,22 +85,12 @@ pub enum MonitorEvent {
         /// The channel.
         channel: ChannelId,
     },
-    /// A claim of ours confirmed and paid this much to the user's destination.
-    Swept {
-        /// The channel.
-        channel: ChannelId,
-        /// The claiming transaction.
-        transaction: Transaction,
-        /// Where it confirmed.
-        height: BlockHeight,
-    },
 }
 record!(enum MonitorEvent {
     0 => ForceClosed { channel },
     1 => FundingSpent { channel, txid, kind, height },
     2 => HtlcResolved { channel, htlc, outcome },
     3 => Resolved { channel },
-    4 => Swept { channel, transaction, height },
 });
 
 impl MonitorEvent {
@@ -111,8 +101,7 @@ impl MonitorEvent {
             Self::ForceClosed { channel }
             | Self::FundingSpent { channel, .. }
             | Self::HtlcResolved { channel, .. }
-            | Self::Resolved { channel }
-            | Self::Swept { channel, .. } => *channel,
+            | Self::Resolved { channel } => *channel,
         }
     }
 }

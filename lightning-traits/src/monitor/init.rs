@@ -85,7 +85,7 @@ impl MonitorInit {
     fn params(&self, broadcaster: &PartyTerms, opener: TxSide) -> CommitmentParams {
         CommitmentParams {
             format: self.format,
-            funding: self.funding.clone(),
+            funding: self.funding,
             obscure: self.obscure,
             dust_limit: broadcaster.dust_limit,
             to_self_delay: broadcaster.to_self_delay,
@@ -117,7 +117,6 @@ impl NewMonitor {
     const VERSION: u8 = 1;
 
     /// Made by whoever has made this state durable, and by nobody else.
-    #[must_use]
     pub const fn receipt(&self) -> Receipt {
         Receipt::new(self.init.channel, UpdateId(0))
     }

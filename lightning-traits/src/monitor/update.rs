@@ -133,7 +133,6 @@ impl ChannelMonitorUpdate {
     const VERSION: u8 = 1;
 
     /// Made by whoever has made this update durable, and by nobody else.
-    #[must_use]
     pub const fn receipt(&self) -> Receipt {
         Receipt::new(self.channel, self.id)
     }
