@@ -106,6 +106,19 @@ impl Tree {
         read(&self.root.join(path))
     }
 
+    /// Every crate that is compiled on Linux, with its licence.
+    pub(crate) fn licences(&self) -> Result<Vec<(String, Option<String>)>, Failure> {
+        let metadata = metadata(&self.root, &["--filter-platform", "x86_64-unknown-linux-gnu"])?;
+        let packages =
+            metadata.get("packages").and_then(Value::as_array).ok_or_else(|| unknown_shape("packages"))?;
+        let text = |package: &Value, key: &str| Some(package.get(key)?.as_str()?.to_owned());
+        packages
+            .iter()
+            .map(|package| Some((text(package, "name")?, text(package, "license"))))
+            .collect::<Option<_>>()
+            .ok_or_else(|| unknown_shape("packages"))
+    }
+
     /// The package that a source belongs to.
     pub(crate) fn package_of(&self, source: &str) -> Option<&Package> {
         self.packages
@@ -144,20 +157,28 @@ fn relative(root: &Path, path: &Path) -> String {
 }
 
 fn packages(root: &Path) -> Result<Vec<Package>, Failure> {
-    let arguments = ["metadata", "--format-version", "1", "--no-deps", "--offline"];
+    let metadata = metadata(root, &["--no-deps", "--offline"])?;
+    parse_packages(root, &metadata).ok_or_else(|| unknown_shape("packages"))
+}
+
+/// What `cargo metadata` prints with `options`.
+fn metadata(root: &Path, options: &[&str]) -> Result<Value, Failure> {
+    let arguments = [&["metadata", "--format-version", "1"], options].concat();
     let command = format!("cargo {}", arguments.join(" "));
     let failed = |message: String| Failure::Command { command: command.clone(), message };
     let output = Command::new(cargo())
-        .args(arguments)
+        .args(&arguments)
         .current_dir(root)
         .output()
         .map_err(|error| failed(error.to_string()))?;
     if !output.status.success() {
         return Err(failed(String::from_utf8_lossy(&output.stderr).into_owned()));
     }
-    let metadata: Value =
-        serde_json::from_slice(&output.stdout).map_err(|error| failed(error.to_string()))?;
-    parse_packages(root, &metadata).ok_or_else(|| failed("unknown shape of metadata".to_owned()))
+    serde_json::from_slice(&output.stdout).map_err(|error| failed(error.to_string()))
+}
+
+fn unknown_shape(part: &str) -> Failure {
+    Failure::Parse { file: "cargo metadata".to_owned(), message: format!("unknown shape of {part}") }
 }
 
 fn parse_packages(root: &Path, metadata: &Value) -> Option<Vec<Package>> {

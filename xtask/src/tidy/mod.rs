@@ -5,8 +5,10 @@ mod documents;
 mod exceptions;
 mod facts;
 mod graph;
+mod licence;
 mod lock;
 mod manifest;
+mod policy;
 mod syntax;
 mod text;
 mod trials;
@@ -48,13 +50,15 @@ pub(crate) mod rule {
     pub(crate) const CHANGELOG: &str = "changelog";
     /// One version of what must be one, and nothing that is banned.
     pub(crate) const ONE_VERSION: &str = "one-version";
+    /// Every licence in the tree is on the list.
+    pub(crate) const LICENCE: &str = "licence";
     /// The documents name what exists.
     pub(crate) const CODE_MAP: &str = "code-map";
     /// An exception is needed as long as it is listed.
     pub(crate) const EXCEPTION: &str = "exception";
 
     /// All of them.
-    pub(crate) const ALL: [&str; 17] = [
+    pub(crate) const ALL: [&str; 18] = [
         CRATE_GRAPH,
         HEADER,
         FILE_SIZE,
@@ -70,6 +74,7 @@ pub(crate) mod rule {
         LINTS,
         CHANGELOG,
         ONE_VERSION,
+        LICENCE,
         CODE_MAP,
         EXCEPTION,
     ];
@@ -79,7 +84,9 @@ pub(crate) mod rule {
 pub(crate) fn run(tree: &Tree) -> Result<(), Failure> {
     let mut violations = graph::check(&tree.packages);
     violations.extend(manifest::check(tree)?);
-    violations.extend(lock::check(&tree.read("Cargo.lock")?));
+    let policy = policy::Policy::parse(&tree.read("deny.toml")?)?;
+    violations.extend(lock::check(&tree.read("Cargo.lock")?, &policy));
+    violations.extend(licence::check(&tree.licences()?, &policy));
     violations.extend(documents::check(tree)?);
     violations.extend(tree.sources.iter().flat_map(text::check));
     violations.extend(syntax::check(tree)?);
