@@ -1,12 +1,12 @@
 //! The mempool's policy: fees, dust, forms, replacement, packages, version 3.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
-mod common;
+mod funds;
 
 use bitcoin::script::Builder;
 use bitcoin::secp256k1::ecdsa::Signature;
 use bitcoin::transaction::Version;
 use bitcoin::{Amount, ScriptBuf, Sequence, Transaction, Txid, Witness};
-use common::*;
+use funds::*;
 use lightning_chain_embedded::{EmbeddedChain, PackageError, RejectReason};
 
 const FEE: u64 = 10_000;

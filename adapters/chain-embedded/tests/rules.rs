@@ -1,11 +1,11 @@
 //! Every consensus rule of the embedded chain, refused on one side of its edge and accepted on the other.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
-mod common;
+mod funds;
 
 use bitcoin::absolute::LockTime;
 use bitcoin::block::Version as BlockVersion;
 use bitcoin::{Amount, Sequence, Transaction, Witness};
-use common::*;
+use funds::*;
 use lightning_chain_embedded::{BlockError, EmbeddedChain, RejectReason};
 
 const FEE: u64 = 10_000;

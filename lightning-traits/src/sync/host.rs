@@ -1,4 +1,5 @@
 //! The lock on hosts with `std`: `std::sync::Mutex`, not poisoned by a panic, counted in debug builds (I7).
+#![allow(clippy::disallowed_types, reason = "the one place that wraps std's lock (I7)")]
 use core::ops::{Deref, DerefMut};
 
 /// A mutual exclusion lock; see the module for the rule it enforces.
