@@ -99,3 +99,64 @@ fn script_into(script: &Script, engine: &mut impl HashEngine) {
     }
     engine.input(script.as_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use bitcoin::hashes::Hash as _;
+    use bitcoin::sighash::SighashCache;
+    use bitcoin::transaction::Version;
+    use bitcoin::{ScriptBuf, Transaction, TxIn, Txid, Witness};
+
+    use super::*;
+
+    #[test]
+    fn equals_the_digest_of_bitcoin_for_every_kind_and_script_length() {
+        let output = |sat: u64, length: usize| TxOut {
+            value: Amount::from_sat(sat),
+            script_pubkey: ScriptBuf::from_bytes(vec![0x51; length]),
+        };
+        let lists = [
+            vec![],
+            vec![output(1, 22)],
+            vec![output(2, 0), output(3, 0xfc), output(4, 0xfd), output(5, 70_000)],
+        ];
+        for (outputs, length) in
+            lists.into_iter().flat_map(|list| [0, 0xfc, 0xfd].map(|length| (list.clone(), length)))
+        {
+            let script = ScriptBuf::from_bytes(vec![0xac; length]);
+            let input = SoleInput {
+                outpoint: OutPoint { txid: Txid::from_byte_array([9; 32]), vout: 0x0102_0304 },
+                sequence: Sequence(0x8123_4567),
+                script: &script,
+                value: Amount::from_sat(123_456_789),
+                outputs: &outputs,
+                lock_time: LockTime::from_consensus(0x2076_5432),
+            };
+            let tx = Transaction {
+                version: Version::TWO,
+                lock_time: input.lock_time,
+                input: vec![TxIn {
+                    previous_output: input.outpoint,
+                    script_sig: ScriptBuf::new(),
+                    sequence: input.sequence,
+                    witness: Witness::new(),
+                }],
+                output: outputs.clone(),
+            };
+            for kind in [
+                EcdsaSighashType::All,
+                EcdsaSighashType::None,
+                EcdsaSighashType::Single,
+                EcdsaSighashType::AllPlusAnyoneCanPay,
+                EcdsaSighashType::NonePlusAnyoneCanPay,
+                EcdsaSighashType::SinglePlusAnyoneCanPay,
+            ] {
+                let expected =
+                    SighashCache::new(&tx).p2wsh_signature_hash(0, &script, input.value, kind).unwrap();
+                assert_eq!(input.digest(kind), Message::from(expected), "{kind} {length} {}", outputs.len());
+            }
+        }
+    }
+}
