@@ -99,7 +99,7 @@ pub enum ErrorSource {
 
 /// Decodes a returned `reason` with the secrets of all hops, in order of the route.
 ///
-/// Does [`DECODE_ROUNDS`] rounds for any shorter route, whoever failed, so that the time it takes says nothing about the
+/// Does `DECODE_ROUNDS` rounds for any shorter route, whoever failed, so that the time it takes says nothing about the
 /// route.
 #[must_use]
 pub fn decode(
