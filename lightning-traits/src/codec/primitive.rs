@@ -70,7 +70,7 @@ through! {
     CsvDelay: u16, |v| v.get(), Self::new;
     Amount: u64, |v| v.to_sat(), Self::from_sat;
     SignedAmount: i64, |v| v.to_sat(), Self::from_sat;
-    ChainHash: [u8; 32], |v| v.to_bytes(), Self::from;
+    ChainHash: [u8; 32], |v| v.as_bytes(), Self::from;
     Txid: [u8; 32], |v| v.to_byte_array(), Self::from_byte_array;
     BlockHash: [u8; 32], |v| v.to_byte_array(), Self::from_byte_array;
 }
