@@ -61,3 +61,9 @@ fn broken_values_do_not_decode() {
     commitment.to_countersigner = Some(2);
     assert!(CommitmentTx::from_bytes(&commitment.to_bytes()).is_err());
 }
+
+/// Hundreds of these are held for each channel; onions and the like have no place in them.
+#[test]
+fn htlcs_are_slim() {
+    assert!(size_of::<lightning_traits::tx::HtlcSpec>() <= 56);
+}

@@ -23,7 +23,9 @@ fn side() -> impl Strategy<Value = TxSide> {
 }
 
 fn htlcs() -> impl Strategy<Value = Vec<HtlcSpec>> {
-    let one = (side(), 1_u64..20_000_000, 0_u8..3, 500_u32..503);
+    // Two amounts come often, so that outputs are equal but for their expiry.
+    let msat = prop_oneof![Just(8_000_000), Just(8_000_001), 1_u64..20_000_000];
+    let one = (side(), msat, 0_u8..2, 500_u32..503);
     prop::collection::vec(one, 0..40).prop_map(|list| {
         let make = |(id, (side, msat, preimage, expiry))| {
             htlc(side, id as u64, msat, &Preimage::new([preimage; 32]), expiry)
