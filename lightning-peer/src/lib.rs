@@ -9,5 +9,11 @@
 
 extern crate alloc;
 
+mod disconnect;
 pub mod frame;
+mod manager;
 pub mod noise;
+mod peer;
+
+pub use disconnect::Disconnect;
+pub use manager::{ConnectError, ConnectionId, Parts, PeerEnvironment, PeerInfo, PeerManager};

@@ -113,6 +113,7 @@ forward! {
         fn peer_disconnected(&self, peer: NodeId);
         fn on_routing_message(&self, peer: NodeId, message: RoutingMessage);
         fn on_own_message(&self, message: &RoutingMessage);
+        fn gossip_has_room(&self, peer: NodeId);
         fn features(&self) -> Features;
     }
     CustomMessageHandler {
