@@ -76,8 +76,13 @@ impl Probe {
         let mut command = Command::new(cargo());
         command.args(arguments).args(["--quiet", "--target-dir", "build"]).current_dir(&self.folder);
         // Everything compiled is linked, called or not: an import hides nowhere.
-        command.env("RUSTFLAGS", "-Clink-dead-code");
-        command.env_remove("CARGO_TARGET_DIR");
+        command.env(
+            "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS",
+            "-Clink-dead-code -Clink-arg=--no-gc-sections",
+        );
+        for name in ["CARGO_ENCODED_RUSTFLAGS", "CARGO_TARGET_DIR", "RUSTFLAGS"] {
+            command.env_remove(name);
+        }
         if std::env::var_os("CC_wasm32_unknown_unknown").is_none() {
             command.env("CC_wasm32_unknown_unknown", "clang");
         }

@@ -1,4 +1,5 @@
-//! The documents name what exists: paths in `ARCH.md` and in the decision records, every package, every rule.
+//! The documents name what exists: paths in `ARCH.md`, every package, every rule; and the gate runs what the
+//! README tells users to run.
 use super::rule;
 use crate::report::{Failure, Violation};
 use crate::tree::Tree;
@@ -22,7 +23,7 @@ const ROOTS: [&str; 15] = [
     "docs/",
 ];
 
-/// Checks `ARCH.md`, `CONTRIBUTING.md` and `docs/adr/`.
+/// Checks `ARCH.md`, `CONTRIBUTING.md` and `README.md`.
 pub(crate) fn check(tree: &Tree) -> Result<Vec<Violation>, Failure> {
     let exists = |path: &str| tree.root.join(path).exists();
     let map = tree.read("ARCH.md")?;
@@ -32,7 +33,23 @@ pub(crate) fn check(tree: &Tree) -> Result<Vec<Violation>, Failure> {
     violations.extend(unnamed("ARCH.md", &map, folders, |folder| format!("`{folder}/")));
     violations
         .extend(unnamed("CONTRIBUTING.md", &rules, rule::ALL.into_iter(), |rule| format!("**{rule}**")));
+    violations.extend(commands(&tree.read("README.md")?, &tree.read(".ci/run")?));
     Ok(violations)
+}
+
+/// Commands in the README's shell blocks that the gate does not run; one that is planned says so.
+fn commands(readme: &str, gate: &str) -> Vec<Violation> {
+    let gate: Vec<&str> = gate.lines().map(str::trim).filter(|line| !line.starts_with('#')).collect();
+    let blocks = readme.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let claims = blocks.flat_map(str::lines).filter(|line| !line.contains("# planned"));
+    let commands =
+        claims.map(|line| line.split('#').next().unwrap_or_default().trim()).filter(|line| !line.is_empty());
+    commands
+        .filter(|command| !gate.iter().any(|line| line.contains(command)))
+        .map(|command| {
+            Violation::new("README.md", 0, rule::CODE_MAP, format!("`{command}` is not run by .ci/run"))
+        })
+        .collect()
 }
 
 /// Paths that do not exist. A line that holds the word "planned" claims nothing.
@@ -79,6 +96,14 @@ mod tests {
         let violations = paths("ARCH.md", text, |path| path == "lightning-peer/src/frame.rs");
         assert_eq!(violations.len(), 1);
         assert!(violations[0].message.contains("`lightning-peer/src/gone.rs`"));
+    }
+
+    #[test]
+    fn a_command_that_nobody_tries_is_seen() {
+        let readme =
+            "x\n```sh\ncargo demo    # planned\ncargo test --all   # try\n```\n```sh\ncargo run\n```\n";
+        assert_eq!(commands(readme, "A=1 cargo test --all | tee log\ncargo run -p x\n"), []);
+        assert_eq!(commands(readme, "# cargo test --all\ncargo run").len(), 1, "a comment runs nothing");
     }
 
     #[test]
