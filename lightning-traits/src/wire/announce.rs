@@ -278,3 +278,17 @@ macro_rules! signed {
     )*};
 }
 signed!(ChannelAnnouncementBody, NodeAnnouncementBody, ChannelUpdateBody);
+
+#[cfg(test)]
+mod tests {
+    use super::crc32c_step;
+
+    #[test]
+    fn crc32c_of_rfc_3720() {
+        let crc32c = |bytes: &[u8]| !bytes.iter().fold(!0, |crc, byte| crc32c_step(crc, *byte));
+        assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
+        assert_eq!(crc32c(&[0xff; 32]), 0x62a8_ab43);
+        assert_eq!(crc32c(&core::array::from_fn::<u8, 32, _>(|i| i as u8)), 0x46dd_794e);
+        assert_eq!(crc32c(b"123456789"), 0xe306_9283);
+    }
+}
