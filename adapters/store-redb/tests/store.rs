@@ -1,5 +1,6 @@
 //! The store as a node uses it: queue, commit, crash, load.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(clippy::disallowed_methods, reason = "spoils files on purpose")]
 
 use std::path::Path;
 
