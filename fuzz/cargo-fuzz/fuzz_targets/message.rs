@@ -1,0 +1,8 @@
+//! libFuzzer wrapper of `lightning_fuzz::wire::message`.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    lightning_fuzz::wire::message(data);
+});
