@@ -95,7 +95,11 @@ fn parse_amount(text: &str) -> Result<Msat, Bolt11Error> {
     let number: u64 = digits.parse().map_err(|_| Bolt11Error::BadAmount)?;
     if multiplier == "p" {
         // BOLT 11: "if multiplier is `p` and the last decimal of `amount` is not 0: MUST fail the payment".
-        return if number % 10 == 0 { Ok(Msat::new(number / 10)) } else { Err(Bolt11Error::SubMillisatoshi) };
+        return if number.is_multiple_of(10) {
+            Ok(Msat::new(number / 10))
+        } else {
+            Err(Bolt11Error::SubMillisatoshi)
+        };
     }
     let (_, unit) =
         MULTIPLIERS.iter().find(|(letter, _)| *letter == multiplier).ok_or(Bolt11Error::BadMultiplier)?;
