@@ -122,7 +122,8 @@ fn idle_tests(tree: &Tree, facts: &[(&SourceFile, Facts)]) -> Vec<Violation> {
     }
     let mut violations = Vec::new();
     for functions in packages.values() {
-        let idle = trials::idle(&functions.iter().map(|(_, f)| *f).collect::<Vec<_>>());
+        let in_trial = functions.iter().any(|(path, _)| Place::of(path) == Some(Place::Trial));
+        let idle = trials::idle(&functions.iter().map(|(_, f)| *f).collect::<Vec<_>>(), in_trial);
         for (path, f) in functions.iter().filter(|(_, f)| idle.iter().any(|idle| core::ptr::eq(*idle, *f))) {
             let message = format!("`{}` reaches no assertion, so it cannot fail", f.name);
             violations.push(Violation::new(path, f.line, rule::EMPTY_TEST, message));
@@ -191,6 +192,16 @@ mod tests {
     fn an_idle_test_is_seen() {
         assert!(found("sim/src/a.rs", "#[test]\nfn a() {}", rule::EMPTY_TEST));
         assert!(!found("sim/src/a.rs", "#[test]\nfn a() { assert!(b) }", rule::EMPTY_TEST));
+    }
+
+    #[test]
+    fn the_code_of_a_trial_may_assert_for_its_tests() {
+        let text = "#[test]\nfn a() { step(); }";
+        let files = |place: &str| {
+            let (code, test) = (format!("{place}/src/lib.rs"), format!("{place}/tests/a.rs"));
+            breaks(&check_files(&[(&code, "fn step() { assert!(b) }"), (&test, text)]), rule::EMPTY_TEST)
+        };
+        assert_eq!((files("sim"), files("adapters/keys")), (false, true));
     }
 
     #[test]
