@@ -198,6 +198,7 @@ impl Peer {
                 Stage::AwaitingInit(link) => {
                     let Some(init) = link.read_init(input)? else { return Ok(Step::Wait) };
                     self.our_init.check(&init)?;
+                    self.liveness.on_message();
                     let node = link.node;
                     self.replace_stage(|stage| match stage {
                         Stage::AwaitingInit(link) => Stage::Joining(link, Arc::new(init)),
