@@ -1,3 +1,9 @@
-//! lightning-channel
+//! ChannelManager: channels, payments, forwarding.
+//!
+//! `commitments` decides on and evolves the two sides' commitments, `terms` holds what never changes about a channel.
 #![cfg_attr(not(feature = "std"), no_std)]
+
 extern crate alloc;
+
+pub mod commitments;
+pub mod terms;
