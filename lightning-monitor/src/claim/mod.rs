@@ -1,0 +1,87 @@
+//! Outputs that are ours, or may be, and how each is claimed.
+//!
+//! One [`Output`] an outpoint. `ours.rs`, `theirs.rs` and `revoked.rs` find them in a commitment, `second_stage.rs`
+//! in what spends its HTLCs, `build.rs` makes and signs the transaction that claims one.
+//!
+//! # Invariants
+//! - an output is claimed by a transaction of its own, so nobody can invalidate one claim by making another
+//!   impossible (RELIABILITY L6)
+mod build;
+mod ours;
+mod revoked;
+mod second_stage;
+mod theirs;
+
+use bitcoin::{Amount, OutPoint, ScriptBuf, Transaction, Txid};
+use lightning_traits::id::CommitmentNumber;
+use lightning_traits::record;
+use lightning_traits::tx::{HtlcSpec, Spend};
+use lightning_traits::units::BlockHeight;
+use secp256k1::PublicKey;
+use secp256k1::ecdsa::Signature;
+
+pub(crate) use build::{BuildError, Claim, FeeInputs};
+
+/// A confirmed spend of an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Spent {
+    pub(crate) txid: Txid,
+    pub(crate) height: BlockHeight,
+    /// Whether the spend is a claim of ours.
+    pub(crate) by_us: bool,
+}
+record!(struct Spent { txid, height, by_us });
+
+/// Whose secret signs the claim, beside what [`Spend`] says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Authority {
+    /// Keys of ours at this per-commitment point.
+    Point { point: PublicKey },
+    /// The revocation key of their commitment `number`.
+    Revocation { number: CommitmentNumber },
+    /// Second stage of ours: their signature, and our point.
+    SecondStage { point: PublicKey, signature: Signature },
+}
+record!(enum Authority { 0 => Point { point }, 1 => Revocation { number }, 2 => SecondStage { point, signature } });
+
+/// An output that is ours, or may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Output {
+    pub(crate) outpoint: OutPoint,
+    pub(crate) value: Amount,
+    /// The witness script; for P2WPKH the script code of BIP 143.
+    pub(crate) script: ScriptBuf,
+    /// How we would spend it.
+    pub(crate) spend: Spend,
+    pub(crate) authority: Authority,
+    /// The HTLC, when it is one.
+    pub(crate) htlc: Option<HtlcSpec>,
+    /// Height of the transaction that made it.
+    pub(crate) created: BlockHeight,
+    pub(crate) spent: Option<Spent>,
+    /// Our latest claim, broadcast again until something spends the output.
+    pub(crate) claim: Option<Transaction>,
+}
+record!(struct Output { outpoint, value, script, spend, authority, htlc, created, spent, claim });
+
+impl Output {
+    /// Whether only a preimage makes it ours.
+    pub(crate) const fn needs_preimage(&self) -> bool {
+        matches!(self.spend, Spend::HtlcSuccess | Spend::OfferedWithPreimage)
+    }
+
+    /// Whether a claim of it goes through a second-stage transaction of ours.
+    pub(crate) const fn is_second_stage(&self) -> bool {
+        matches!(self.spend, Spend::HtlcSuccess | Spend::HtlcTimeout)
+    }
+
+    /// Whether it is an HTLC that *we* offered: the peer can take it with the preimage.
+    pub(crate) const fn is_offered_by_us(&self) -> bool {
+        matches!(self.spend, Spend::HtlcTimeout | Spend::ReceivedAfterExpiry | Spend::RevokedReceived)
+    }
+
+    /// Whether somebody will race us for it, so that waiting costs money.
+    pub(crate) const fn is_urgent(&self) -> bool {
+        !matches!(self.spend, Spend::Delayed | Spend::CountersignerBalance)
+    }
+}

@@ -1,0 +1,140 @@
+//! One channel's monitor: what it knows.
+//!
+//! `apply.rs` how it learns from the channel, `history.rs` what it keeps of their commitments,
+//! `snapshot.rs` its encoding, `balance.rs` what is still to come. What happens on chain is in
+//! `../detect.rs`, `../claim/` and `../resolve.rs`.
+//!
+//! # Invariants
+//! - update ids count up by one; a step that contradicts the state is refused and changes nothing
+//! - once the monitor has gone to the chain it takes no new commitment of ours, so none that is broadcast
+//!   can be revoked
+mod apply;
+mod balance;
+mod history;
+mod snapshot;
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use bitcoin::Txid;
+use lightning_traits::id::{CommitmentNumber, HtlcId, UpdateId};
+use lightning_traits::monitor::{MonitorInit, SpendKind};
+use lightning_traits::payment::{PaymentHash, Preimage};
+use lightning_traits::record;
+use lightning_traits::tx::{CommitmentSpec, SecretStore};
+use lightning_traits::units::{BlockHeight, FeeratePerKw};
+use secp256k1::PublicKey;
+use secp256k1::ecdsa::Signature;
+
+use crate::claim::Output;
+
+pub use balance::{Balance, BalanceKind};
+pub(crate) use history::{TheirCommitment, TheirCommitments};
+
+/// Our latest commitment with the signatures that make it ours to broadcast.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OurCommitment {
+    pub(crate) number: CommitmentNumber,
+    pub(crate) spec: CommitmentSpec,
+    pub(crate) signature: Signature,
+    pub(crate) htlc_signatures: Vec<Signature>,
+}
+record!(struct OurCommitment { number, spec, signature, htlc_signatures list });
+
+/// How far the channel is from the chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stance {
+    /// The channel steps on.
+    Open {},
+    /// Our commitment is out, or must go out.
+    ForceClosing {},
+    /// Our state is proven old: we wait for theirs, whose per-commitment point this is.
+    DataLoss { point: PublicKey },
+}
+record!(enum Stance { 0 => Open {}, 1 => ForceClosing {}, 2 => DataLoss { point } });
+
+/// The funding output is spent by a confirmed transaction, and this became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Closing {
+    pub(crate) txid: Txid,
+    pub(crate) kind: SpendKind,
+    pub(crate) height: BlockHeight,
+    /// Outputs that are ours, or may be, of the closing transaction and of what spends it.
+    pub(crate) outputs: Vec<Output>,
+    /// HTLCs we offered that have no output to watch: they fail once the closing transaction is irrevocable.
+    pub(crate) missing: Vec<(HtlcId, PaymentHash)>,
+    /// HTLCs we offered whose end has been reported.
+    pub(crate) reported: Vec<HtlcId>,
+    /// Whether the end of it all has been reported.
+    pub(crate) resolved: bool,
+}
+record!(struct Closing { txid, kind, height, outputs list, missing list, reported list, resolved });
+
+/// One channel, watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelMonitor {
+    pub(crate) init: MonitorInit,
+    pub(crate) last_update: UpdateId,
+    pub(crate) ours: OurCommitment,
+    pub(crate) theirs: TheirCommitments,
+    pub(crate) secrets: SecretStore,
+    pub(crate) preimages: BTreeMap<PaymentHash, Preimage>,
+    pub(crate) shutdown_started: bool,
+    pub(crate) stance: Stance,
+    pub(crate) closing: Option<Closing>,
+    pub(crate) best: BlockHeight,
+}
+
+impl ChannelMonitor {
+    /// The monitor of a new channel.
+    #[must_use]
+    pub fn new(init: MonitorInit) -> Self {
+        Self {
+            last_update: UpdateId(0),
+            ours: OurCommitment {
+                number: CommitmentNumber(0),
+                spec: init.our_spec.clone(),
+                signature: init.their_signature,
+                htlc_signatures: Vec::new(),
+            },
+            theirs: TheirCommitments::new(init.their_spec.clone(), init.their_point),
+            secrets: SecretStore::new(),
+            preimages: BTreeMap::new(),
+            shutdown_started: false,
+            stance: Stance::Open {},
+            closing: None,
+            best: init.birth,
+            init,
+        }
+    }
+
+    /// What the monitor started from.
+    #[must_use]
+    pub const fn init(&self) -> &MonitorInit {
+        &self.init
+    }
+
+    /// The last update that was applied.
+    #[must_use]
+    pub const fn last_update(&self) -> UpdateId {
+        self.last_update
+    }
+
+    /// What spent the funding output, once that is confirmed.
+    #[must_use]
+    pub fn closed_by(&self) -> Option<(Txid, SpendKind)> {
+        self.closing.as_ref().map(|closing| (closing.txid, closing.kind))
+    }
+
+    /// Whether nothing of the channel is left to do.
+    #[must_use]
+    pub fn is_resolved(&self) -> bool {
+        self.closing.as_ref().is_some_and(|closing| closing.resolved)
+    }
+
+    /// Feerate of our latest commitment.
+    #[must_use]
+    pub const fn our_feerate(&self) -> FeeratePerKw {
+        self.ours.spec.feerate
+    }
+}
