@@ -82,7 +82,6 @@ pub struct ChannelMonitor {
     pub(crate) shutdown_started: bool,
     pub(crate) stance: Stance,
     pub(crate) closing: Option<Closing>,
-    pub(crate) best: BlockHeight,
 }
 
 impl ChannelMonitor {
@@ -103,7 +102,6 @@ impl ChannelMonitor {
             shutdown_started: false,
             stance: Stance::Open {},
             closing: None,
-            best: init.birth,
             init,
         }
     }

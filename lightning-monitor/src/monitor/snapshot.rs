@@ -41,7 +41,6 @@ impl Encode for ChannelMonitor {
         self.shutdown_started.encode(out);
         self.stance.encode(out);
         self.closing.encode(out);
-        self.best.encode(out);
     }
 }
 
@@ -61,7 +60,6 @@ impl Decode for ChannelMonitor {
             shutdown_started: reader.read()?,
             stance: reader.read()?,
             closing: reader.read()?,
-            best: reader.read()?,
         })
     }
 }

@@ -1,0 +1,115 @@
+//! What is done outside the lock, in the order in which the lock decided it.
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+
+use bitcoin::{BlockHash, OutPoint, ScriptBuf, Transaction};
+use lightning_traits::id::ChannelId;
+use lightning_traits::interface::{
+    BroadcasterInterface as _, ChainWatchInterface as _, CoinSource as _, Level, LogRecord, Logger as _, MonitorStore as _,
+};
+use lightning_traits::monitor::{ChannelMonitorUpdate, NewMonitor, Persist};
+use lightning_traits::sync::assert_unlocked;
+use lightning_traits::units::BlockHeight;
+
+use super::{MonitorEnvironment, MonitorSet};
+use crate::claim::FeeInputs;
+use crate::resolve::CoinRequest;
+
+/// One thing to do.
+pub(super) enum Action {
+    WriteNew(alloc::boxed::Box<NewMonitor>),
+    WriteUpdate(ChannelMonitorUpdate, Option<Vec<u8>>),
+    WriteChainState(ChannelId, Vec<u8>),
+    WriteTip(BlockHash, BlockHeight),
+    Archive(ChannelId),
+    Broadcast(Vec<Transaction>),
+    Watch(OutPoint, ScriptBuf),
+    Coins(ChannelId, CoinRequest),
+    Release(OutPoint),
+    SignerFailed(ChannelId),
+}
+
+impl<E: MonitorEnvironment> MonitorSet<E> {
+    /// Puts actions behind those that wait.
+    pub(super) fn push(&self, actions: impl IntoIterator<Item = Action>) {
+        self.actions.lock().extend(actions);
+    }
+
+    /// Does everything that waits, unless somebody is at it already, who then does it.
+    pub(super) fn act(&self) {
+        assert_unlocked();
+        loop {
+            if self.turn.swap(true, Ordering::AcqRel) {
+                return;
+            }
+            loop {
+                // The guard must be gone before the action runs, so the next action is taken in a statement of its own.
+                let next = self.actions.lock().pop_front();
+                let Some(action) = next else { break };
+                self.perform(action);
+            }
+            self.turn.store(false, Ordering::Release);
+            // Something may have been put in between our last look and the end of our turn.
+            if self.actions.lock().is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn perform(&self, action: Action) {
+        let store = self.env.store();
+        match action {
+            Action::WriteNew(new) => self.keep(store.write_new(&new)),
+            Action::WriteUpdate(update, snapshot) => self.keep(store.write_update(&update, snapshot)),
+            Action::WriteChainState(channel, snapshot) => store.write_chain_state(channel, snapshot),
+            Action::WriteTip(hash, height) => store.write_tip(hash, height),
+            Action::Archive(channel) => store.archive(channel),
+            Action::Broadcast(package) => self.env.broadcaster().broadcast(&package),
+            Action::Watch(outpoint, script) => self.env.watch().watch_output(outpoint, &script),
+            Action::Coins(channel, request) => self.fund(channel, &request),
+            Action::Release(outpoint) => self.env.coins().release(outpoint),
+            Action::SignerFailed(channel) => self.log(
+                Level::Error,
+                channel,
+                format_args!("the signer did not sign what a claim on chain needs; it is asked again with the next block"),
+            ),
+        }
+    }
+
+    fn keep(&self, persist: Persist) {
+        if let Persist::Durable(receipt) = persist {
+            self.state.lock().receipts.push_back(receipt);
+        }
+    }
+
+    /// Pays the fee of a second-stage transaction with coins of the user.
+    fn fund(&self, channel: ChannelId, request: &CoinRequest) {
+        let CoinRequest { outpoint, needed, feerate } = *request;
+        let Some(coins) = self.env.coins().reserve(outpoint, needed, feerate) else {
+            let message = format_args!("no confirmed coins to pay {needed} in fees for the HTLC at {outpoint}: add funds");
+            return self.log(Level::Error, channel, message);
+        };
+        let Some(unsigned) = self.with_fees(channel, outpoint, &FeeInputs { coins, feerate }) else {
+            return self.env.coins().release(outpoint);
+        };
+        let Some(signed) = self.env.coins().sign(unsigned) else {
+            return self.log(Level::Error, channel, format_args!("the wallet did not sign its coins for {outpoint}"));
+        };
+        if let Some(entry) = self.state.lock().entries.get_mut(&channel) {
+            entry.monitor.keep_claim(outpoint, signed.clone());
+        }
+        self.env.broadcaster().broadcast(&[signed]);
+    }
+
+    fn with_fees(&self, channel: ChannelId, outpoint: OutPoint, fees: &FeeInputs) -> Option<Transaction> {
+        let state = self.state.lock();
+        let monitor = &state.entries.get(&channel)?.monitor;
+        let signer = self.signer(monitor);
+        monitor.fund_second_stage(&self.secp, &signer, outpoint, fees)
+    }
+
+    pub(super) fn log(&self, level: Level, channel: ChannelId, message: core::fmt::Arguments<'_>) {
+        let record = LogRecord { level, module: "lightning_monitor", peer: None, channel: Some(channel), message };
+        self.env.log().log(&record);
+    }
+}

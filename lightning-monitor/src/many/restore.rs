@@ -1,0 +1,86 @@
+//! The set after a restart: from what the store has, and nothing else.
+use bitcoin::BlockHash;
+use lightning_traits::codec::DecodeError;
+use lightning_traits::id::ChannelId;
+use lightning_traits::interface::ChainWatchInterface as _;
+use lightning_traits::monitor::{ChannelMonitorUpdate, MonitorRefusal, NewMonitor, StoredChannel, StoredChannels};
+use lightning_traits::units::BlockHeight;
+use thiserror::Error;
+
+use super::entry::Entry;
+use super::{MonitorEnvironment, MonitorSet};
+use crate::monitor::ChannelMonitor;
+
+/// Why a stored channel cannot be restored: the store is damaged. Nothing must be signed for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// Bytes that do not decode.
+    #[error("the stored monitor of channel {channel} does not decode: {error}")]
+    Damaged {
+        /// The channel.
+        channel: ChannelId,
+        /// Why.
+        error: DecodeError,
+    },
+    /// Updates that do not follow on what is stored before them.
+    #[error("the stored updates of channel {channel} do not fit together: {refusal}")]
+    Inconsistent {
+        /// The channel.
+        channel: ChannelId,
+        /// Why.
+        refusal: MonitorRefusal,
+    },
+}
+
+impl<E: MonitorEnvironment> MonitorSet<E> {
+    /// The set as it was when `stored` was written; `tip` is the block up to which that is true. Blocks since must be
+    /// handed over next, before any update.
+    ///
+    /// # Errors
+    /// [`RestoreError`] when what is stored is damaged.
+    pub fn restore(
+        env: E,
+        stored: &StoredChannels,
+        tip: Option<(BlockHash, BlockHeight)>,
+    ) -> Result<Self, RestoreError> {
+        let set = Self::new(env);
+        {
+            let mut state = set.state.lock();
+            state.tip = tip;
+            for (channel, stored) in stored {
+                let entry = set.restore_entry(*channel, stored)?;
+                state.next_event = state.next_event.max(entry.next_event);
+                for (id, report) in &entry.reports {
+                    state.next_event = state.next_event.max(id.next());
+                    state.events.insert(*id, (*channel, report.clone()));
+                }
+                state.insert(*channel, entry);
+            }
+        }
+        let state = set.state.lock();
+        let watched: alloc::vec::Vec<_> = state.entries.values().flat_map(|entry| entry.monitor.watched()).collect();
+        drop(state);
+        for (outpoint, script) in watched {
+            set.env.watch().watch_output(outpoint, &script);
+        }
+        // A deadline that had passed before the crash has passed still: decide it again before anything else can happen.
+        set.rebroadcast();
+        Ok(set)
+    }
+
+    fn restore_entry(&self, channel: ChannelId, stored: &StoredChannel) -> Result<Entry, RestoreError> {
+        let damaged = |error| RestoreError::Damaged { channel, error };
+        let mut entry = match &stored.monitor {
+            Some(bytes) => Entry::from_versioned(bytes).map_err(damaged)?,
+            None => Entry::new(ChannelMonitor::new(NewMonitor::from_versioned(&stored.new).map_err(damaged)?.init)),
+        };
+        for bytes in &stored.updates {
+            let update = ChannelMonitorUpdate::from_versioned(bytes).map_err(damaged)?;
+            let applied = entry.monitor.apply(&self.secp, &update);
+            applied.map_err(|refusal| RestoreError::Inconsistent { channel, refusal })?;
+        }
+        entry.durable = entry.monitor.last_update();
+        Ok(entry)
+    }
+}
