@@ -26,11 +26,16 @@ impl ChannelMonitor {
     pub(crate) fn deadline(&self) -> Option<BlockHeight> {
         let ours = self.deadlines_in(&self.ours.spec, TxSide::Broadcaster);
         let current = self.deadlines_in(&self.theirs.current.spec, TxSide::Countersigner);
-        let next = self.theirs.next.iter().flat_map(|next| self.deadlines_in(&next.spec, TxSide::Countersigner));
+        let next =
+            self.theirs.next.iter().flat_map(|next| self.deadlines_in(&next.spec, TxSide::Countersigner));
         ours.chain(current).chain(next).min()
     }
 
-    fn deadlines_in<'a>(&'a self, spec: &'a CommitmentSpec, us: TxSide) -> impl Iterator<Item = BlockHeight> + 'a {
+    fn deadlines_in<'a>(
+        &'a self,
+        spec: &'a CommitmentSpec,
+        us: TxSide,
+    ) -> impl Iterator<Item = BlockHeight> + 'a {
         spec.htlcs.iter().filter_map(move |htlc| {
             let expiry = BlockHeight::new(htlc.expiry.get());
             if htlc.offered_by == us {
@@ -56,7 +61,11 @@ impl ChannelMonitor {
     ///
     /// # Errors
     /// When the signer refuses or needs time.
-    pub(crate) fn signed_commitment(&self, secp: &Secp, signer: &impl ChannelSigner) -> Result<Transaction, SignError> {
+    pub(crate) fn signed_commitment(
+        &self,
+        secp: &Secp,
+        signer: &impl ChannelSigner,
+    ) -> Result<Transaction, SignError> {
         let built = self.build_ours(secp, signer)?;
         let params = self.init.our_params();
         let request = CommitmentToSign { params: &params, keys: &built.keys, commitment: &built.tx };

@@ -82,7 +82,9 @@ impl ChannelMonitor {
         }
         let known = [Some(&self.theirs.current), self.theirs.next.as_ref()];
         match known.into_iter().flatten().find(|commitment| commitment.number == number) {
-            Some(commitment) if self.build_theirs(secp, commitment).is_some_and(|built| built.tx.txid == txid) => {
+            Some(commitment)
+                if self.build_theirs(secp, commitment).is_some_and(|built| built.tx.txid == txid) =>
+            {
                 SpendKind::Theirs { number }
             }
             Some(_) => SpendKind::Unknown {},

@@ -136,13 +136,21 @@ impl ChannelMonitor {
     }
 
     /// Something spends outputs of the closing.
-    fn on_outputs_spent(&mut self, secp: &Secp, transaction: &Transaction, height: BlockHeight, todo: &mut Todo) {
+    fn on_outputs_spent(
+        &mut self,
+        secp: &Secp,
+        transaction: &Transaction,
+        height: BlockHeight,
+        todo: &mut Todo,
+    ) {
         let Some(mut closing) = self.closing.take() else { return };
         let txid = transaction.compute_txid();
         let mut found = Vec::new();
         for input in &transaction.input {
             let mut outputs = closing.outputs.iter_mut();
-            let Some(output) = outputs.find(|output| output.outpoint == input.previous_output) else { continue };
+            let Some(output) = outputs.find(|output| output.outpoint == input.previous_output) else {
+                continue;
+            };
             if output.spent.is_some_and(|spent| spent.txid == txid) {
                 continue;
             }
@@ -276,7 +284,9 @@ impl ChannelMonitor {
         for (htlc, _) in returned {
             self.report(&mut closing, htlc, HtlcOutcome::Failed {}, todo);
         }
-        let settled = |output: &Output| output.spent.is_some_and(|spent| deep(spent.height)) || self.is_lost(output, tip);
+        let settled = |output: &Output| {
+            output.spent.is_some_and(|spent| deep(spent.height)) || self.is_lost(output, tip)
+        };
         if !closing.resolved && deep(closing.height) && closing.outputs.iter().all(settled) {
             closing.resolved = true;
             let channel = self.init.channel;
@@ -296,7 +306,8 @@ impl ChannelMonitor {
 
     /// Whether an unspent output is not worth waiting for: the peer's to time out, or smaller than its fee.
     fn is_lost(&self, output: &Output, tip: BlockHeight) -> bool {
-        let expired = output.htlc.is_some_and(|htlc| tip.get() > htlc.expiry.get().saturating_add(IRREVOCABLE_DEPTH));
+        let expired =
+            output.htlc.is_some_and(|htlc| tip.get() > htlc.expiry.get().saturating_add(IRREVOCABLE_DEPTH));
         if output.needs_preimage() && self.preimage_of(output).is_none() {
             return expired;
         }

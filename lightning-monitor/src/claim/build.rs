@@ -174,13 +174,17 @@ impl ChannelMonitor {
             Spend::ReceivedAfterExpiry => Ok(witness::received_after_expiry(&signature, script)),
             Spend::RevokedDelayed => Ok(witness::revoked_delayed(&signature, script)),
             Spend::RevokedOffered | Spend::RevokedReceived => {
-                let Authority::Revocation { number } = output.authority else { return Err(BuildError::Inconsistent) };
+                let Authority::Revocation { number } = output.authority else {
+                    return Err(BuildError::Inconsistent);
+                };
                 let keys = self.revoked_keys(secp, number).ok_or(BuildError::Inconsistent)?;
                 Ok(witness::revoked_htlc(&signature, &keys.revocation_key, script))
             }
-            Spend::Anchor | Spend::AnchorByAnyone | Spend::Funding | Spend::HtlcSuccess | Spend::HtlcTimeout => {
-                Err(BuildError::Inconsistent)
-            }
+            Spend::Anchor
+            | Spend::AnchorByAnyone
+            | Spend::Funding
+            | Spend::HtlcSuccess
+            | Spend::HtlcTimeout => Err(BuildError::Inconsistent),
         }
     }
 
@@ -209,7 +213,10 @@ impl ChannelMonitor {
             return Err(BuildError::Inconsistent);
         };
         let htlcs = built.tx.htlcs.iter();
-        let htlc = htlcs.into_iter().find(|htlc| htlc.vout == output.outpoint.vout).ok_or(BuildError::Inconsistent)?;
+        let htlc = htlcs
+            .into_iter()
+            .find(|htlc| htlc.vout == output.outpoint.vout)
+            .ok_or(BuildError::Inconsistent)?;
         let params = self.init.our_params();
         let stage = SecondStage::new(&params, &built.keys, &built.tx);
         let mut transaction = stage.tx(htlc);

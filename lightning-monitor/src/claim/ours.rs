@@ -72,7 +72,9 @@ impl ChannelMonitor {
             .chain(current)
             .chain(next)
             .filter(|(id, _)| {
-                let has = |output: &Output| output.is_offered_by_us() && output.htlc.is_some_and(|htlc| htlc.id == *id);
+                let has = |output: &Output| {
+                    output.is_offered_by_us() && output.htlc.is_some_and(|htlc| htlc.id == *id)
+                };
                 !outputs.iter().any(has)
             })
             .collect();

@@ -49,7 +49,8 @@ impl ChannelMonitor {
     ) -> Option<Output> {
         let key = self.init.ours.keys.payment_basepoint;
         let script_pubkey = countersigner_output(self.init.format, &key);
-        let (vout, output) = (0..).zip(&transaction.output).find(|(_, output)| output.script_pubkey == script_pubkey)?;
+        let (vout, output) =
+            (0..).zip(&transaction.output).find(|(_, output)| output.script_pubkey == script_pubkey)?;
         let script = match script_code(output) {
             Some(code) => code,
             None => countersigner_csv(&key),

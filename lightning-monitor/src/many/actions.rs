@@ -5,7 +5,8 @@ use core::sync::atomic::Ordering;
 use bitcoin::{BlockHash, OutPoint, ScriptBuf, Transaction};
 use lightning_traits::id::ChannelId;
 use lightning_traits::interface::{
-    BroadcasterInterface as _, ChainWatchInterface as _, CoinSource as _, Level, LogRecord, Logger as _, MonitorStore as _,
+    BroadcasterInterface as _, ChainWatchInterface as _, CoinSource as _, Level, LogRecord, Logger as _,
+    MonitorStore as _,
 };
 use lightning_traits::monitor::{ChannelMonitorUpdate, NewMonitor, Persist};
 use lightning_traits::sync::assert_unlocked;
@@ -86,14 +87,20 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
     fn fund(&self, channel: ChannelId, request: &CoinRequest) {
         let CoinRequest { outpoint, needed, feerate } = *request;
         let Some(coins) = self.env.coins().reserve(outpoint, needed, feerate) else {
-            let message = format_args!("no confirmed coins to pay {needed} in fees for the HTLC at {outpoint}: add funds");
+            let message = format_args!(
+                "no confirmed coins to pay {needed} in fees for the HTLC at {outpoint}: add funds"
+            );
             return self.log(Level::Error, channel, message);
         };
         let Some(unsigned) = self.with_fees(channel, outpoint, &FeeInputs { coins, feerate }) else {
             return self.env.coins().release(outpoint);
         };
         let Some(signed) = self.env.coins().sign(unsigned) else {
-            return self.log(Level::Error, channel, format_args!("the wallet did not sign its coins for {outpoint}"));
+            return self.log(
+                Level::Error,
+                channel,
+                format_args!("the wallet did not sign its coins for {outpoint}"),
+            );
         };
         if let Some(entry) = self.state.lock().entries.get_mut(&channel) {
             entry.monitor.keep_claim(outpoint, signed.clone());
@@ -109,7 +116,8 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
     }
 
     pub(super) fn log(&self, level: Level, channel: ChannelId, message: core::fmt::Arguments<'_>) {
-        let record = LogRecord { level, module: "lightning_monitor", peer: None, channel: Some(channel), message };
+        let record =
+            LogRecord { level, module: "lightning_monitor", peer: None, channel: Some(channel), message };
         self.env.log().log(&record);
     }
 }

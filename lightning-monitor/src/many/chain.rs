@@ -28,7 +28,13 @@ impl<E: MonitorEnvironment> ChainListener for MonitorSet<E> {
             let mut touched = BTreeSet::new();
             for confirmed in transactions {
                 for channel in state.concerned_by(confirmed.transaction) {
-                    let todo = state.on_transaction(&self.secp, self.env.keys(), channel, confirmed.transaction, height);
+                    let todo = state.on_transaction(
+                        &self.secp,
+                        self.env.keys(),
+                        channel,
+                        confirmed.transaction,
+                        height,
+                    );
                     state.note(channel, todo, &mut actions);
                     touched.insert(channel);
                 }

@@ -3,7 +3,8 @@ use alloc::vec::Vec;
 
 use bitcoin::Transaction;
 use lightning_traits::codec::{
-    Decode, DecodeError, Encode, Reader, TlvRecords, decode_list, decode_versioned, encode_list, encode_versioned,
+    Decode, DecodeError, Encode, Reader, TlvRecords, decode_list, decode_versioned, encode_list,
+    encode_versioned,
 };
 use lightning_traits::event::Event;
 use lightning_traits::id::{EventId, UpdateId};

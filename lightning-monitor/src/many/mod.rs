@@ -160,7 +160,10 @@ impl<E: MonitorEnvironment> ManyChannelMonitor for MonitorSet<E> {
         let answer = self.state.lock().add(&new);
         if matches!(answer, Ok(true)) {
             let funding = new.init.funding;
-            self.push([Action::Watch(funding.outpoint, funding.txout().script_pubkey), Action::WriteNew(alloc::boxed::Box::new(new))]);
+            self.push([
+                Action::Watch(funding.outpoint, funding.txout().script_pubkey),
+                Action::WriteNew(alloc::boxed::Box::new(new)),
+            ]);
         }
         self.act();
         match answer {
@@ -223,14 +226,19 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
             return Persist::Refused(MonitorRefusal::UnknownChannel);
         };
         if update.id <= entry.monitor.last_update() {
-            return if update.id <= entry.durable { Persist::Durable(update.receipt()) } else { Persist::InProgress };
+            return if update.id <= entry.durable {
+                Persist::Durable(update.receipt())
+            } else {
+                Persist::InProgress
+            };
         }
         if let Err(refusal) = entry.monitor.apply(&self.secp, &update) {
             return Persist::Refused(refusal);
         }
         let signer = self.signer(&entry.monitor);
         let mut todo = Todo::default();
-        let asked = |step: &MonitorStep| matches!(step, MonitorStep::ForceClose {} | MonitorStep::Preimage { .. });
+        let asked =
+            |step: &MonitorStep| matches!(step, MonitorStep::ForceClose {} | MonitorStep::Preimage { .. });
         if update.steps.iter().any(asked) {
             entry.monitor.on_tip(&self.secp, &signer, tip, rates, &mut todo);
         }
@@ -273,7 +281,11 @@ impl State {
     fn add(&mut self, new: &NewMonitor) -> Result<bool, MonitorRefusal> {
         let channel = new.init.channel;
         if let Some(known) = self.entries.get(&channel) {
-            return if *known.monitor.init() == new.init { Ok(false) } else { Err(MonitorRefusal::Duplicate) };
+            return if *known.monitor.init() == new.init {
+                Ok(false)
+            } else {
+                Err(MonitorRefusal::Duplicate)
+            };
         }
         // Two channels on one funding output could never both be enforced (RELIABILITY A7).
         if self.index.contains_key(&new.init.funding.outpoint) {
@@ -311,7 +323,8 @@ impl State {
             actions.push(Action::Watch(outpoint, script));
         }
         let reports = todo.events.into_iter().map(|event| Report::Channel { event });
-        let reports: Vec<Report> = reports.chain(todo.user_events.into_iter().filter_map(Report::of_user)).collect();
+        let reports: Vec<Report> =
+            reports.chain(todo.user_events.into_iter().filter_map(Report::of_user)).collect();
         for report in reports {
             let id = self.next_event;
             self.next_event = id.next();
@@ -325,7 +338,9 @@ impl State {
             entry.next_event = next_event;
             actions.push(Action::WriteChainState(channel, entry.to_versioned()));
         }
-        actions.extend(todo.broadcasts.into_iter().map(|transaction| Action::Broadcast(alloc::vec![transaction])));
+        actions.extend(
+            todo.broadcasts.into_iter().map(|transaction| Action::Broadcast(alloc::vec![transaction])),
+        );
         actions.extend(todo.coin_requests.into_iter().map(|request| Action::Coins(channel, request)));
         actions.extend(todo.released.into_iter().map(Action::Release));
         if todo.signer_failed {

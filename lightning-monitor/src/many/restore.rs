@@ -3,7 +3,9 @@ use bitcoin::BlockHash;
 use lightning_traits::codec::DecodeError;
 use lightning_traits::id::ChannelId;
 use lightning_traits::interface::ChainWatchInterface as _;
-use lightning_traits::monitor::{ChannelMonitorUpdate, MonitorRefusal, NewMonitor, StoredChannel, StoredChannels};
+use lightning_traits::monitor::{
+    ChannelMonitorUpdate, MonitorRefusal, NewMonitor, StoredChannel, StoredChannels,
+};
 use lightning_traits::units::BlockHeight;
 use thiserror::Error;
 
@@ -59,7 +61,8 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
             }
         }
         let state = set.state.lock();
-        let watched: alloc::vec::Vec<_> = state.entries.values().flat_map(|entry| entry.monitor.watched()).collect();
+        let watched: alloc::vec::Vec<_> =
+            state.entries.values().flat_map(|entry| entry.monitor.watched()).collect();
         drop(state);
         for (outpoint, script) in watched {
             set.env.watch().watch_output(outpoint, &script);
@@ -73,7 +76,9 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
         let damaged = |error| RestoreError::Damaged { channel, error };
         let mut entry = match &stored.monitor {
             Some(bytes) => Entry::from_versioned(bytes).map_err(damaged)?,
-            None => Entry::new(ChannelMonitor::new(NewMonitor::from_versioned(&stored.new).map_err(damaged)?.init)),
+            None => Entry::new(ChannelMonitor::new(
+                NewMonitor::from_versioned(&stored.new).map_err(damaged)?.init,
+            )),
         };
         for bytes in &stored.updates {
             let update = ChannelMonitorUpdate::from_versioned(bytes).map_err(damaged)?;

@@ -123,7 +123,9 @@ impl ChannelMonitor {
     /// Keeps only preimages of HTLCs that some valid commitment has.
     fn forget_spent_preimages(&mut self) {
         let (ours, theirs) = (&self.ours.spec, &self.theirs);
-        let has = |spec: &CommitmentSpec, hash: &PaymentHash| spec.htlcs.iter().any(|htlc| htlc.payment_hash == *hash);
+        let has = |spec: &CommitmentSpec, hash: &PaymentHash| {
+            spec.htlcs.iter().any(|htlc| htlc.payment_hash == *hash)
+        };
         self.preimages.retain(|hash, _| {
             has(ours, hash)
                 || has(&theirs.current.spec, hash)

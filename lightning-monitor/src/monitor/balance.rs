@@ -63,13 +63,19 @@ impl ChannelMonitor {
                     Spend::Delayed => BalanceKind::AwaitingDelay {
                         height: output.created.plus(u32::from(self.init.ours.to_self_delay.get())),
                     },
-                    Spend::CountersignerBalance => BalanceKind::AwaitingDelay { height: output.created.plus(1) },
-                    Spend::HtlcTimeout | Spend::ReceivedAfterExpiry => BalanceKind::MaybeTimeout { height: expiry? },
+                    Spend::CountersignerBalance => {
+                        BalanceKind::AwaitingDelay { height: output.created.plus(1) }
+                    }
+                    Spend::HtlcTimeout | Spend::ReceivedAfterExpiry => {
+                        BalanceKind::MaybeTimeout { height: expiry? }
+                    }
                     Spend::HtlcSuccess | Spend::OfferedWithPreimage => {
                         let known = self.preimage_of(output).is_some();
                         BalanceKind::MaybePreimage { height: expiry?, known }
                     }
-                    Spend::RevokedDelayed | Spend::RevokedOffered | Spend::RevokedReceived => BalanceKind::Penalty,
+                    Spend::RevokedDelayed | Spend::RevokedOffered | Spend::RevokedReceived => {
+                        BalanceKind::Penalty
+                    }
                     Spend::Anchor | Spend::AnchorByAnyone | Spend::Funding => return None,
                 };
                 Some(Balance { channel, amount: output.value, kind })

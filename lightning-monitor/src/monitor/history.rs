@@ -81,7 +81,8 @@ impl TheirCommitments {
 
     /// The HTLCs of the revoked commitment `number`.
     pub(crate) fn htlcs_of(&self, number: CommitmentNumber) -> Vec<HtlcSpec> {
-        let past = self.past.iter().filter(|past| past.from <= number && number < past.until).map(|past| past.htlc);
+        let past =
+            self.past.iter().filter(|past| past.from <= number && number < past.until).map(|past| past.htlc);
         let live = self.live.values().filter(|(_, from)| *from <= number).map(|(htlc, _)| *htlc);
         past.chain(live).collect()
     }

@@ -3,7 +3,8 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use lightning_traits::codec::{
-    Decode, DecodeError, Encode, Reader, TlvRecords, decode_list, decode_versioned, encode_list, encode_versioned,
+    Decode, DecodeError, Encode, Reader, TlvRecords, decode_list, decode_versioned, encode_list,
+    encode_versioned,
 };
 use lightning_traits::payment::Preimage;
 
@@ -46,10 +47,12 @@ impl Encode for ChannelMonitor {
 
 impl Decode for ChannelMonitor {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let (init, last_update, ours, theirs) = (reader.read()?, reader.read()?, reader.read()?, reader.read()?);
+        let (init, last_update, ours, theirs) =
+            (reader.read()?, reader.read()?, reader.read()?, reader.read()?);
         let secrets = reader.read()?;
         let preimages: Vec<Preimage> = decode_list(reader)?;
-        let preimages: BTreeMap<_, _> = preimages.into_iter().map(|preimage| (preimage.hash(), preimage)).collect();
+        let preimages: BTreeMap<_, _> =
+            preimages.into_iter().map(|preimage| (preimage.hash(), preimage)).collect();
         Ok(Self {
             init,
             last_update,
