@@ -70,7 +70,7 @@ fn corpus_and_its_mutations() {
 #[test]
 fn pseudo_random_bytes() {
     let mut source = Source::random(1);
-    let mut runs = 0;
+    let mut decoded = 0;
     for run in 0..20_000 {
         // Mostly short: long random input fails at its first field.
         let length = source.below(if run % 100 == 0 { 70_000 } else { 80 });
@@ -81,9 +81,10 @@ fn pseudo_random_bytes() {
             input[..2].copy_from_slice(&known[source.below(known.len())].to_be_bytes());
         }
         TARGETS.iter().for_each(|(_, body)| body(&input));
-        runs += 1;
+        decoded += usize::from(lightning_traits::wire::Message::decode(&input).is_ok());
     }
-    assert_eq!(runs, 20_000, "every input ran without a panic");
+    // Unknown types always decode; of the known ones, the short ones sometimes do.
+    assert!(decoded > 8_000, "only {decoded} decoded");
 }
 
 #[test]

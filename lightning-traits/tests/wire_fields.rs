@@ -55,6 +55,24 @@ fn addresses_of_every_known_type() {
 }
 
 #[test]
+fn addresses_as_people_write_them() {
+    let key = "d1b38b83a83b3ed918c5bb69dd444ad56bc8d5835a914de73447474e5f02591bddd903";
+    let address = <[u8; 35]>::from_hex(key).unwrap();
+    let hostname = Hostname::new("node.example").unwrap();
+    for (address, text) in [
+        (NodeAddress::Ipv4 { address: Ipv4Addr::LOCALHOST, port: 9735 }, "127.0.0.1:9735"),
+        (NodeAddress::Ipv6 { address: Ipv6Addr::LOCALHOST, port: 1 }, "[::1]:1"),
+        (
+            NodeAddress::TorV3 { address, port: 80 },
+            "2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion:80",
+        ),
+        (NodeAddress::Dns { hostname, port: 9735 }, "node.example:9735"),
+    ] {
+        assert_eq!(address.to_string(), text);
+    }
+}
+
+#[test]
 fn from_an_unknown_address_type_on_bytes_are_kept() {
     for unknown in [0_u8, 6, 255] {
         let bytes = counted(&[1, 1, 2, 3, 4, 0, 80, unknown, 9, 9, 1, 1]);

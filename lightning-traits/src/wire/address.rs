@@ -4,6 +4,7 @@
 //! - from the first descriptor of an unknown type on, the bytes are kept as they are: its length is unknown
 use alloc::borrow::ToOwned as _;
 use alloc::vec::Vec;
+use core::fmt::{self, Write as _};
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::table::put_counted;
@@ -104,6 +105,35 @@ impl Encode for NodeAddress {
             }
         }
     }
+}
+
+/// `host:port`, as people write and dial it.
+impl fmt::Display for NodeAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ipv4 { address, port } => write!(f, "{address}:{port}"),
+            Self::Ipv6 { address, port } => write!(f, "[{address}]:{port}"),
+            Self::TorV2(_) => f.write_str("(version 2 onion service)"),
+            Self::TorV3 { address, port } => {
+                // 5 bytes are 8 digits of base32, so 35 bytes need no padding.
+                for chunk in address.chunks(5) {
+                    let bits = chunk.iter().fold(0_u64, |bits, byte| (bits << 8) | u64::from(*byte));
+                    (0..8).rev().try_for_each(|digit| f.write_char(base32((bits >> (5 * digit)) & 31)))?;
+                }
+                write!(f, ".onion:{port}")
+            }
+            Self::Dns { hostname, port } => {
+                write!(f, "{}:{port}", hostname.as_str().unwrap_or("(malformed name)"))
+            }
+        }
+    }
+}
+
+/// The digit of RFC 4648 for a value below 32, in lower case as onion names are written.
+fn base32(value: u64) -> char {
+    // a..z stand for 0..25, then 2..7 for 26..31.
+    let digit = if value < 26 { value.saturating_add(10) } else { value.saturating_sub(24) };
+    u32::try_from(digit).ok().and_then(|digit| char::from_digit(digit, 36)).unwrap_or('?')
 }
 
 /// A DNS name of at most 255 bytes, as it was announced.
