@@ -113,7 +113,7 @@ pub(super) fn format(currency: Currency, amount: Option<Msat>) -> Option<String>
     if msat == 0 {
         return None;
     }
-    Some(match MULTIPLIERS.iter().find(|(_, unit)| msat % unit == 0) {
+    Some(match MULTIPLIERS.iter().find(|(_, unit)| msat.is_multiple_of(*unit)) {
         Some((letter, unit)) => format!("ln{currency}{}{letter}", msat / unit),
         // A tenth of a millisatoshi each, so the digits are those of the millisatoshi and a zero.
         None => format!("ln{currency}{msat}0p"),
