@@ -1,6 +1,6 @@
 //! Our invoices against those of another implementation: both ways, and over damaged ones.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
-mod common;
+mod signed_text;
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -9,7 +9,6 @@ use bech32::Fe32;
 use bitcoin::hashes::Hash as _;
 use bitcoin::secp256k1::{PublicKey, SecretKey};
 use bitcoin::{PubkeyHash, ScriptHash, WitnessProgram, WitnessVersion};
-use common::{SECP, join, node_key, payee, sign, split};
 use lightning_invoice as oracle;
 use lightning_offers::bolt11::{
     Bolt11Error, Bolt11Invoice, Currency, Description, Fallback, Field, InvoiceBuilder,
@@ -23,6 +22,7 @@ use oracle::{Bolt11ParseError, Bolt11SemanticError, ParseOrSemanticError};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use signed_text::{SECP, join, node_key, payee, sign, split};
 
 fn key() -> impl Strategy<Value = PublicKey> {
     any::<[u8; 32]>()

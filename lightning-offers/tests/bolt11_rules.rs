@@ -1,6 +1,6 @@
 //! The rules of BOLT 11 one by one: what a reader refuses, what it skips, and what a builder does not write.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
-mod common;
+mod signed_text;
 
 use std::convert::Infallible;
 
@@ -9,7 +9,6 @@ use bech32::primitives::iter::ByteIterExt as _;
 use bitcoin::Network;
 use bitcoin::secp256k1::ecdsa::RecoverableSignature;
 use bitcoin::secp256k1::{PublicKey, SecretKey};
-use common::{SECP, join, payee, sign, split};
 use lightning_offers::bolt11::{
     Bolt11Error, Bolt11Invoice, BuildError, Currency, Description, InvoiceBuilder,
 };
@@ -18,6 +17,7 @@ use lightning_traits::id::{NodeId, ShortChannelId};
 use lightning_traits::payment::{PaymentHash, PaymentSecret};
 use lightning_traits::route::{HintHop, RouteHint};
 use lightning_traits::units::{CltvDelta, Msat};
+use signed_text::{SECP, join, payee, sign, split};
 
 const NOW: u64 = 1_700_000_000;
 

@@ -210,9 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn checksum_is_that_of_bech32() {
+    fn checksum_is_consistent() {
         Bolt11Bech32::sanity_check();
-        assert_eq!(Bolt11Bech32::TARGET_RESIDUE, Bech32::TARGET_RESIDUE);
-        assert_eq!(Bolt11Bech32::CHECKSUM_LENGTH, 6);
     }
 }
