@@ -6,6 +6,9 @@
 //! relay fee, dust, standard forms, replacement by fee, chains of 25, packages of parents with a child, version 3
 //! transactions and ephemeral dust. A real bitcoind accepts its blocks.
 //!
+//! Programs in the same process hold it as a [`BlockSource`](lightning_chain_bitcoind::BlockSource); others reach it
+//! through [`ChainServer`], which speaks the JSON-RPC methods of bitcoind that our client uses.
+//!
 //! Not checked, so ask a real bitcoind: MINIMALIF and other script policy, signature operation limits, eviction
 //! from a full mempool, fee estimation. Never for production: regtest has no work to protect it.
 #![allow(
@@ -20,6 +23,8 @@ mod ledger;
 mod mempool;
 mod policy;
 mod reject;
+mod serve;
+mod source;
 mod template;
 
 pub use chain::{EmbeddedChain, MempoolEntry};
@@ -27,3 +32,4 @@ pub use check::Coin;
 pub use ledger::StoredBlock;
 pub use policy::Policy;
 pub use reject::{BlockError, PackageError, RejectReason};
+pub use serve::{ChainServer, ServeOptions};
