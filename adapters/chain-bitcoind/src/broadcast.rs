@@ -156,9 +156,10 @@ impl State {
             let txid = tx.compute_txid();
             // Confirmed itself, or its coin is gone: both show as a spent input. A child of the dead is dead too.
             let gone = tx.input.iter().any(|input| spent.contains(&input.previous_output));
-            let orphan = tx.input.iter().any(|input| {
-                self.settled.get(&input.previous_output.txid).is_some_and(|parent| parent.dead)
-            });
+            let orphan = tx
+                .input
+                .iter()
+                .any(|input| self.settled.get(&input.previous_output.txid).is_some_and(|parent| parent.dead));
             if gone || orphan {
                 let dead = !block.iter().any(|other| other.transaction.compute_txid() == txid);
                 self.settled.entry(txid).or_insert(Settled { height, dead });

@@ -138,7 +138,8 @@ impl BlockSource for BitcoindClient {
         })?;
         let hex = answer.as_str().ok_or_else(|| malformed(method, "no hex"))?;
         let block: Block = deserialize_hex(hex).map_err(|error| malformed(method, &error.to_string()))?;
-        let whole = block.block_hash() == *hash && block.check_merkle_root() && block.check_witness_commitment();
+        let whole =
+            block.block_hash() == *hash && block.check_merkle_root() && block.check_witness_commitment();
         if whole { Ok(block) } else { Err(SourceError::WrongBlock(*hash)) }
     }
 

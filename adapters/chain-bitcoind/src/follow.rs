@@ -267,10 +267,7 @@ fn next_height(listener: &dyn ChainListener, tip: Tip) -> u32 {
     listener.best_block().map_or(tip.height, |(_, height)| height.get().saturating_add(1))
 }
 
-fn expect_tip(
-    listener: &dyn ChainListener,
-    expected: (BlockHash, BlockHeight),
-) -> Result<(), FollowError> {
+fn expect_tip(listener: &dyn ChainListener, expected: (BlockHash, BlockHeight)) -> Result<(), FollowError> {
     let found = listener.best_block();
     if found == Some(expected) { Ok(()) } else { Err(FollowError::Stuck { expected, found }) }
 }

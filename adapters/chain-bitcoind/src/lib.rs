@@ -17,6 +17,7 @@ mod broadcast;
 mod client;
 mod fees;
 mod follow;
+mod regtest;
 mod rpc;
 mod source;
 
@@ -24,5 +25,6 @@ pub use broadcast::{BitcoindBroadcaster, Report};
 pub use client::BitcoindClient;
 pub use fees::BitcoindFees;
 pub use follow::{ChainFollower, FollowError, Progress};
+pub use regtest::RegtestBitcoind;
 pub use rpc::{Auth, basic_auth};
 pub use source::{BlockSource, Broadcast, HeaderInfo, SourceError, Tip, Unspent};

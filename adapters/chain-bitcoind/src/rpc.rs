@@ -67,7 +67,8 @@ impl Transport {
         if matches!(response.status_code, 401 | 403) {
             return Err(SourceError::Credentials { url: self.url.clone() });
         }
-        let malformed = |reason: &str| SourceError::Malformed { method: method.to_owned(), reason: reason.into() };
+        let malformed =
+            |reason: &str| SourceError::Malformed { method: method.to_owned(), reason: reason.into() };
         // Errors come with status 500 or 404 and a body in JSON; a full work queue with 503 and none.
         let Ok(mut body) = serde_json::from_slice::<Value>(response.as_bytes()) else {
             return Err(match response.status_code {
@@ -141,7 +142,14 @@ mod tests {
 
     #[test]
     fn base64_of_rfc_4648() {
-        let cases = [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("foobar", "Zm9vYmFy")];
+        let cases = [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("foobar", "Zm9vYmFy"),
+        ];
         for (plain, coded) in cases {
             assert_eq!(basic_auth(plain), format!("Basic {coded}"));
         }

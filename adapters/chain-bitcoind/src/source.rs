@@ -78,7 +78,9 @@ pub enum SourceError {
         url: String,
     },
     /// The cookie file cannot be read.
-    #[error("the cookie file {path} cannot be read: {reason}. Is bitcoind running, and may this user read it?")]
+    #[error(
+        "the cookie file {path} cannot be read: {reason}. Is bitcoind running, and may this user read it?"
+    )]
     Cookie {
         /// Which file.
         path: PathBuf,
@@ -97,7 +99,9 @@ pub enum SourceError {
     #[error("bitcoind is starting: {0} It will answer when that is done.")]
     WarmingUp(String),
     /// It threw a block away that we need.
-    #[error("bitcoind has pruned block {0}, which this node has not seen. Let it keep more blocks, or reindex.")]
+    #[error(
+        "bitcoind has pruned block {0}, which this node has not seen. Let it keep more blocks, or reindex."
+    )]
     Pruned(BlockHash),
     /// A block that it must know is unknown to it.
     #[error("bitcoind does not know block {0}. Was it replaced or its data deleted?")]
@@ -116,7 +120,9 @@ pub enum SourceError {
         message: String,
     },
     /// The answer makes no sense.
-    #[error("the answer to `{method}` is not what bitcoind answers: {reason}. Is something else on this port?")]
+    #[error(
+        "the answer to `{method}` is not what bitcoind answers: {reason}. Is something else on this port?"
+    )]
     Malformed {
         /// What was asked.
         method: String,

@@ -393,7 +393,15 @@ fn check_disjoint(group: &[Entry]) -> Result<(), RejectReason> {
     }
 }
 
+/// The group pays for its size, and so does each of its members alone unless it is of version 3, which alone
+/// may leave the fee to its child.
 fn check_relay_fee(group: &[Entry], rules: &Policy) -> Result<(), RejectReason> {
+    for entry in group.iter().filter(|entry| entry.tx.version.0 != 3) {
+        let needed = fee_at(rules.min_relay_fee, entry.vsize);
+        if entry.fee < needed {
+            return Err(RejectReason::MinRelayFee { fee: entry.fee, needed });
+        }
+    }
     let (fee, size) = sums(group.iter());
     let needed = fee_at(rules.min_relay_fee, size);
     if fee < needed { Err(RejectReason::MinRelayFee { fee, needed }) } else { Ok(()) }

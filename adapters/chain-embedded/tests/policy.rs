@@ -166,10 +166,13 @@ fn chains_are_25_long() {
 #[test]
 fn a_child_pays_for_a_parent_below_the_minimum() {
     let Funds { chain, coins } = funded(1);
-    let parent = spend(&coins[0], 1, &p2wpkh(2), 0);
+    let truc = Version(3);
+    let pay = |coin, number, value| spend_to(coin, number, truc, vec![output(value, &p2wpkh(2))]);
+    let parent = pay(&coins[0], 1, 50_0000_0000);
     assert!(matches!(chain.submit(&parent), Err(RejectReason::MinRelayFee { .. })));
-    let poor = spend(&coin_of(&parent, 0), 2, &p2wpkh(3), 150);
-    let child = spend(&coin_of(&parent, 0), 2, &p2wpkh(3), FEE);
+    let coin = coin_of(&parent, 0);
+    let poor = pay(&coin, 2, 50_0000_0000 - 150);
+    let child = pay(&coin, 2, 50_0000_0000 - FEE);
     assert_eq!(chain.submit(&child), Err(RejectReason::MissingOrSpent(child.input[0].previous_output)));
     assert!(matches!(
         chain.submit_package(&[parent.clone(), poor]),
@@ -182,6 +185,17 @@ fn a_child_pays_for_a_parent_below_the_minimum() {
     assert!(chain.utxo(&coin_of(&package[1], 0).0).is_some());
     chain.disconnect_tip();
     assert_eq!(waiting(&chain), ids(&package), "a reorganisation does not ask for the parent's fee again");
+}
+
+#[test]
+fn only_version_3_may_leave_the_fee_to_its_child() {
+    let Funds { chain, coins } = funded(1);
+    let parent = spend(&coins[0], 1, &p2wpkh(2), 0);
+    let child = spend(&coin_of(&parent, 0), 2, &p2wpkh(3), FEE);
+    assert!(matches!(
+        chain.submit_package(&[parent, child]),
+        Err(PackageError::Transaction { reason: RejectReason::MinRelayFee { .. }, .. })
+    ));
 }
 
 #[test]

@@ -69,7 +69,8 @@ pub(crate) fn read_request(stream: &TcpStream) -> Result<Request, BadRequest> {
 
 /// Writes the one answer.
 pub(crate) fn respond(mut stream: &TcpStream, status: &str, body: &str) -> io::Result<()> {
-    let challenge = if status.starts_with("401") { "WWW-Authenticate: Basic realm=\"jsonrpc\"\r\n" } else { "" };
+    let challenge =
+        if status.starts_with("401") { "WWW-Authenticate: Basic realm=\"jsonrpc\"\r\n" } else { "" };
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{challenge}Connection: close\r\n\r\n",
         body.len()

@@ -157,7 +157,8 @@ fn generatetoaddress(chain: &EmbeddedChain, params: &Params<'_>) -> Answer {
     let count = params.number(0)?;
     let address: Address<NetworkUnchecked> =
         params.text(1)?.parse().map_err(|_| not_found("Error: Invalid address"))?;
-    let address = address.require_network(Network::Regtest).map_err(|_| not_found("Error: Invalid address"))?;
+    let address =
+        address.require_network(Network::Regtest).map_err(|_| not_found("Error: Invalid address"))?;
     let count = u32::try_from(count.min(MAX_GENERATED)).unwrap_or_default();
     let hashes = chain.mine(count, &address.script_pubkey());
     Ok(json!(hashes.iter().map(ToString::to_string).collect::<Vec<_>>()))
@@ -288,9 +289,7 @@ fn gettxout(chain: &EmbeddedChain, params: &Params<'_>) -> Answer {
     let (tip, height) = chain.tip();
     let (output, confirmations, coinbase) = match chain.utxo(&outpoint) {
         Some(_) if with_mempool && chain.mempool_spender(&outpoint).is_some() => return Ok(Value::Null),
-        Some(coin) => {
-            (coin.output, height.saturating_sub(coin.height).saturating_add(1), coin.coinbase)
-        }
+        Some(coin) => (coin.output, height.saturating_sub(coin.height).saturating_add(1), coin.coinbase),
         None if with_mempool && chain.mempool_spender(&outpoint).is_none() => {
             let entry = chain.mempool_entry(&outpoint.txid);
             let index = usize::try_from(vout).unwrap_or(usize::MAX);

@@ -1,5 +1,7 @@
 //! Keys, coins and transactions for the tests of the embedded chain.
 #![allow(dead_code, reason = "each test file uses its part")]
+pub(crate) mod recorder;
+
 use bitcoin::absolute::LockTime;
 use bitcoin::hashes::Hash;
 use bitcoin::key::{Keypair, TapTweak};
