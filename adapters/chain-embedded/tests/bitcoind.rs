@@ -1,7 +1,15 @@
 //! What the embedded chain accepts and refuses, a real bitcoind accepts and refuses too.
 //!
 //! Needs one: see `scripts/has_bitcoind.rs`. Without it each test is reported as ignored.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "tests"
+)]
 mod funds;
 
 use std::path::Path;

@@ -1,9 +1,9 @@
 //! A listener that checks the contract of `ChainListener` at each call and keeps the chain it was shown.
-use std::sync::Mutex;
 
 use bitcoin::block::Header;
 use bitcoin::{BlockHash, Txid};
 use lightning_traits::interface::{ChainListener, ConfirmedTransaction};
+use lightning_traits::sync::Mutex;
 use lightning_traits::units::BlockHeight;
 
 #[derive(Debug, Default)]
@@ -26,15 +26,15 @@ impl Recorder {
     }
 
     pub(crate) fn hashes(&self) -> Vec<BlockHash> {
-        self.seen.lock().unwrap().chain.iter().map(|(hash, _)| *hash).collect()
+        self.seen.lock().chain.iter().map(|(hash, _)| *hash).collect()
     }
 
     pub(crate) fn disconnected(&self) -> usize {
-        self.seen.lock().unwrap().disconnected
+        self.seen.lock().disconnected
     }
 
     pub(crate) fn saw(&self, txid: Txid) -> bool {
-        self.seen.lock().unwrap().ids.contains(&txid)
+        self.seen.lock().ids.contains(&txid)
     }
 }
 
@@ -45,7 +45,7 @@ impl ChainListener for Recorder {
         block: &[ConfirmedTransaction<'_>],
         height: BlockHeight,
     ) {
-        let mut seen = self.seen.lock().unwrap();
+        let mut seen = self.seen.lock();
         if let Some((hash, below)) = seen.chain.last() {
             assert_eq!((header.prev_blockhash, height), (*hash, below.plus(1)), "a block was skipped");
         }
@@ -54,7 +54,7 @@ impl ChainListener for Recorder {
     }
 
     fn block_disconnected(&self, header: &Header, height: BlockHeight) {
-        let mut seen = self.seen.lock().unwrap();
+        let mut seen = self.seen.lock();
         assert_eq!(seen.chain.pop(), Some((header.block_hash(), height)), "not the tip was disconnected");
         seen.disconnected += 1;
         if seen.chain.is_empty() {
@@ -63,6 +63,6 @@ impl ChainListener for Recorder {
     }
 
     fn best_block(&self) -> Option<(BlockHash, BlockHeight)> {
-        self.seen.lock().unwrap().chain.last().copied()
+        self.seen.lock().chain.last().copied()
     }
 }
