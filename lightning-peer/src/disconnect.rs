@@ -71,6 +71,9 @@ pub enum Disconnect {
         /// Whether nothing but `init` had come before.
         after_init: bool,
     },
+    /// The socket is gone before the handshake was done.
+    #[error("the socket was closed during the handshake: most likely the node there has another node id")]
+    SocketClosedInHandshake,
     /// The peer does not read what we send.
     #[error("the peer does not read")]
     TooSlow,
@@ -113,6 +116,7 @@ impl Disconnect {
             | Self::Refused
             | Self::Replaced
             | Self::SocketClosed { .. }
+            | Self::SocketClosedInHandshake
             | Self::TooSlow
             | Self::UnknownConnection => None,
         }

@@ -4,7 +4,7 @@
 //!
 //! | kind | methods |
 //! | --- | --- |
-//! | getters | [`peers`](PeerManager::peers), [`is_connected`](PeerManager::is_connected), [`wants_read`](PeerManager::wants_read), [`pending_bytes`](PeerManager::pending_bytes), [`wants_events`](PeerManager::wants_events) |
+//! | getters | [`peers`](PeerManager::peers), [`is_connected`](PeerManager::is_connected), [`is_ready`](PeerManager::is_ready), [`wants_read`](PeerManager::wants_read), [`pending_bytes`](PeerManager::pending_bytes), [`wants_events`](PeerManager::wants_events) |
 //! | inputs | [`accept_inbound`](PeerManager::accept_inbound), [`handle_bytes`](PeerManager::handle_bytes), [`socket_disconnected`](PeerManager::socket_disconnected), [`timer_tick`](PeerManager::timer_tick), [`process_events`](PeerManager::process_events) |
 //! | commands | [`connect_outbound`](PeerManager::connect_outbound), [`disconnect`](PeerManager::disconnect), [`disconnect_all`](PeerManager::disconnect_all) |
 //! | outputs | [`poll_ready`](PeerManager::poll_ready), [`poll_readable`](PeerManager::poll_readable), [`poll_transmit`](PeerManager::poll_transmit), [`poll_disconnect`](PeerManager::poll_disconnect) |
@@ -140,6 +140,11 @@ impl<E: PeerEnvironment> PeerManager<E> {
         connection.is_some_and(|connection| connection.lock().their_init().is_some())
     }
 
+    /// Whether this very connection is the one over which messages go to its node now.
+    pub fn is_ready(&self, connection: ConnectionId) -> bool {
+        self.get(connection).is_some_and(|connection| connection.lock().their_init().is_some())
+    }
+
     /// Whether to read from the socket: not while the peer does not take our answers. After a no,
     /// [`poll_readable`](Self::poll_readable) says when to go on.
     pub fn wants_read(&self, connection: ConnectionId) -> bool {
@@ -234,13 +239,15 @@ impl<E: PeerEnvironment> PeerManager<E> {
         ended.map_or(Ok(()), Err)
     }
 
-    /// The socket of a connection is closed: to be called once for each, whoever closed it.
-    pub fn socket_disconnected(&self, connection: ConnectionId) {
-        let Some(connection) = self.get(connection) else { return };
-        let after_init = connection.lock().is_right_after_init();
-        self.end(&connection, Disconnect::SocketClosed { after_init }, None);
+    /// The socket of a connection is closed: to be called once for each, whoever closed it. Returns why the
+    /// connection ended, which may have been before.
+    pub fn socket_disconnected(&self, connection: ConnectionId) -> Disconnect {
+        let Some(connection) = self.get(connection) else { return Disconnect::UnknownConnection };
+        let reason = connection.lock().on_socket_closed();
+        self.end(&connection, reason, None);
         self.table.lock().forget(connection.id);
         self.drive(false);
+        reason
     }
 
     /// Time passes: about ten seconds. Sends pings, gives up who does not answer or never gets ready.
@@ -352,7 +359,7 @@ impl<E: PeerEnvironment> PeerManager<E> {
         if let Some(node) = node {
             self.table.lock().touch(node);
         }
-        if !matches!(reason, Disconnect::SocketClosed { .. }) {
+        if !matches!(reason, Disconnect::SocketClosed { .. } | Disconnect::SocketClosedInHandshake) {
             self.ended.push((connection.id, reason));
         }
         self.flag(connection);

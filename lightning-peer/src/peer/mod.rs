@@ -355,12 +355,13 @@ impl Peer {
         true
     }
 
-    /// Whether nothing but `init` has come on an encrypted connection.
-    pub(crate) fn is_right_after_init(&self) -> bool {
+    /// What it means that the socket is closed now.
+    pub(crate) fn on_socket_closed(&self) -> Disconnect {
         match &self.stage {
-            Stage::AwaitingInit(_) | Stage::Joining(..) => true,
-            Stage::Ready(link, _) => !link.heard,
-            Stage::Handshaking(_) | Stage::Ended(..) => false,
+            Stage::Handshaking(_) => Disconnect::SocketClosedInHandshake,
+            Stage::AwaitingInit(_) | Stage::Joining(..) => Disconnect::SocketClosed { after_init: true },
+            Stage::Ready(link, _) => Disconnect::SocketClosed { after_init: !link.heard },
+            Stage::Ended(reason, ..) => *reason,
         }
     }
 
