@@ -1,0 +1,88 @@
+//! The onion of one path: what each node on it is told (BOLT 4, "`payload` format").
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use lightning_traits::Secp;
+use lightning_traits::codec::TlvRecords;
+use lightning_traits::interface::EntropySource;
+use lightning_traits::payment::{PaymentHash, PaymentSecret};
+use lightning_traits::route::Path;
+use lightning_traits::sphinx::{
+    self, FinalPayload, ForwardPayload, HopPayload, OnionError, OnionPacket, PaymentData,
+};
+use lightning_traits::units::Msat;
+use secp256k1::{PublicKey, SecretKey};
+use thiserror::Error;
+
+use crate::commitments::SessionKey;
+
+/// What the invoice says about its payee.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recipient {
+    /// `payment_secret`.
+    pub secret: PaymentSecret,
+    /// `payment_metadata`.
+    pub metadata: Option<Vec<u8>>,
+}
+
+/// Why a path has no onion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub(crate) enum PathError {
+    #[error("a node of the path is no point of the curve")]
+    BadNode,
+    #[error("{0}")]
+    Onion(OnionError),
+}
+
+/// A fresh key for one onion.
+pub(crate) fn session_key(entropy: &impl EntropySource) -> SessionKey {
+    loop {
+        let bytes = entropy.bytes32();
+        // All but one in 2^128 are keys.
+        if SecretKey::from_slice(&bytes).is_ok() {
+            return SessionKey::new(bytes);
+        }
+    }
+}
+
+/// The nodes of `path` as keys.
+pub(crate) fn nodes(path: &Path) -> Result<Vec<PublicKey>, PathError> {
+    path.hops.iter().map(|hop| hop.node.to_public_key().map_err(|_| PathError::BadNode)).collect()
+}
+
+/// The onion that takes one part of a payment of `total` along `path`.
+pub(crate) fn build(
+    secp: &Secp,
+    session_key: &SessionKey,
+    path: &Path,
+    recipient: &Recipient,
+    total: Msat,
+    hash: PaymentHash,
+) -> Result<Arc<OnionPacket>, PathError> {
+    let key = SecretKey::from_slice(session_key.as_bytes()).map_err(|_| PathError::BadNode)?;
+    let mut payloads = Vec::with_capacity(path.hops.len());
+    for next in path.hops.iter().skip(1) {
+        // BOLT 4: a node is told amount and expiry of the HTLC that it is to offer, and on which channel.
+        let payload = ForwardPayload {
+            amount: next.amount,
+            expiry: next.expiry,
+            short_channel_id: next.scid,
+            unknown: TlvRecords::default(),
+        };
+        payloads.push(HopPayload::Forward(payload).to_bytes());
+    }
+    if let Some(last) = path.hops.last() {
+        let payload = FinalPayload {
+            amount: last.amount,
+            expiry: last.expiry,
+            payment_data: Some(PaymentData { payment_secret: recipient.secret.clone(), total }),
+            payment_metadata: recipient.metadata.clone(),
+            keysend: None,
+            custom: TlvRecords::default(),
+        };
+        payloads.push(HopPayload::Final(payload).to_bytes());
+    }
+    let hops: Vec<_> = nodes(path)?.into_iter().zip(payloads).collect();
+    let (packet, _) = sphinx::build(secp, &key, &hops, &hash.0).map_err(PathError::Onion)?;
+    Ok(Arc::new(packet))
+}

@@ -1,0 +1,309 @@
+//! What a payer concludes from a failed attempt (BOLT 4, "Receiving Failure Codes").
+//!
+//! # Invariants
+//! - a `channel_update` inside a failure is handed to the route finder as raw bytes and never published (RELIABILITY F13)
+//! - whoever claims to have failed, nothing outside of the path is blamed (RELIABILITY F9)
+use alloc::format;
+use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
+
+use lightning_traits::Secp;
+use lightning_traits::id::{NodeId, ShortChannelId};
+use lightning_traits::route::{DirectedChannel, Path, PathOutcome};
+use lightning_traits::sphinx::{self, ErrorSource, Failure, FailureCode};
+use secp256k1::SecretKey;
+
+use super::onion::nodes;
+use crate::commitments::{Outcome, SessionKey};
+
+/// What follows from a failed attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    /// For the route finder.
+    pub(crate) report: PathOutcome,
+    /// Not to be tried again by this payment.
+    pub(crate) excluded: Vec<DirectedChannel>,
+    /// The channel blamed.
+    pub(crate) channel: Option<ShortChannelId>,
+    /// The payee itself refused, for good.
+    pub(crate) refused: bool,
+    /// For people.
+    pub(crate) text: String,
+}
+
+/// Judges the outcome of an attempt along `path`; `None` when it is a success.
+pub(crate) fn judge(
+    secp: &Secp,
+    payer: NodeId,
+    path: &Path,
+    session_key: &SessionKey,
+    outcome: &Outcome,
+) -> Option<Verdict> {
+    match outcome {
+        Outcome::Fulfilled { .. } => None,
+        Outcome::Failed { reason, attribution } => {
+            let Some(secrets) = secrets(secp, path, session_key) else {
+                return Some(unreadable(payer, path, None));
+            };
+            let decoded = sphinx::decode(&secrets, reason.clone(), attribution.clone());
+            Some(match decoded.source {
+                ErrorSource::Hop { hop, failure, .. } => by_hop(payer, path, hop, failure.as_ref()),
+                ErrorSource::Unreadable { blamed } => unreadable(payer, path, blamed),
+            })
+        }
+        Outcome::Malformed { code, .. } => {
+            // Our own peer could not read the onion that we made for it.
+            let text = format!("our peer could not read the onion ({})", FailureCode(*code));
+            Some(blame_channel(payer, path, 0, true, None, text))
+        }
+        Outcome::FailedOnChain {} => {
+            Some(blame_channel(payer, path, 0, false, None, "our own channel was closed".to_string()))
+        }
+    }
+}
+
+fn secrets(secp: &Secp, path: &Path, session_key: &SessionKey) -> Option<Vec<sphinx::SharedSecret>> {
+    let key = SecretKey::from_slice(session_key.as_bytes()).ok()?;
+    sphinx::shared_secrets(secp, &key, &nodes(path).ok()?).ok()
+}
+
+/// The node behind hop `hop` says why.
+fn by_hop(payer: NodeId, path: &Path, hop: usize, failure: Option<&Failure>) -> Verdict {
+    let last = path.hops.len().saturating_sub(1);
+    let Some(failure) = failure else {
+        let text = format!("node {hop} sent a failure that says nothing");
+        return blame_node(payer, path, hop, text);
+    };
+    let (code, text) = (failure.code(), format!("{} at hop {hop}", name(failure)));
+    if hop >= last {
+        return by_payee(payer, path, failure, text);
+    }
+    let next = hop.saturating_add(1);
+    match failure {
+        // The error of a node that could not read the onion, reported by the node before it.
+        _ if code.is_bad_onion() => blame_channel(payer, path, next, true, None, text),
+        _ if code.is_node() => blame_node(payer, path, hop, text),
+        // A node on the way has no business with codes of the final node.
+        Failure::IncorrectOrUnknownPaymentDetails { .. }
+        | Failure::FinalIncorrectCltvExpiry { .. }
+        | Failure::FinalIncorrectHtlcAmount { .. }
+        | Failure::MppTimeout => blame_node(payer, path, hop, text),
+        _ => blame_channel(payer, path, next, !code.is_permanent(), update_of(failure), text),
+    }
+}
+
+/// BOLT 4, "if the _final node_ is returning the error".
+fn by_payee(payer: NodeId, path: &Path, failure: &Failure, text: String) -> Verdict {
+    let last = path.hops.len().saturating_sub(1);
+    match failure {
+        // The node before the payee did not forward what the onion said.
+        Failure::FinalIncorrectCltvExpiry { .. } | Failure::FinalIncorrectHtlcAmount { .. } => {
+            blame_channel(payer, path, last, true, None, text)
+        }
+        // Other parts were missing: nobody's fault on this path.
+        Failure::MppTimeout | Failure::TemporaryNodeFailure => Verdict {
+            report: PathOutcome::Unreadable,
+            excluded: Vec::new(),
+            channel: None,
+            refused: false,
+            text,
+        },
+        _ => Verdict {
+            // Everything up to the payee worked.
+            report: PathOutcome::Delivered,
+            excluded: Vec::new(),
+            channel: None,
+            refused: true,
+            text,
+        },
+    }
+}
+
+/// Nobody signed for the failure. Somebody on the way garbles, and which one is not known; our own channel is not it.
+fn unreadable(payer: NodeId, path: &Path, blamed: Option<usize>) -> Verdict {
+    let first = blamed.unwrap_or(1).max(1);
+    let excluded = (first..path.hops.len()).filter_map(|index| directed(payer, path, index)).collect();
+    Verdict {
+        report: PathOutcome::Unreadable,
+        excluded,
+        channel: None,
+        refused: false,
+        text: "the failure could not be read".to_string(),
+    }
+}
+
+fn blame_channel(
+    payer: NodeId,
+    path: &Path,
+    index: usize,
+    temporary: bool,
+    update: Option<Vec<u8>>,
+    text: String,
+) -> Verdict {
+    Verdict {
+        report: PathOutcome::FailedAt { channel: index, temporary, update },
+        excluded: directed(payer, path, index).into_iter().collect(),
+        channel: path.hops.get(index).map(|hop| hop.scid),
+        refused: false,
+        text,
+    }
+}
+
+/// Both channels of the path that touch the node at the end of hop `hop`.
+fn blame_node(payer: NodeId, path: &Path, hop: usize, text: String) -> Verdict {
+    let next = hop.saturating_add(1).min(path.hops.len().saturating_sub(1));
+    let mut verdict = blame_channel(payer, path, next, true, None, text);
+    if next != hop && hop > 0 {
+        verdict.excluded.extend(directed(payer, path, hop));
+    }
+    verdict
+}
+
+/// Channel `index` of the path, in the direction that it was used.
+pub(crate) fn directed(payer: NodeId, path: &Path, index: usize) -> Option<DirectedChannel> {
+    let from = match index.checked_sub(1) {
+        None => payer,
+        Some(before) => path.hops.get(before)?.node,
+    };
+    Some(DirectedChannel { scid: path.hops.get(index)?.scid, from })
+}
+
+fn update_of(failure: &Failure) -> Option<Vec<u8>> {
+    match failure {
+        Failure::TemporaryChannelFailure { channel_update }
+        | Failure::AmountBelowMinimum { channel_update, .. }
+        | Failure::FeeInsufficient { channel_update, .. }
+        | Failure::IncorrectCltvExpiry { channel_update, .. }
+        | Failure::ExpiryTooSoon { channel_update }
+        | Failure::ChannelDisabled { channel_update, .. } => {
+            Some(channel_update.clone()).filter(|bytes| !bytes.is_empty())
+        }
+        _ => None,
+    }
+}
+
+/// The name in BOLT 4.
+fn name(failure: &Failure) -> String {
+    let name = match failure {
+        Failure::TemporaryNodeFailure => "temporary_node_failure",
+        Failure::PermanentNodeFailure => "permanent_node_failure",
+        Failure::RequiredNodeFeatureMissing => "required_node_feature_missing",
+        Failure::InvalidOnionVersion { .. } => "invalid_onion_version",
+        Failure::InvalidOnionHmac { .. } => "invalid_onion_hmac",
+        Failure::InvalidOnionKey { .. } => "invalid_onion_key",
+        Failure::TemporaryChannelFailure { .. } => "temporary_channel_failure",
+        Failure::PermanentChannelFailure => "permanent_channel_failure",
+        Failure::RequiredChannelFeatureMissing => "required_channel_feature_missing",
+        Failure::UnknownNextPeer => "unknown_next_peer",
+        Failure::AmountBelowMinimum { .. } => "amount_below_minimum",
+        Failure::FeeInsufficient { .. } => "fee_insufficient",
+        Failure::IncorrectCltvExpiry { .. } => "incorrect_cltv_expiry",
+        Failure::ExpiryTooSoon { .. } => "expiry_too_soon",
+        Failure::IncorrectOrUnknownPaymentDetails { .. } => "incorrect_or_unknown_payment_details",
+        Failure::FinalIncorrectCltvExpiry { .. } => "final_incorrect_cltv_expiry",
+        Failure::FinalIncorrectHtlcAmount { .. } => "final_incorrect_htlc_amount",
+        Failure::ChannelDisabled { .. } => "channel_disabled",
+        Failure::ExpiryTooFar => "expiry_too_far",
+        Failure::InvalidOnionPayload { .. } => "invalid_onion_payload",
+        Failure::MppTimeout => "mpp_timeout",
+        Failure::InvalidOnionBlinding { .. } => "invalid_onion_blinding",
+        other => return format!("failure {}", other.code()),
+    };
+    name.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use lightning_traits::codec::TlvRecords;
+    use lightning_traits::route::RouteHop;
+    use lightning_traits::units::{BlockHeight, CltvExpiry, Msat};
+    use secp256k1::{PublicKey, Secp256k1};
+
+    const SESSION: SessionKey = SessionKey::new([0x41; 32]);
+
+    fn key(byte: u8) -> SecretKey {
+        SecretKey::from_slice(&[byte; 32]).unwrap()
+    }
+
+    fn node(byte: u8) -> NodeId {
+        NodeId::from(PublicKey::from_secret_key(&Secp256k1::new(), &key(byte)))
+    }
+
+    /// us -(100)-> 1 -(101)-> 2 -(102)-> 3
+    fn path() -> Path {
+        let hops = (0..3u8).map(|index| RouteHop {
+            node: node(index + 1),
+            scid: ShortChannelId(100 + u64::from(index)),
+            amount: Msat::new(1_000),
+            expiry: CltvExpiry::new(500),
+        });
+        Path { hops: hops.collect() }
+    }
+
+    fn returned(hop: usize, failure: &Failure) -> Verdict {
+        let secp = Secp256k1::new();
+        let secrets = secrets(&secp, &path(), &SESSION).unwrap();
+        let mut reason = sphinx::create(&secrets[hop], failure, &TlvRecords::default());
+        for secret in secrets[..hop].iter().rev() {
+            sphinx::wrap(secret, &mut reason);
+        }
+        let outcome = Outcome::Failed { reason, attribution: None };
+        judge(&secp, node(9), &path(), &SESSION, &outcome).unwrap()
+    }
+
+    #[test]
+    fn the_channel_behind_the_failing_node_is_blamed() {
+        let update = vec![1, 2, 3];
+        let verdict = returned(1, &Failure::TemporaryChannelFailure { channel_update: update.clone() });
+        assert_eq!(verdict.channel, Some(ShortChannelId(102)));
+        assert_eq!(verdict.excluded, [DirectedChannel { scid: ShortChannelId(102), from: node(2) }]);
+        assert_eq!(
+            verdict.report,
+            PathOutcome::FailedAt { channel: 2, temporary: true, update: Some(update) }
+        );
+        assert!(!verdict.refused);
+        let permanent = returned(0, &Failure::UnknownNextPeer);
+        assert_eq!(permanent.report, PathOutcome::FailedAt { channel: 1, temporary: false, update: None });
+    }
+
+    #[test]
+    fn only_the_payee_can_refuse() {
+        let failure =
+            Failure::IncorrectOrUnknownPaymentDetails { htlc_msat: Msat::new(1), height: BlockHeight::new(2) };
+        assert!(returned(2, &failure).refused);
+        let liar = returned(0, &failure);
+        assert!(!liar.refused);
+        assert_eq!(liar.excluded, [DirectedChannel { scid: ShortChannelId(101), from: node(1) }]);
+        assert!(!returned(2, &Failure::MppTimeout).refused);
+    }
+
+    #[test]
+    fn a_failing_node_is_avoided_on_both_sides() {
+        let verdict = returned(1, &Failure::TemporaryNodeFailure);
+        let excluded: Vec<_> = verdict.excluded.iter().map(|channel| channel.scid.0).collect();
+        assert_eq!(excluded, [102, 101]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_blames_everything_but_our_own_channel() {
+        let outcome = Outcome::Failed { reason: vec![0; 300], attribution: None };
+        let verdict = judge(&Secp256k1::new(), node(9), &path(), &SESSION, &outcome).unwrap();
+        assert_eq!(verdict.report, PathOutcome::Unreadable);
+        let excluded: Vec<_> = verdict.excluded.iter().map(|channel| channel.scid.0).collect();
+        assert_eq!(excluded, [101, 102]);
+        let empty = Outcome::Failed { reason: Vec::new(), attribution: None };
+        assert!(judge(&Secp256k1::new(), node(9), &path(), &SESSION, &empty).is_some());
+    }
+
+    #[test]
+    fn what_happened_in_our_own_channel_blames_it() {
+        let secp = Secp256k1::new();
+        let malformed = Outcome::Malformed { sha256_of_onion: [0; 32], code: 0xc005 };
+        for outcome in [malformed, Outcome::FailedOnChain {}] {
+            let verdict = judge(&secp, node(9), &path(), &SESSION, &outcome).unwrap();
+            assert_eq!(verdict.excluded, [DirectedChannel { scid: ShortChannelId(100), from: node(9) }]);
+        }
+    }
+}
