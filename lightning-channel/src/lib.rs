@@ -6,4 +6,5 @@
 extern crate alloc;
 
 pub mod commitments;
+pub mod payment;
 pub mod terms;

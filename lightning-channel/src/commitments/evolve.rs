@@ -56,7 +56,8 @@ impl Commitments {
         if let Removal::Fulfill { preimage, claimed, .. } = removal {
             evolved.steps.push(MonitorStep::Preimage { preimage: preimage.clone() });
             if let (true, Some(htlc)) = (*claimed, self.incoming.get(&id)) {
-                let claim = Claim { htlc: id, hash: htlc.hash, amount: htlc.amount };
+                let claim =
+                    Claim { htlc: id, hash: htlc.hash, amount: htlc.amount, preimage: preimage.clone() };
                 evolved.notices.push(claim.notice());
                 self.claims.insert(id, claim);
             }

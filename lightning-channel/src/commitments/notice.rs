@@ -88,6 +88,8 @@ pub enum Notice {
         hash: PaymentHash,
         /// What it carried.
         amount: Msat,
+        /// What it was claimed with: other parts of the same payment, on other channels, may still lack it.
+        preimage: Preimage,
     },
 }
 
@@ -149,16 +151,22 @@ impl Settlement {
 }
 
 /// A [`Notice::Claimed`] as the record keeps it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Claim {
     pub(super) htlc: HtlcId,
     pub(super) hash: PaymentHash,
     pub(super) amount: Msat,
+    pub(super) preimage: Preimage,
 }
-record!(struct Claim { htlc, hash, amount });
+record!(struct Claim { htlc, hash, amount, preimage });
 
 impl Claim {
-    pub(super) const fn notice(&self) -> Notice {
-        Notice::Claimed { htlc: self.htlc, hash: self.hash, amount: self.amount }
+    pub(super) fn notice(&self) -> Notice {
+        Notice::Claimed {
+            htlc: self.htlc,
+            hash: self.hash,
+            amount: self.amount,
+            preimage: self.preimage.clone(),
+        }
     }
 }

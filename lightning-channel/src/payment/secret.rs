@@ -121,8 +121,11 @@ impl Facts {
             Kind::Ours => 1,
             Kind::Held => 2,
         }];
-        let (cltv, expires, amount) =
-            (self.final_cltv.get().to_be_bytes(), self.expires.to_be_bytes(), self.amount.to_msat().to_be_bytes());
+        let (cltv, expires, amount) = (
+            self.final_cltv.get().to_be_bytes(),
+            self.expires.to_be_bytes(),
+            self.amount.to_msat().to_be_bytes(),
+        );
         let fields = kind.into_iter().chain(cltv).chain(expires).chain(amount);
         for (to, from) in bytes.iter_mut().zip(fields) {
             *to = from;

@@ -270,8 +270,10 @@ mod tests {
 
     #[test]
     fn only_the_payee_can_refuse() {
-        let failure =
-            Failure::IncorrectOrUnknownPaymentDetails { htlc_msat: Msat::new(1), height: BlockHeight::new(2) };
+        let failure = Failure::IncorrectOrUnknownPaymentDetails {
+            htlc_msat: Msat::new(1),
+            height: BlockHeight::new(2),
+        };
         assert!(returned(2, &failure).refused);
         let liar = returned(0, &failure);
         assert!(!liar.refused);

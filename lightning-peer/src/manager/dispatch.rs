@@ -79,6 +79,12 @@ impl<E: PeerEnvironment> PeerManager<E> {
         {
             connection.lock().set_filter(filter.clone());
         }
+        // BOLT 7: "If the bit `dont_forward` ... is set": the terms of an unannounced channel between the peer and us.
+        if let RoutingMessage::ChannelUpdate(update) = &message
+            && update.body.is_for_receiver_only()
+        {
+            self.environment.channels().on_channel_update(node, update);
+        }
         self.environment.routing().on_routing_message(node, message);
     }
 

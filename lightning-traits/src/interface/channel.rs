@@ -3,7 +3,7 @@ use alloc::vec::Vec;
 
 use crate::feature::Features;
 use crate::id::NodeId;
-use crate::wire::{ChannelMessage, ErrorMessage, Init, WarningMessage};
+use crate::wire::{ChannelMessage, ChannelUpdate, ErrorMessage, Init, WarningMessage};
 
 /// The handler wants no connection with this peer now; the peer layer disconnects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,10 @@ pub trait ChannelMessageHandler {
 
     /// The peer complains; nothing follows from it but a log record.
     fn on_warning(&self, peer: NodeId, warning: &WarningMessage);
+
+    /// The peer sends its `channel_update`, which also goes to the router. For a channel that gossip does not know, nobody
+    /// else keeps it: its terms go into our invoices (BOLT 11, field `r`).
+    fn on_channel_update(&self, _peer: NodeId, _update: &ChannelUpdate) {}
 
     /// Feature bits that the handler needs in `init`, by what it can do.
     fn features(&self) -> Features;

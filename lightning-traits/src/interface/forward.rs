@@ -20,7 +20,7 @@ use crate::monitor::{ChannelMonitorUpdate, MonitorEvent, NewMonitor, Persist, Re
 use crate::route::{NoRoute, Route, RouteAnswer, RouteQuery, RouteReport};
 use crate::tx::{ChannelPublicKeys, CommitmentSecret, FundingOutput};
 use crate::units::{BlockHeight, FeeratePerKw};
-use crate::wire::{ChannelMessage, ErrorMessage, Init, RoutingMessage, WarningMessage};
+use crate::wire::{ChannelMessage, ChannelUpdate, ErrorMessage, Init, RoutingMessage, WarningMessage};
 
 macro_rules! forward {
     ($($trait:ident { $(type $assoc:ident;)* $(fn $method:ident(&self $(, $arg:ident: $ty:ty)*) $(-> $ret:ty)?;)* })*) => {
@@ -106,6 +106,7 @@ forward! {
         fn on_channel_message(&self, peer: NodeId, message: ChannelMessage);
         fn on_error(&self, peer: NodeId, error: &ErrorMessage);
         fn on_warning(&self, peer: NodeId, warning: &WarningMessage);
+        fn on_channel_update(&self, peer: NodeId, update: &ChannelUpdate);
         fn features(&self) -> Features;
     }
     RoutingMessageHandler {
