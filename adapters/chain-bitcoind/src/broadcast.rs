@@ -17,7 +17,7 @@ use lightning_traits::interface::{BroadcasterInterface, ChainListener, Confirmed
 use lightning_traits::sync::Mutex;
 use lightning_traits::units::BlockHeight;
 
-use crate::source::{BlockSource, Broadcast, SourceError};
+use lightning_traits::interface::{BlockSource, Broadcast, SourceError};
 
 /// Blocks after which a confirmation is taken for good.
 const BURIED: u32 = 6;

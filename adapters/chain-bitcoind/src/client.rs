@@ -16,7 +16,7 @@ use lightning_traits::units::FeeratePerKw;
 use serde_json::{Value, json};
 
 use crate::rpc::{Auth, Transport};
-use crate::source::{BlockSource, Broadcast, HeaderInfo, SourceError, Tip, Unspent};
+use lightning_traits::interface::{BlockSource, Broadcast, HeaderInfo, SourceError, Tip, Unspent};
 
 // Codes of Bitcoin Core's `rpc/protocol.h`.
 const MISC_ERROR: i64 = -1;

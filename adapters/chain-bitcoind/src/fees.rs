@@ -5,7 +5,7 @@ use lightning_traits::interface::{ConfirmationTarget, FeeEstimator};
 use lightning_traits::sync::Mutex;
 use lightning_traits::units::FeeratePerKw;
 
-use crate::source::{BlockSource, SourceError};
+use lightning_traits::interface::{BlockSource, SourceError};
 
 /// For each target: blocks to confirm within, and the rate to use until the source knows one (regtest never does).
 const TARGETS: [(ConfirmationTarget, u16, FeeratePerKw); 6] = [

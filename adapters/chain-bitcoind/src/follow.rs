@@ -18,7 +18,7 @@ use lightning_traits::interface::ChainListener;
 use lightning_traits::units::BlockHeight;
 use thiserror::Error;
 
-use crate::source::{BlockSource, SourceError, Tip};
+use lightning_traits::interface::{BlockSource, SourceError, Tip};
 
 /// Headers remembered, so that a reorganisation can be undone even on a source that never saw the lost blocks.
 const REMEMBERED_HEADERS: u32 = 2016;

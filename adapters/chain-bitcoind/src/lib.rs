@@ -1,6 +1,6 @@
 //! Blocks, fees and broadcast from a bitcoind over JSON-RPC.
 //!
-//! [`BlockSource`] is what we ask of a chain. [`BitcoindClient`] answers it from a bitcoind (cookie or password),
+//! [`BlockSource`](lightning_traits::interface::BlockSource) is what we ask of a chain. [`BitcoindClient`] answers it from a bitcoind (cookie or password),
 //! and the embedded chain answers it too, in process or served. On it stand [`ChainFollower`], which brings
 //! every listener to the tip without skipping a block, [`BitcoindBroadcaster`], which repeats until a transaction
 //! is buried, and [`BitcoindFees`].
@@ -19,12 +19,10 @@ mod fees;
 mod follow;
 mod regtest;
 mod rpc;
-mod source;
 
 pub use broadcast::{BitcoindBroadcaster, Report};
 pub use client::BitcoindClient;
 pub use fees::BitcoindFees;
 pub use follow::{ChainFollower, FollowError, Progress};
 pub use regtest::RegtestBitcoind;
-pub use rpc::{Auth, basic_auth};
-pub use source::{BlockSource, Broadcast, HeaderInfo, SourceError, Tip, Unspent};
+pub use rpc::Auth;

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::client::BitcoindClient;
 use crate::rpc::Auth;
-use crate::source::BlockSource;
+use lightning_traits::interface::BlockSource;
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(30);

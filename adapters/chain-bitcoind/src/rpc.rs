@@ -8,7 +8,7 @@ use std::time::Duration;
 use bitreq::{Error as HttpError, Response};
 use serde_json::{Value, json};
 
-use crate::source::SourceError;
+use lightning_traits::interface::SourceError;
 
 /// How to prove to a bitcoind who we are.
 #[derive(Clone, PartialEq, Eq)]
@@ -108,9 +108,11 @@ impl Transport {
     fn authorization(&self) -> Result<String, SourceError> {
         match &self.auth {
             Auth::Password { user, password } => Ok(basic_auth(&format!("{user}:{password}"))),
-            Auth::Cookie(path) => fs::read_to_string(path)
-                .map(|cookie| basic_auth(cookie.trim_end()))
-                .map_err(|error| SourceError::Cookie { path: path.clone(), reason: error.to_string() }),
+            Auth::Cookie(path) => {
+                fs::read_to_string(path).map(|cookie| basic_auth(cookie.trim_end())).map_err(|error| {
+                    SourceError::Cookie { path: path.display().to_string(), reason: error.to_string() }
+                })
+            }
         }
     }
 
@@ -120,8 +122,7 @@ impl Transport {
 }
 
 /// The `Authorization` header for `user:password` (RFC 7617), with the base64 of RFC 4648.
-#[must_use]
-pub fn basic_auth(user_and_password: &str) -> String {
+fn basic_auth(user_and_password: &str) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut header = String::from("Basic ");
     for chunk in user_and_password.as_bytes().chunks(3) {

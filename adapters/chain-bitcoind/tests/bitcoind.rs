@@ -24,10 +24,11 @@ use bitcoin::{
     Transaction, TxIn, TxOut, Witness,
 };
 use lightning_chain_bitcoind::{
-    Auth, BitcoindBroadcaster, BitcoindClient, BitcoindFees, BlockSource, Broadcast, ChainFollower, Progress,
-    RegtestBitcoind, SourceError,
+    Auth, BitcoindBroadcaster, BitcoindClient, BitcoindFees, ChainFollower, Progress, RegtestBitcoind,
 };
-use lightning_traits::interface::{BroadcasterInterface, ChainListener, ConfirmedTransaction};
+use lightning_traits::interface::{
+    BlockSource, Broadcast, BroadcasterInterface, ChainListener, ConfirmedTransaction, SourceError,
+};
 use lightning_traits::units::{BlockHeight, FeeratePerKw};
 use serde_json::json;
 

@@ -6,7 +6,7 @@
 //! relay fee, dust, standard forms, replacement by fee, chains of 25, packages of parents with a child, version 3
 //! transactions and ephemeral dust. A real bitcoind accepts its blocks.
 //!
-//! Programs in the same process hold it as a [`BlockSource`](lightning_chain_bitcoind::BlockSource); others reach it
+//! Programs in the same process hold it as a [`BlockSource`](lightning_traits::interface::BlockSource); others reach it
 //! through [`ChainServer`], which speaks the JSON-RPC methods of bitcoind that our client uses.
 //!
 //! Not checked, so ask a real bitcoind: MINIMALIF and other script policy, signature operation limits, eviction

@@ -1,7 +1,7 @@
 //! The embedded chain as a block source for programs in the same process: no socket, same code on top.
 use bitcoin::pow::Work;
 use bitcoin::{Block, BlockHash, Network, OutPoint, Transaction};
-use lightning_chain_bitcoind::{BlockSource, Broadcast, HeaderInfo, SourceError, Tip, Unspent};
+use lightning_traits::interface::{BlockSource, Broadcast, HeaderInfo, SourceError, Tip, Unspent};
 use lightning_traits::units::FeeratePerKw;
 
 use crate::chain::EmbeddedChain;

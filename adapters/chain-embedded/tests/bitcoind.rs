@@ -18,8 +18,9 @@ use bitcoin::absolute::LockTime;
 use bitcoin::transaction::Version;
 use bitcoin::{ScriptBuf, Sequence, Transaction, Witness};
 use funds::*;
-use lightning_chain_bitcoind::{BitcoindClient, BlockSource, Broadcast, RegtestBitcoind};
+use lightning_chain_bitcoind::{BitcoindClient, RegtestBitcoind};
 use lightning_chain_embedded::EmbeddedChain;
+use lightning_traits::interface::{BlockSource, Broadcast};
 
 const FEE: u64 = 10_000;
 

@@ -16,12 +16,12 @@ use std::sync::{Arc, Mutex};
 use bitcoin::{Block, BlockHash, Network, OutPoint, Transaction};
 use funds::recorder::Recorder;
 use funds::*;
-use lightning_chain_bitcoind::{
-    BitcoindBroadcaster, BitcoindFees, BlockSource, Broadcast, ChainFollower, FollowError, HeaderInfo,
-    Progress, SourceError, Tip, Unspent,
-};
+use lightning_chain_bitcoind::{BitcoindBroadcaster, BitcoindFees, ChainFollower, FollowError, Progress};
 use lightning_chain_embedded::EmbeddedChain;
-use lightning_traits::interface::{BroadcasterInterface, ChainListener, ConfirmationTarget, FeeEstimator};
+use lightning_traits::interface::{
+    BlockSource, Broadcast, BroadcasterInterface, ChainListener, ConfirmationTarget, FeeEstimator,
+    HeaderInfo, SourceError, Tip, Unspent,
+};
 use lightning_traits::units::{BlockHeight, FeeratePerKw};
 
 const FEE: u64 = 10_000;

@@ -57,6 +57,16 @@ forward! {
     FeeEstimator {
         fn feerate(&self, target: ConfirmationTarget) -> FeeratePerKw;
     }
+    BlockSource {
+        fn tip(&self) -> Result<Tip, SourceError>;
+        fn hash_at(&self, height: u32) -> Result<Option<BlockHash>, SourceError>;
+        fn header(&self, hash: &BlockHash) -> Result<Option<HeaderInfo>, SourceError>;
+        fn block(&self, hash: &BlockHash) -> Result<Block, SourceError>;
+        fn broadcast(&self, package: &[Transaction]) -> Result<Vec<Broadcast>, SourceError>;
+        fn feerate(&self, blocks: u16) -> Result<Option<FeeratePerKw>, SourceError>;
+        fn least_feerate(&self) -> Result<FeeratePerKw, SourceError>;
+        fn unspent(&self, outpoint: &OutPoint) -> Result<Option<Unspent>, SourceError>;
+    }
     Logger {
         fn log(&self, record: &LogRecord<'_>);
     }

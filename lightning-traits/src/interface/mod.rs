@@ -18,6 +18,7 @@
 //! | [`RouteFinder`] | router | channel |
 //! | [`EventsProvider`] | channel, monitor | the user |
 //! | [`CoinSource`] | the user | monitor |
+//! | [`BlockSource`] | the user | the user's programs |
 //! | [`Logger`], [`EntropySource`] | the user | all |
 mod chain;
 mod channel;
@@ -29,6 +30,7 @@ mod keys;
 mod log;
 mod monitor;
 mod routing;
+mod source;
 
 pub use chain::{
     BroadcasterInterface, ChainListener, ChainWatchInterface, ConfirmationTarget, ConfirmedTransaction,
@@ -44,3 +46,4 @@ pub use keys::{
 pub use log::{EntropySource, Level, LogRecord, Logger};
 pub use monitor::{ManyChannelMonitor, MonitorStore};
 pub use routing::{RouteFinder, RoutingMessageHandler};
+pub use source::{BlockSource, Broadcast, HeaderInfo, SourceError, Tip, Unspent};

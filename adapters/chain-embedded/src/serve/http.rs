@@ -9,7 +9,8 @@ const MAX_BODY: u64 = 20_000_000;
 /// A call.
 #[derive(Debug)]
 pub(crate) struct Request {
-    pub(crate) authorization: Option<String>,
+    /// `user:password`.
+    pub(crate) credentials: Option<String>,
     pub(crate) body: Vec<u8>,
 }
 
@@ -35,7 +36,7 @@ pub(crate) fn read_request(stream: &TcpStream) -> Result<Request, BadRequest> {
     if !line.starts_with("POST ") {
         return Err(BadRequest::Status("405 Method Not Allowed"));
     }
-    let (mut authorization, mut length, mut waits) = (None, None, false);
+    let (mut credentials, mut length, mut waits) = (None, None, false);
     loop {
         line.clear();
         if head.read_line(&mut line)? == 0 {
@@ -44,7 +45,7 @@ pub(crate) fn read_request(stream: &TcpStream) -> Result<Request, BadRequest> {
         let Some((name, value)) = line.trim_end().split_once(':') else { break };
         let value = value.trim();
         match name.to_ascii_lowercase().as_str() {
-            "authorization" => authorization = Some(value.to_owned()),
+            "authorization" => credentials = value.strip_prefix("Basic ").and_then(base64),
             "content-length" => length = value.parse::<u64>().ok(),
             "expect" => waits = value.eq_ignore_ascii_case("100-continue"),
             _ => {}
@@ -64,7 +65,7 @@ pub(crate) fn read_request(stream: &TcpStream) -> Result<Request, BadRequest> {
     if u64::try_from(body.len()).ok() != Some(length) {
         return Err(BadRequest::Status("400 Bad Request"));
     }
-    Ok(Request { authorization, body })
+    Ok(Request { credentials, body })
 }
 
 /// Writes the one answer.
@@ -78,4 +79,42 @@ pub(crate) fn respond(mut stream: &TcpStream, status: &str, body: &str) -> io::R
     stream.write_all(head.as_bytes())?;
     stream.write_all(body.as_bytes())?;
     stream.flush()
+}
+
+/// Text in the base64 of RFC 4648, as basic authentication carries it (RFC 7617).
+fn base64(coded: &str) -> Option<String> {
+    let digits = coded.trim_end_matches('=');
+    let (mut bits, mut count, mut bytes) = (0_u32, 0_u32, Vec::new());
+    for digit in digits.bytes() {
+        let value = match digit {
+            b'A'..=b'Z' => digit - b'A',
+            b'a'..=b'z' => digit - b'a' + 26,
+            b'0'..=b'9' => digit - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = (bits << 6) | u32::from(value);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push(u8::try_from((bits >> count) & 0xff).ok()?);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_of_rfc_4648() {
+        for (plain, coded) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
+        {
+            assert_eq!(base64(coded).as_deref(), Some(plain));
+        }
+        assert_eq!(base64("Zm 9v"), None);
+    }
 }

@@ -15,8 +15,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use lightning_chain_bitcoind::basic_auth;
-
 use crate::chain::EmbeddedChain;
 
 /// Requests served at the same time; more are turned away.
@@ -48,14 +46,14 @@ impl ChainServer {
     pub fn start(chain: EmbeddedChain, options: ServeOptions) -> io::Result<Self> {
         let mut accepted = Vec::new();
         if let Some((user, password)) = &options.password {
-            accepted.push(basic_auth(&format!("{user}:{password}")));
+            accepted.push(format!("{user}:{password}"));
         }
         let listener = TcpListener::bind(options.listen)?;
         let address = listener.local_addr()?;
         if let Some(path) = &options.cookie_file {
             let cookie = format!("__cookie__:{}", random_hex()?);
             write_private(path, &cookie)?;
-            accepted.push(basic_auth(&cookie));
+            accepted.push(cookie);
         }
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
@@ -133,7 +131,7 @@ fn serve_one(
         Err(http::BadRequest::Io(error)) => return Err(error),
         Err(http::BadRequest::Status(status)) => return http::respond(stream, status, ""),
     };
-    if !request.authorization.is_some_and(|given| accepted.iter().any(|right| same(&given, right))) {
+    if !request.credentials.is_some_and(|given| accepted.iter().any(|right| same(&given, right))) {
         return http::respond(stream, "401 Unauthorized", "");
     }
     let (status, body) = methods::answer(chain, &request.body, stop);

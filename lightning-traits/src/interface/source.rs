@@ -1,12 +1,16 @@
-//! What we ask of a chain, whoever answers.
-use std::path::PathBuf;
-use std::sync::Arc;
+//! What a program asks of a chain, whoever answers: a bitcoind, or a chain in the same process.
+//!
+//! The structures never ask: they are given blocks through [`ChainListener`](super::ChainListener). Programs and
+//! adapters ask, and this trait lets them ask any source.
+use alloc::string::String;
+use alloc::vec::Vec;
 
 use bitcoin::block::Header;
 use bitcoin::pow::Work;
 use bitcoin::{Block, BlockHash, Network, OutPoint, Transaction, TxOut};
-use lightning_traits::units::FeeratePerKw;
 use thiserror::Error;
+
+use crate::units::FeeratePerKw;
 
 /// The tip of a source, and how it feels about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +87,7 @@ pub enum SourceError {
     )]
     Cookie {
         /// Which file.
-        path: PathBuf,
+        path: String,
         /// What the system says.
         reason: String,
     },
@@ -156,31 +160,4 @@ pub trait BlockSource {
 
     /// An output if it is confirmed and unspent in the best chain; waiting transactions do not count.
     fn unspent(&self, outpoint: &OutPoint) -> Result<Option<Unspent>, SourceError>;
-}
-
-impl<T: BlockSource + ?Sized> BlockSource for Arc<T> {
-    fn tip(&self) -> Result<Tip, SourceError> {
-        (**self).tip()
-    }
-    fn hash_at(&self, height: u32) -> Result<Option<BlockHash>, SourceError> {
-        (**self).hash_at(height)
-    }
-    fn header(&self, hash: &BlockHash) -> Result<Option<HeaderInfo>, SourceError> {
-        (**self).header(hash)
-    }
-    fn block(&self, hash: &BlockHash) -> Result<Block, SourceError> {
-        (**self).block(hash)
-    }
-    fn broadcast(&self, package: &[Transaction]) -> Result<Vec<Broadcast>, SourceError> {
-        (**self).broadcast(package)
-    }
-    fn feerate(&self, blocks: u16) -> Result<Option<FeeratePerKw>, SourceError> {
-        (**self).feerate(blocks)
-    }
-    fn least_feerate(&self) -> Result<FeeratePerKw, SourceError> {
-        (**self).least_feerate()
-    }
-    fn unspent(&self, outpoint: &OutPoint) -> Result<Option<Unspent>, SourceError> {
-        (**self).unspent(outpoint)
-    }
 }
