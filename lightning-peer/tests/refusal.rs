@@ -8,7 +8,45 @@ use lightning_peer::{ConnectionId, Disconnect};
 use lightning_traits::codec::DecodeError;
 use lightning_traits::feature::{Feature, FeatureError, Features};
 use lightning_traits::wire::{Init, Message, NodeAddress};
+use proptest::prelude::*;
 use support::{CUSTOM, Node, Raw, Told, custom, init};
+
+proptest! {
+    /// I9: whatever a peer says, encrypted or not, nothing panics, and what follows is one of the two ends.
+    #[test]
+    fn any_message_is_taken_or_refused(
+        messages in prop::collection::vec((any::<u16>(), prop::collection::vec(any::<u8>(), 0..200)), 1..20),
+        known in any::<bool>(),
+    ) {
+        let node = Node::new(1);
+        let mut raw = Raw::connect(&node, ID, 2);
+        let mut ended = false;
+        for (type_id, payload) in messages {
+            // Mostly types that exist: others are only ever odd or even.
+            let types = Message::KNOWN_TYPES;
+            let type_id = if known { types[usize::from(type_id) % types.len()] } else { type_id };
+            let frame = raw.frame(&[type_id.to_be_bytes().as_slice(), &payload].concat());
+            let outcome = node.manager.handle_bytes(ID, &frame);
+            prop_assert!(!ended || outcome.is_err(), "ended is ended");
+            ended |= outcome.is_err();
+            node.manager.process_events();
+        }
+        prop_assert_eq!(ended, !node.manager.is_connected(raw.id));
+        prop_assert_eq!(node.ends().len(), usize::from(ended));
+    }
+
+    #[test]
+    fn any_bytes_are_refused(bytes in prop::collection::vec(any::<u8>(), 50..300), ready in any::<bool>()) {
+        let node = Node::new(1);
+        if ready {
+            Raw::connect(&node, ID, 2);
+        } else {
+            node.manager.accept_inbound(ID, None).unwrap();
+        }
+        prop_assert!(node.manager.handle_bytes(ID, &bytes).is_err());
+        prop_assert_eq!(node.ends().len(), 1);
+    }
+}
 
 const ID: ConnectionId = ConnectionId(1);
 

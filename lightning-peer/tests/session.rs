@@ -203,8 +203,10 @@ fn crossing_calls_leave_one_connection() {
 fn an_old_connection_is_replaced_whoever_calls() {
     let (alice, bob) = (Node::new(1), Node::new(2));
     connect(&alice, &bob, 1);
-    alice.manager.timer_tick();
-    bob.manager.timer_tick();
+    for _ in 0..2 {
+        alice.manager.timer_tick();
+        bob.manager.timer_tick();
+    }
     // Now the other way round: neither is new any more.
     let act_one = bob.manager.connect_outbound(NEW, alice.key).unwrap();
     alice.manager.accept_inbound(NEW, None).unwrap();

@@ -43,8 +43,8 @@ struct Session {
     current: Option<Arc<Connection>>,
     /// The one that follows once the current one has left.
     next: Option<Arc<Connection>>,
-    /// Whether the current one is older than a tick.
-    settled: bool,
+    /// Ticks since the current one was let in.
+    age: u8,
 }
 
 /// What a session needs next.
@@ -120,7 +120,7 @@ impl Table {
         let session = self.sessions.entry(node).or_default();
         let rival = session.next.as_ref().or(session.current.as_ref());
         let opposite = rival.is_some_and(|rival| rival.inbound != newcomer.inbound);
-        let crossed = rival_lives && opposite && !session.settled;
+        let crossed = rival_lives && opposite && session.age < SETTLED_AGE;
         // Ours is the one that is not inbound.
         if crossed && newcomer.inbound == ours_is_less {
             return alloc::vec![(Arc::clone(newcomer), Disconnect::Duplicate)];
@@ -174,15 +174,18 @@ impl Table {
         }
         if admitted {
             session.current = Some(Arc::clone(connection));
-            session.settled = false;
+            session.age = 0;
         }
     }
 
-    /// A tick: sessions that stand now are no longer new.
+    /// A tick: sessions grow older.
     pub(super) fn tick(&mut self) {
-        self.sessions.values_mut().for_each(|session| session.settled = true);
+        self.sessions.values_mut().for_each(|session| session.age = session.age.saturating_add(1));
     }
 }
+
+/// From this age on a connection is not one of two that were begun at the same time: one full tick at least.
+const SETTLED_AGE: u8 = 2;
 
 /// A list that others are to poll.
 pub(super) struct Outputs<T>(Mutex<VecDeque<T>>);

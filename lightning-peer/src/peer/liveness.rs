@@ -29,6 +29,8 @@ pub(crate) struct Liveness {
     pinged: Option<u8>,
     /// Whether a whole message came since the last tick.
     heard: bool,
+    /// Whether the peer took bytes of ours since the last tick, while we did not read.
+    drained: bool,
     /// Ticks in a row in which nothing came.
     silent: u8,
     /// Ticks since the last ping was answered.
@@ -44,6 +46,11 @@ impl Liveness {
         self.heard = true;
     }
 
+    /// The peer takes what we send, while we read nothing because of how much that is: its pong cannot be seen.
+    pub(crate) const fn on_drained(&mut self) {
+        self.drained = true;
+    }
+
     /// A tick of a connection that is not ready. 10 to 20 seconds are enough for three round trips.
     pub(crate) const fn tick_starting(&mut self) -> Result<(), Disconnect> {
         self.starting = self.starting.saturating_add(1);
@@ -53,7 +60,8 @@ impl Liveness {
     /// A tick of a connection that is ready; says whether to send a ping now.
     pub(crate) fn tick_ready(&mut self) -> Result<bool, Disconnect> {
         let heard = core::mem::take(&mut self.heard);
-        self.silent = if heard { 0 } else { self.silent.saturating_add(1) };
+        let drained = core::mem::take(&mut self.drained);
+        self.silent = if heard || drained { 0 } else { self.silent.saturating_add(1) };
         self.since_pong = self.since_pong.saturating_add(1);
         self.pings = 0;
         self.pong_bytes = 0;
@@ -62,6 +70,9 @@ impl Liveness {
             self.pinged = send.then_some(0);
             return Ok(send);
         };
+        if drained {
+            return Ok(false);
+        }
         *waited = waited.saturating_add(1);
         // Messages are answered in order, so a pong may stand behind much else: patience while something comes.
         let limit = if self.silent == 0 { BUSY_PONG_TICKS } else { PONG_TICKS };
@@ -143,6 +154,18 @@ mod tests {
             ticks += 1;
         }
         assert_eq!(ticks, u32::from(PING_EVERY) - 1 + u32::from(BUSY_PONG_TICKS));
+    }
+
+    #[test]
+    fn a_slow_peer_is_not_given_up_while_it_takes_what_it_asked_for() {
+        let mut liveness = Liveness::default();
+        assert_eq!(liveness.tick_ready(), Ok(true));
+        for _ in 0..100 {
+            liveness.on_drained();
+            assert_eq!(liveness.tick_ready(), Ok(false));
+        }
+        let left = (0..10).take_while(|_| liveness.tick_ready().is_ok()).count();
+        assert_eq!(left, usize::from(PONG_TICKS) - 1, "but once it stops");
     }
 
     #[test]

@@ -409,8 +409,12 @@ impl Peer {
         else {
             return false;
         };
+        let (before, reading) = (out.len(), link.outbox.wants_read());
         // A message that is too long never enters the outbox.
         let _ = link.outbox.transmit(&mut link.writer, out, budget);
+        if !reading && out.len() > before {
+            self.liveness.on_drained();
+        }
         link.outbox.take_gossip_low()
     }
 
