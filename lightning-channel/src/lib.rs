@@ -1,10 +1,12 @@
 //! ChannelManager: channels, payments, forwarding.
 //!
-//! `commitments` decides on and evolves the two sides' commitments, `terms` holds what never changes about a channel.
+//! `commitments` decides on and evolves the two sides' commitments, `terms` holds what never changes about a channel,
+//! `channel` is one channel from its opening to its last confirmation.
 #![cfg_attr(not(feature = "std"), no_std)]
 
 extern crate alloc;
 
+pub mod channel;
 pub mod commitments;
 pub mod payment;
 pub mod terms;

@@ -1,0 +1,158 @@
+//! What chain, monitor and clock bring.
+use lightning_traits::feature::Feature;
+use lightning_traits::id::EventId;
+use lightning_traits::interface::{ConfirmedTransaction, KeysInterface, Level};
+use lightning_traits::monitor::{MonitorEvent, SpendKind};
+use lightning_traits::units::{BlockHeight, FeeratePerKw};
+
+use super::context::Context;
+use super::open::Funded;
+use super::opening::Opening;
+use super::phase::Ending;
+use super::record::Stage;
+use super::violation::Violation;
+use super::{Channel, Phase};
+
+/// Ticks for which a connected peer may owe an answer before we hang up (RELIABILITY B11).
+const PATIENCE: u32 = 2;
+/// Ticks after which an opening is given up.
+const OPENING_PATIENCE: u32 = 10;
+/// Ticks without agreement on a closing fee, over all connections, after which the channel goes to the chain (BOLT 2: "if it
+/// doesn't receive a `closing_signed` response after a reasonable amount of time: MUST fail the channel").
+const CLOSING_PATIENCE: u32 = 1_440;
+
+impl<K: KeysInterface> Channel<K> {
+    /// A block extends the tip; `cx.height` is its height already. `transactions` are those that concern us, or all.
+    pub fn block_connected(&mut self, cx: &Context<'_, K>, transactions: &[ConfirmedTransaction<'_>]) {
+        let (phase, mut step) = self.split(cx);
+        let Phase::Funded(link) = phase else { return };
+        let state = link.any().0;
+        if state.on_block(transactions, &mut step).is_err() {
+            // Nobody can spend an output that is not there: there is nothing to go to the chain with.
+            let text = alloc::format!("{}", Violation::FundingOutput).into_bytes();
+            self.leave(cx, Ending::NeverFunded { text });
+            return;
+        }
+        if state.is_forgettable(cx.height, cx.config.handshake.forget_unfunded_after) {
+            let text = b"the funding transaction never confirmed".to_vec();
+            self.leave(cx, Ending::NeverFunded { text });
+            return;
+        }
+        self.advance(cx);
+    }
+
+    /// The block at `height` is no longer part of the best chain; `cx.height` is its parent's already.
+    pub fn block_disconnected(&mut self, cx: &Context<'_, K>, height: BlockHeight) {
+        let (phase, mut step) = self.split(cx);
+        if let Phase::Funded(link) = phase {
+            link.any().0.on_block_disconnected(height, &mut step);
+            self.rebroadcast(cx);
+        }
+    }
+
+    /// The monitor reports. [`Output::MonitorEventTaken`](super::Output::MonitorEventTaken) follows once what came of it is
+    /// durable.
+    pub fn on_monitor_event(&mut self, cx: &Context<'_, K>, id: EventId, event: &MonitorEvent) {
+        cx.log(Level::Info, self.peer, self.id, format_args!("the monitor reports {event:?}"));
+        if let (Phase::Funded(_), Some(ending)) = (&self.phase, ending_of(event)) {
+            // Whatever else it says, the channel is over.
+            self.leave(cx, ending);
+        }
+        let (phase, mut step) = self.split(cx);
+        match (phase, event) {
+            (Phase::Resolving(state), MonitorEvent::HtlcResolved { htlc, outcome, .. }) => {
+                state.on_htlc_resolved(id, *htlc, outcome, &mut step);
+            }
+            (Phase::Resolving(state), MonitorEvent::Resolved { .. }) => state.on_resolved(id, &mut step),
+            // A leave above is written already; anything else says nothing new.
+            _ => {
+                step.effects.after_all().monitor_event_taken(id);
+            }
+        }
+    }
+
+    /// Some time has passed: about a minute is meant. Retries what a slow signer left, counts what a silent peer owes.
+    pub fn timer_tick(&mut self, cx: &Context<'_, K>) {
+        self.take_held(cx);
+        self.rebroadcast(cx);
+        self.advance(cx);
+        match &self.phase {
+            // The user decides.
+            Phase::Opening(Opening::Requested(_) | Opening::AwaitingTransaction(_)) => {}
+            Phase::Opening(_) => {
+                self.waited = self.waited.saturating_add(1);
+                if self.waited > OPENING_PATIENCE {
+                    self.abandon(cx, "no answer in time", true);
+                }
+            }
+            Phase::Funded(_) => self.tick_funded(cx),
+            Phase::Resolving(_) | Phase::Closed(_) => {}
+        }
+    }
+
+    fn tick_funded(&mut self, cx: &Context<'_, K>) {
+        let deaf = self.deaf;
+        let (phase, mut step) = self.split(cx);
+        let Phase::Funded(link) = phase else { return };
+        if link.tick() > PATIENCE && !deaf {
+            self.react(cx, &Violation::Overdue("channel_reestablish"));
+            return;
+        }
+        let (state, online) = link.any();
+        let negotiating =
+            matches!(&state.facts().stage, Stage::Negotiating { agreed, .. } if agreed.is_empty());
+        if negotiating {
+            state.closing_ticks = state.closing_ticks.saturating_add(1);
+            if state.closing_ticks > CLOSING_PATIENCE {
+                let text = b"no agreement on a closing fee".to_vec();
+                self.leave(cx, Ending::PeerViolation { text });
+                return;
+            }
+        }
+        let Some(online) = online else { return };
+        online.waited =
+            if state.commitments().awaits_revocation() { online.waited.saturating_add(1) } else { 0 };
+        if online.waited > PATIENCE && !deaf {
+            self.react(cx, &Violation::Overdue("commitment_signed"));
+            return;
+        }
+        state.refresh_update(&mut step);
+        if let Some(feerate) = wanted_feerate(state, cx)
+            && state.offer_fee(feerate, &mut step).is_ok()
+        {
+            let _waits = state.commit(&mut step);
+        }
+    }
+}
+
+/// The end that a report of the monitor means for a channel that we took to be alive.
+fn ending_of(event: &MonitorEvent) -> Option<Ending> {
+    match event {
+        MonitorEvent::ForceClosed { .. } => Some(Ending::HtlcDeadline {}),
+        MonitorEvent::FundingSpent { kind, .. } => Some(match kind {
+            SpendKind::Mutual {} => Ending::Cooperative {},
+            SpendKind::Ours { .. } => Ending::ForcedByUser {},
+            SpendKind::Theirs { .. } | SpendKind::Unknown {} => Ending::ByPeerOnChain {},
+            SpendKind::Revoked { .. } => Ending::Breach {},
+            SpendKind::Future { .. } => Ending::FutureOnChain {},
+        }),
+        MonitorEvent::HtlcResolved { .. } | MonitorEvent::Resolved { .. } => None,
+    }
+}
+
+/// The feerate that we, as the opener, should set now, if it is off by more than the user tolerates.
+fn wanted_feerate<K: KeysInterface>(state: &Funded, cx: &Context<'_, K>) -> Option<FeeratePerKw> {
+    let terms = state.terms();
+    if !terms.we_opened || state.facts().stage != (Stage::Open {}) {
+        return None;
+    }
+    let (now, wanted) = (state.commitments().feerate(), cx.commitment_feerate(&terms.channel_type));
+    let percent = u64::from(cx.config.channel.fee_update_percent);
+    let (low, high) = (now.min(wanted).to_sat_per_kw(), now.max(wanted).to_sat_per_kw());
+    let off = u64::from(high - low).saturating_mul(100) > u64::from(low).saturating_mul(percent);
+    // With anchors a fall of fees costs nothing worth a round of signatures while nothing else moves, unless it is large.
+    let anchors = terms.channel_type.has(Feature::Anchors);
+    let falls = wanted < now;
+    let large = u64::from(high) > u64::from(low).saturating_mul(2);
+    (off && (!anchors || !falls || large)).then_some(wanted)
+}

@@ -1,0 +1,265 @@
+//! What user and manager ask of a channel.
+use alloc::boxed::Box;
+
+use bitcoin::{ScriptBuf, Transaction};
+use lightning_traits::event::Event;
+use lightning_traits::feature::Features;
+use lightning_traits::id::{HtlcId, NodeId};
+use lightning_traits::interface::KeysInterface;
+use lightning_traits::units::FeeratePerKw;
+use lightning_traits::wire::{ErrorMessage, OpenChannel};
+use thiserror::Error;
+
+use super::context::Context;
+use super::open::SendError;
+use super::opening::{FundError, Offered, OpenError, OpenParams, Opening, Requested};
+use super::phase::Ending;
+use super::record::{Entry, Milestone, Stage};
+use super::{Channel, Phase, ShutdownError, closing, error_message};
+use crate::commitments::{Change, FeeRefused, NotNow, NoticeKey, OutgoingHtlc, Removal, RemovalRefused};
+
+/// Why an HTLC is not removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SettleError {
+    /// The channel has no HTLCs: it is opening, or done with.
+    #[error("the channel has no HTLCs")]
+    NoHtlcs,
+    /// There is none such, or it is removed already.
+    #[error("{0}")]
+    Refused(#[from] RemovalRefused),
+}
+
+/// Why the feerate is not changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum FeeUpdateError {
+    /// There is no synchronized connection, or the channel is not open.
+    #[error("the channel is not online")]
+    NotOnline,
+    /// A limit of the channel.
+    #[error("{0}")]
+    Refused(#[from] FeeRefused),
+}
+
+/// Opening.
+impl<K: KeysInterface> Channel<K> {
+    /// Proposes a channel to a connected peer: `open_channel` is the first output.
+    ///
+    /// # Errors
+    /// When the peer could not accept such terms.
+    pub fn open(cx: &Context<'_, K>, params: &OpenParams, features: &Features) -> Result<Self, OpenError> {
+        let keys = cx.keys.new_channel_keys();
+        let signer = cx.keys.signer(&keys);
+        let (phase, message) = Offered::new(cx, params, features, keys, &signer)?;
+        let opening = Opening::Offered(Box::new(phase));
+        let mut channel = Self::new(params.temporary, params.peer, signer, opening, features.clone());
+        channel.split(cx).1.effects.send(message);
+        Ok(channel)
+    }
+
+    /// Judges a peer's `open_channel`. [`Channel::accept`] or [`Channel::refuse`] comes next.
+    ///
+    /// # Errors
+    /// The `error` to send when the terms are not acceptable.
+    pub fn requested(
+        cx: &Context<'_, K>,
+        peer: NodeId,
+        features: &Features,
+        message: &OpenChannel,
+    ) -> Result<Self, ErrorMessage> {
+        let keys = cx.keys.new_channel_keys();
+        let signer = cx.keys.signer(&keys);
+        let temporary = message.temporary_channel_id;
+        let phase = Requested::new(cx, peer, features, message, keys, &signer)
+            .map_err(|error| error_message(temporary, &error))?;
+        Ok(Self::new(temporary, peer, signer, Opening::Requested(Box::new(phase)), features.clone()))
+    }
+
+    /// The event that asks the user, for a channel that a peer proposed.
+    #[must_use]
+    pub fn request_event(&self) -> Option<Event> {
+        let Phase::Opening(Opening::Requested(phase)) = &self.phase else { return None };
+        let proposal = &phase.proposal;
+        Some(Event::OpenChannelRequest {
+            temporary: proposal.temporary,
+            peer: proposal.peer,
+            funding: proposal.funding,
+            push: proposal.push,
+            announce: proposal.announce,
+            channel_type: proposal.channel_type.clone(),
+        })
+    }
+
+    /// Agrees to a channel that a peer proposed. Does nothing in any other phase.
+    pub fn accept(&mut self, cx: &Context<'_, K>) {
+        let Phase::Opening(Opening::Requested(phase)) = &self.phase else { return };
+        let (next, message) = (**phase).clone().accept(cx);
+        self.phase = Phase::Opening(Opening::AwaitingCreated(Box::new(next)));
+        self.split(cx).1.effects.send(message);
+    }
+
+    /// Gives up a channel that is not funded yet, and tells the peer. Does nothing in any other phase.
+    pub fn refuse(&mut self, cx: &Context<'_, K>, reason: &str) {
+        if let Phase::Opening(_) = &self.phase {
+            self.abandon(cx, reason, true);
+        }
+    }
+
+    /// Takes the funding transaction; `funding_created` goes out. The channel's lasting id is known from here on.
+    ///
+    /// # Errors
+    /// The transaction is given back, and the channel still awaits one.
+    #[allow(clippy::result_large_err, reason = "the user's transaction must come back")]
+    pub fn fund(
+        &mut self,
+        cx: &Context<'_, K>,
+        transaction: Transaction,
+    ) -> Result<(), (Transaction, FundError)> {
+        let Phase::Opening(Opening::AwaitingTransaction(phase)) = &self.phase else {
+            return Err((transaction, FundError::NotAwaited));
+        };
+        let (next, message) = match phase.clone().fund(cx, &self.signer, transaction) {
+            Ok(done) => done,
+            Err((_, transaction, error)) => return Err((transaction, error)),
+        };
+        self.id = next.first.terms.channel;
+        self.waited = 0;
+        self.phase = Phase::Opening(Opening::AwaitingSigned(Box::new(next)));
+        // Promises nothing: whoever holds our signature for their first commitment holds nothing before we fund it.
+        self.split(cx).1.effects.after_all().send(message);
+        Ok(())
+    }
+}
+
+/// Payments.
+impl<K: KeysInterface> Channel<K> {
+    /// Offers an HTLC. It is signed for by the next [`Channel::commit`], so that many share one signature.
+    ///
+    /// # Errors
+    /// When the channel cannot carry it now.
+    pub fn offer_htlc(&mut self, cx: &Context<'_, K>, htlc: OutgoingHtlc) -> Result<HtlcId, SendError> {
+        let (phase, mut step) = self.split(cx);
+        let Phase::Funded(link) = phase else { return Err(SendError::NotOpen) };
+        let Some((state, _)) = link.online() else { return Err(SendError::NotOnline) };
+        state.offer_htlc(htlc, &mut step)
+    }
+
+    /// Removes an HTLC of the peer: claims it with its preimage, or fails it. Works without connection and after the channel
+    /// has gone to the chain too. [`Output::RemovalDurable`](super::Output::RemovalDurable) follows once it is durable.
+    ///
+    /// # Errors
+    /// When there is none such, or it is removed already.
+    pub fn settle(&mut self, cx: &Context<'_, K>, htlc: HtlcId, removal: Removal) -> Result<(), SettleError> {
+        let (phase, mut step) = self.split(cx);
+        match phase {
+            Phase::Funded(link) => Ok(link.any().0.settle(htlc, removal, &mut step)?),
+            Phase::Resolving(state) => Ok(state.settle(htlc, removal, &mut step)?),
+            Phase::Opening(_) | Phase::Closed(_) => Err(SettleError::NoHtlcs),
+        }
+    }
+
+    /// Signs for all updates that wait for it.
+    ///
+    /// # Errors
+    /// Why not now. There is no need to call again: the peer's revocation leads to a signature by itself.
+    pub fn commit(&mut self, cx: &Context<'_, K>) -> Result<(), NotNow> {
+        self.take_held(cx);
+        let (phase, mut step) = self.split(cx);
+        match phase {
+            Phase::Funded(link) => match link.online() {
+                Some((state, _)) => state.commit(&mut step),
+                None => Err(NotNow::NothingToSign),
+            },
+            Phase::Opening(_) | Phase::Resolving(_) | Phase::Closed(_) => Err(NotNow::NothingToSign),
+        }
+    }
+
+    /// Whoever a notice was for has taken it over durably. Rides on the next write, or on [`Channel::flush`].
+    pub fn notice_done(&mut self, cx: &Context<'_, K>, notice: NoticeKey) {
+        let (phase, mut step) = self.split(cx);
+        match phase {
+            Phase::Funded(link) => {
+                let change = Change::NoticeDone { notice };
+                link.any().0.record(Entry::Commitments { change }, &mut step);
+            }
+            Phase::Resolving(state) => state.notice_done(notice, &mut step),
+            Phase::Opening(_) | Phase::Closed(_) => {}
+        }
+    }
+
+    /// The user has dealt with an event of this channel. Rides on the next write, or on [`Channel::flush`].
+    pub fn event_acknowledged(&mut self, cx: &Context<'_, K>, event: &Event) {
+        let milestone = match event {
+            Event::ChannelPending { .. } => Milestone::Pending {},
+            Event::ChannelReady { .. } => Milestone::Ready {},
+            Event::ChannelClosed { .. } => Milestone::Closed {},
+            _ => return,
+        };
+        let (phase, mut step) = self.split(cx);
+        match phase {
+            Phase::Funded(link) => link.any().0.record(Entry::Told { milestone }, &mut step),
+            Phase::Resolving(state) => state.record(Entry::Told { milestone }, &mut step),
+            Phase::Opening(_) | Phase::Closed(_) => {}
+        }
+    }
+
+    /// Writes what waits for a write.
+    pub fn flush(&mut self, cx: &Context<'_, K>) {
+        let (phase, mut step) = self.split(cx);
+        if !step.journal.is_dirty() {
+            return;
+        }
+        match phase {
+            Phase::Funded(link) => {
+                link.state().persist(&mut step);
+            }
+            Phase::Resolving(state) => {
+                state.persist(&mut step);
+            }
+            Phase::Opening(_) | Phase::Closed(_) => {}
+        }
+    }
+
+    /// As the opener, sets this feerate; signed for by the next [`Channel::commit`].
+    ///
+    /// # Errors
+    /// When the channel cannot bear it, or we are not the opener.
+    pub fn update_fee(&mut self, cx: &Context<'_, K>, feerate: FeeratePerKw) -> Result<(), FeeUpdateError> {
+        let (phase, mut step) = self.split(cx);
+        let Phase::Funded(link) = phase else { return Err(FeeUpdateError::NotOnline) };
+        match link.online() {
+            Some((state, _)) if state.facts().stage == (Stage::Open {}) => {
+                Ok(state.offer_fee(feerate, &mut step)?)
+            }
+            _ => Err(FeeUpdateError::NotOnline),
+        }
+    }
+}
+
+/// Closing.
+impl<K: KeysInterface> Channel<K> {
+    /// Closes the channel together with the peer, once its HTLCs are gone. `script` may name where our funds go, unless the
+    /// opening bound us.
+    ///
+    /// # Errors
+    /// When it is opening, closing or closed, or the script is not allowed.
+    pub fn shutdown(&mut self, cx: &Context<'_, K>, script: Option<ScriptBuf>) -> Result<(), ShutdownError> {
+        let (phase, mut step) = self.split(cx);
+        let Phase::Funded(link) = phase else { return Err(ShutdownError::NotOpen) };
+        closing::ask(link.any().0, script, &mut step)?;
+        self.advance(cx);
+        Ok(())
+    }
+
+    /// Goes to the chain with our latest commitment; gives up a channel that is not funded. `false` when it was on its
+    /// way there already.
+    pub fn force_close(&mut self, cx: &Context<'_, K>) -> bool {
+        match &self.phase {
+            Phase::Opening(_) => self.abandon(cx, "given up by us", true),
+            Phase::Funded(_) => self.leave(cx, Ending::ForcedByUser {}),
+            Phase::Resolving(_) | Phase::Closed(_) => return false,
+        }
+        true
+    }
+}

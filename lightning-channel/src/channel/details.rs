@@ -1,0 +1,175 @@
+//! What others may know of a channel.
+use bitcoin::{Amount, OutPoint};
+use lightning_traits::event::CloseReason;
+use lightning_traits::feature::ChannelType;
+use lightning_traits::id::{ChannelId, HtlcId, NodeId, ShortChannelId};
+use lightning_traits::interface::KeysInterface;
+use lightning_traits::units::{FeeratePerKw, Msat};
+
+use super::context::Context;
+use super::phase::PhaseName;
+use super::step::Step;
+use super::{Channel, Phase};
+use crate::commitments::{Commitments, IncomingHtlc, PendingOutgoing};
+
+/// A channel as the user sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelDetails {
+    /// Its name.
+    pub channel: ChannelId,
+    /// The peer.
+    pub peer: NodeId,
+    /// Where it stands.
+    pub phase: PhaseName,
+    /// Its capacity.
+    pub capacity: Amount,
+    /// What exists once both first commitments are signed.
+    pub funded: Option<FundedDetails>,
+}
+
+/// What a funded channel has beside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FundedDetails {
+    /// The funding output.
+    pub funding: OutPoint,
+    /// Its type.
+    pub channel_type: ChannelType,
+    /// Whether we opened it.
+    pub we_opened: bool,
+    /// Whether the network is to know of it.
+    pub announce: bool,
+    /// Where the funding output is on chain.
+    pub scid: Option<ShortChannelId>,
+    /// By which the peer may name it.
+    pub alias: ShortChannelId,
+    /// By which the peer lets us name it: for route hints.
+    pub their_alias: Option<ShortChannelId>,
+    /// Whether HTLCs can be offered now.
+    pub usable: bool,
+    /// Ours, before fees, without HTLCs.
+    pub our_balance: Msat,
+    /// Theirs.
+    pub their_balance: Msat,
+    /// The most that one HTLC of ours can carry now.
+    pub sendable: Msat,
+    /// The most that one HTLC of theirs can carry now.
+    pub receivable: Msat,
+    /// The smallest HTLC that the peer takes.
+    pub htlc_minimum: Msat,
+    /// What we must keep.
+    pub our_reserve: Msat,
+    /// The commitments' feerate.
+    pub feerate: FeeratePerKw,
+    /// HTLCs that we offered and that are still there.
+    pub outgoing_htlcs: usize,
+    /// HTLCs that they offered and that nobody has decided on.
+    pub incoming_htlcs: usize,
+}
+
+impl<K: KeysInterface> Channel<K> {
+    /// The channel as the user sees it.
+    #[must_use]
+    pub fn details(&self, cx: &Context<'_, K>) -> ChannelDetails {
+        let capacity = match &self.phase {
+            Phase::Opening(opening) => opening.funding(),
+            _ => self.commitments().map_or(Amount::ZERO, |commitments| commitments.terms().funding.value),
+        };
+        ChannelDetails {
+            channel: self.id,
+            peer: self.peer,
+            phase: self.phase(),
+            capacity,
+            funded: self.commitments().map(|commitments| self.funded_details(commitments, cx)),
+        }
+    }
+
+    fn funded_details(&self, commitments: &Commitments, cx: &Context<'_, K>) -> FundedDetails {
+        let terms = commitments.terms();
+        let usable = self.is_usable();
+        let policy = Step::<K>::policy_of(cx, &terms.channel_type);
+        let (scid, alias, their_alias) = match &self.phase {
+            Phase::Funded(link) => {
+                (link.state().scid(), link.state().facts().alias, link.state().facts().their_alias)
+            }
+            Phase::Resolving(state) => (None, state.alias(), None),
+            Phase::Opening(_) | Phase::Closed(_) => (None, ShortChannelId::default(), None),
+        };
+        FundedDetails {
+            funding: terms.funding.outpoint,
+            channel_type: terms.channel_type.clone(),
+            we_opened: terms.we_opened,
+            announce: terms.announce,
+            scid,
+            alias,
+            their_alias,
+            usable,
+            our_balance: commitments.our_balance(),
+            their_balance: commitments.their_balance(),
+            sendable: if usable { commitments.sendable(&policy) } else { Msat::ZERO },
+            receivable: if usable { commitments.receivable() } else { Msat::ZERO },
+            htlc_minimum: terms.theirs.htlc_minimum,
+            our_reserve: terms.ours.reserve,
+            feerate: commitments.feerate(),
+            outgoing_htlcs: commitments.outgoing().count(),
+            incoming_htlcs: commitments.pending_incoming().count(),
+        }
+    }
+
+    /// Whether HTLCs can be offered now.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        matches!(&self.phase, Phase::Funded(link) if link.is_online() && link.state().is_usable())
+    }
+
+    /// The ids by which the peer names the channel in onions: the alias that we gave, and the real id unless the type hides it.
+    #[must_use]
+    pub fn forwarding_ids(&self) -> (Option<ShortChannelId>, Option<ShortChannelId>) {
+        match &self.phase {
+            Phase::Funded(link) => {
+                let state = link.state();
+                // BOLT 2: "if `channel_type` has `option_scid_alias` set: MUST NOT allow incoming HTLCs to this channel using the
+                // real `short_channel_id`".
+                let hidden = state.terms().channel_type.has(lightning_traits::feature::Feature::ScidAlias);
+                (Some(state.facts().alias), if hidden { None } else { state.scid() })
+            }
+            Phase::Resolving(state) => (Some(state.alias()), None),
+            Phase::Opening(_) | Phase::Closed(_) => (None, None),
+        }
+    }
+
+    /// Why it is over, once it is.
+    #[must_use]
+    pub fn close_reason(&self) -> Option<CloseReason> {
+        match &self.phase {
+            Phase::Opening(_) | Phase::Funded(_) => None,
+            Phase::Resolving(state) => Some(state.ending().reason()),
+            Phase::Closed(ending) => Some(ending.reason()),
+        }
+    }
+
+    /// The commitments, once there are some.
+    #[must_use]
+    pub fn commitments(&self) -> Option<&Commitments> {
+        match &self.phase {
+            Phase::Funded(link) => Some(link.state().commitments()),
+            Phase::Resolving(state) => Some(state.commitments()),
+            Phase::Opening(_) | Phase::Closed(_) => None,
+        }
+    }
+
+    /// An HTLC of the peer that is in the channel, with its onion: to derive again what a failure is wrapped with.
+    #[must_use]
+    pub fn incoming_htlc(&self, id: HtlcId) -> Option<&IncomingHtlc> {
+        self.commitments()?.incoming(id)
+    }
+
+    /// HTLCs of the peer that nobody has decided on.
+    pub fn pending_incoming(&self) -> impl Iterator<Item = &IncomingHtlc> {
+        self.commitments().into_iter().flat_map(Commitments::pending_incoming)
+    }
+
+    /// HTLCs of ours that are still in the channel, with where their outcome goes.
+    pub fn outgoing(&self) -> impl Iterator<Item = (HtlcId, &PendingOutgoing)> {
+        self.commitments().into_iter().flat_map(Commitments::outgoing)
+    }
+}

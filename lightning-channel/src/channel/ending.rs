@@ -1,0 +1,91 @@
+//! Leaving: a channel without money is dropped, one with money goes to the chain.
+//!
+//! # Invariants
+//! - leaving never fails and never loses the commitments
+//! - `DataLoss` never leads to a broadcast of ours
+use alloc::boxed::Box;
+
+use bitcoin::Transaction;
+use lightning_traits::event::Event;
+use lightning_traits::interface::KeysInterface;
+use lightning_traits::monitor::MonitorStep;
+
+use super::context::Context;
+use super::phase::Ending;
+use super::record::{Entry, Milestone};
+use super::resolving::Resolving;
+use super::{Channel, Phase, closing, error_message};
+use crate::commitments::Change;
+
+impl<K: KeysInterface> Channel<K> {
+    /// Drops a channel that is not funded.
+    pub(super) fn abandon(&mut self, cx: &Context<'_, K>, reason: &str, tell_peer: bool) {
+        let ending = Ending::NeverFunded { text: reason.as_bytes().to_vec() };
+        let event =
+            Event::ChannelClosed { channel: self.temporary, peer: self.peer, reason: ending.reason() };
+        // The peer may know it by either name.
+        let error = tell_peer.then(|| error_message(self.id, &reason));
+        self.phase = Phase::Closed(ending);
+        let (_, mut step) = self.split(cx);
+        step.effects.seal(error);
+        step.effects.event(event);
+    }
+
+    /// Leaves for the chain.
+    pub(super) fn leave(&mut self, cx: &Context<'_, K>, ending: Ending) {
+        let step_for_monitor = match &ending {
+            Ending::DataLoss { point } => Some(MonitorStep::DataLoss { point: *point }),
+            Ending::ForcedByUser {} | Ending::PeerViolation { .. } | Ending::PeerError { .. } => {
+                Some(MonitorStep::ForceClose {})
+            }
+            // The chain or the monitor was first, or there is nothing to broadcast.
+            Ending::Cooperative {}
+            | Ending::HtlcDeadline {}
+            | Ending::ByPeerOnChain {}
+            | Ending::Breach {}
+            | Ending::FutureOnChain {}
+            | Ending::NeverFunded { .. } => None,
+        };
+        // The placeholder is replaced below: nothing in between can fail.
+        let placeholder = Phase::Closed(ending.clone());
+        let Phase::Funded(link) = core::mem::replace(&mut self.phase, placeholder) else { return };
+        let mut state = link.into_state();
+        let (_, mut step) = self.split(cx);
+        if state.commitments().has_uncommitted() {
+            state.record(Entry::Commitments { change: Change::Dropped {} }, &mut step);
+        }
+        let was_agreed = !closing::agreed(&state).is_empty();
+        let told = was_agreed && !state.facts().untold.contains(&Milestone::Closed {});
+        let alias = state.facts().alias;
+        let (commitments, _) = state.into_parts();
+        let terms = commitments.terms();
+        let event =
+            Event::ChannelClosed { channel: terms.channel, peer: terms.peer, reason: ending.reason() };
+        let silent = matches!(ending, Ending::Cooperative {});
+        let resolving = Box::new(Resolving::new(commitments, ending, alias, told));
+        let error = (!silent).then(|| resolving.error());
+        step.journal.want_snapshot();
+        if let Some(monitor_step) = step_for_monitor {
+            step.journal.step(monitor_step);
+        }
+        step.effects.seal(error);
+        let mut gated = resolving.persist(&mut step);
+        if !was_agreed {
+            gated.event(event);
+        }
+        self.phase = Phase::Resolving(resolving);
+    }
+
+    /// Broadcasts again what is not in a block yet: our funding transaction, or the closing transactions that both signed.
+    pub(super) fn rebroadcast(&mut self, cx: &Context<'_, K>) {
+        let (phase, mut step) = self.split(cx);
+        let Phase::Funded(link) = phase else { return };
+        let state = link.state();
+        let again: alloc::vec::Vec<Transaction> =
+            state.unconfirmed_transaction().into_iter().chain(closing::agreed(state)).cloned().collect();
+        let mut gated = step.effects.after_all();
+        for transaction in again {
+            gated.broadcast(alloc::vec![transaction]);
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The funding transaction in the chain, and `channel_ready`.
+//!
+//! # Invariants
+//! - no `channel_ready` unless the transaction in the block has the very output that was negotiated (RELIABILITY A1)
+//! - while the transaction is in no block, nothing new is offered and nothing that came is forwarded (RELIABILITY E4)
+use lightning_traits::event::Event;
+use lightning_traits::interface::{ConfirmedTransaction, KeysInterface, Level};
+use lightning_traits::units::BlockHeight;
+use lightning_traits::wire::ChannelReady;
+
+use super::Funded;
+use crate::channel::record::{Confirmation, Entry, Funder, Ready};
+use crate::channel::step::{Step, Stop};
+use crate::channel::violation::Violation;
+
+/// Consensus: outputs of a coinbase transaction cannot be spent before.
+const COINBASE_MATURITY: u32 = 100;
+
+impl Funded {
+    /// Looks for the funding transaction in a block.
+    pub(crate) fn on_block<K: KeysInterface>(
+        &mut self,
+        transactions: &[ConfirmedTransaction<'_>],
+        step: &mut Step<'_, K>,
+    ) -> Result<(), Violation> {
+        if self.is_confirmed() {
+            return Ok(());
+        }
+        let funding = self.terms().funding;
+        let found = transactions.iter().find(|tx| tx.transaction.compute_txid() == funding.outpoint.txid);
+        let Some(found) = found else { return Ok(()) };
+        // BOLT 2: "MUST NOT send `channel_ready` unless outpoint ... pays exactly `funding_satoshis` to the scriptpubkey specified".
+        let output =
+            usize::try_from(funding.outpoint.vout).ok().and_then(|vout| found.transaction.output.get(vout));
+        if output != Some(&funding.txout()) {
+            return Err(Violation::FundingOutput);
+        }
+        let Ok(index) = u32::try_from(found.index) else { return Ok(()) };
+        let (height, coinbase) = (step.cx.height, found.transaction.is_coinbase());
+        self.record(Entry::Confirmed { height, index, coinbase }, step);
+        self.persist(step);
+        Ok(())
+    }
+
+    /// The block at `height` is no longer in the chain.
+    pub(crate) fn on_block_disconnected<K: KeysInterface>(
+        &mut self,
+        height: BlockHeight,
+        step: &mut Step<'_, K>,
+    ) {
+        if let Confirmation::Seen { height: seen, .. } = self.facts.confirmation
+            && seen >= height
+        {
+            step.log(
+                Level::Warn,
+                format_args!("the block with the funding transaction was reorganized away"),
+            );
+            self.record(Entry::Unconfirmed {}, step);
+            self.persist(step);
+        }
+    }
+
+    /// Whether the peer funds the channel and has had its time (BOLT 2: "SHOULD forget the channel if it does not see the
+    /// correct funding transaction after a timeout of 2016 blocks").
+    pub(crate) fn is_forgettable(&self, tip: BlockHeight, after: u32) -> bool {
+        self.facts.funder == (Funder::Them {})
+            && !self.is_confirmed()
+            && self.facts.ready != (Ready::Both {})
+            && tip > self.terms().birth.plus(after)
+    }
+
+    /// Our funding transaction, while it is in no block.
+    pub(crate) fn unconfirmed_transaction(&self) -> Option<&bitcoin::Transaction> {
+        match &self.facts.funder {
+            Funder::Us { transaction } if !self.is_confirmed() => Some(transaction),
+            Funder::Us { .. } | Funder::Them {} => None,
+        }
+    }
+
+    fn needed_depth(&self) -> u32 {
+        let asked = self.terms().minimum_depth.max(1);
+        match self.facts.confirmation {
+            Confirmation::Seen { coinbase: true, .. } => asked.max(COINBASE_MATURITY),
+            Confirmation::Seen { .. } | Confirmation::Unseen {} => asked,
+        }
+    }
+
+    /// Sends `channel_ready` once the funding transaction is deep enough.
+    pub(super) fn advance_ready<K: KeysInterface>(&mut self, step: &mut Step<'_, K>) {
+        if self.facts.ready.is_ours_sent() || self.depth(step.cx.height) < self.needed_depth() {
+            return;
+        }
+        self.record(Entry::ReadySent {}, step);
+        let message = self.channel_ready();
+        self.persist_with_ready_event(step, Some(message));
+    }
+
+    /// Our `channel_ready`.
+    pub(super) fn channel_ready(&self) -> ChannelReady {
+        ChannelReady {
+            channel_id: self.terms().channel,
+            second_per_commitment_point: self.commitments.our_next_point(),
+            short_channel_id: Some(self.facts.alias),
+            unknown: Default::default(),
+        }
+    }
+
+    /// Their `channel_ready`.
+    pub(crate) fn on_channel_ready<K: KeysInterface>(
+        &mut self,
+        message: ChannelReady,
+        step: &mut Step<'_, K>,
+    ) -> Result<(), Stop> {
+        if let Some(alias) = message.short_channel_id
+            && self.facts.their_alias != Some(alias)
+        {
+            self.record(Entry::AliasReceived { alias }, step);
+        }
+        if self.facts.ready.is_theirs_received() {
+            // BOLT 2: "MUST ignore any redundant `channel_ready` it receives".
+            return Ok(());
+        }
+        let Some(change) = self.commitments.accept_ready(message.second_per_commitment_point) else {
+            return Ok(());
+        };
+        self.record(Entry::Commitments { change }, step);
+        self.record(Entry::ReadyReceived {}, step);
+        self.persist_with_ready_event(step, None);
+        Ok(())
+    }
+
+    /// Writes; behind it goes our `channel_ready`, and the event once both are exchanged.
+    fn persist_with_ready_event<K: KeysInterface>(
+        &self,
+        step: &mut Step<'_, K>,
+        message: Option<ChannelReady>,
+    ) {
+        let (channel, peer) = (self.terms().channel, self.terms().peer);
+        let mut gated = self.persist(step);
+        if let Some(message) = message {
+            gated.send(message);
+        }
+        if self.facts.ready == (Ready::Both {}) {
+            gated.event(Event::ChannelReady { channel, peer, scid: self.scid() });
+        }
+    }
+
+    /// Hands out HTLCs that waited for the funding transaction to be in a block again.
+    pub(super) fn release_withheld<K: KeysInterface>(&mut self, step: &mut Step<'_, K>) {
+        if self.is_confirmed() && !self.withheld.is_empty() {
+            let mut gated = step.effects.after_all();
+            for htlc in core::mem::take(&mut self.withheld) {
+                gated.incoming(htlc);
+            }
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! A funded channel: commitments, durable facts, and the one way in which either changes.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `updates.rs` | HTLCs, fees, signatures, revocations (BOLT 2, "Normal Operation") |
+//! | `funding.rs` | depth, reorganizations, `channel_ready` |
+//! | `announce.rs` | `announcement_signatures`, `channel_update` (BOLT 7) |
+//! | `resync.rs` | `channel_reestablish` |
+//! | `../closing/` | `shutdown`, `closing_signed` |
+//!
+//! # Invariants
+//! - durable state changes by [`Funded::record`] only, which a restart repeats (I6)
+mod announce;
+mod funding;
+mod resync;
+mod updates;
+
+use alloc::vec::Vec;
+
+use lightning_traits::event::Event;
+use lightning_traits::id::ShortChannelId;
+use lightning_traits::interface::KeysInterface;
+use lightning_traits::units::BlockHeight;
+
+pub use updates::SendError;
+
+use super::closing;
+use super::effects::Gated;
+use super::link::Online;
+use super::phase::PhaseName;
+use super::record::{Confirmation, Entry, Facts, Milestone, Ready, Stage, snapshot_funded};
+use super::step::Step;
+use super::violation::Violation;
+use crate::commitments::{Commitments, Evolved, IncomingHtlc, Notice, Outcome};
+use crate::terms::Terms;
+
+/// A channel with a funding output.
+#[derive(Debug)]
+pub(crate) struct Funded {
+    commitments: Commitments,
+    facts: Facts,
+    /// HTLCs to decide on that wait until the funding transaction is in a block again.
+    withheld: Vec<IncomingHtlc>,
+    /// Ticks since closing should have been agreed on.
+    pub(super) closing_ticks: u32,
+}
+
+impl Funded {
+    /// The state with these durable parts.
+    pub(crate) const fn new(commitments: Commitments, facts: Facts) -> Self {
+        Self { commitments, facts, withheld: Vec::new(), closing_ticks: 0 }
+    }
+
+    pub(crate) const fn commitments(&self) -> &Commitments {
+        &self.commitments
+    }
+
+    pub(crate) const fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    pub(crate) const fn terms(&self) -> &Terms {
+        self.commitments.terms()
+    }
+
+    /// The durable parts, to be taken to another phase.
+    pub(crate) fn into_parts(self) -> (Commitments, Facts) {
+        (self.commitments, self.facts)
+    }
+
+    /// The phase, were the channel online.
+    pub(crate) const fn phase(&self) -> PhaseName {
+        match &self.facts.stage {
+            Stage::AwaitingReady {} => PhaseName::AwaitingReady,
+            Stage::Open {} => PhaseName::Open,
+            Stage::ShuttingDown { .. } => PhaseName::ShuttingDown,
+            Stage::Negotiating { .. } => PhaseName::Negotiating,
+        }
+    }
+
+    /// Changes the durable state. The only place that does.
+    pub(crate) fn evolve(&mut self, entry: &Entry) -> Evolved {
+        self.facts.evolve(entry);
+        match entry {
+            Entry::Commitments { change } => self.commitments.evolve(change),
+            _ => Evolved::default(),
+        }
+    }
+
+    /// Changes the durable state in a live step: notes the change for the next write, and who must hear of it.
+    pub(crate) fn record<K: KeysInterface>(&mut self, entry: Entry, step: &mut Step<'_, K>) {
+        let Evolved { steps, incoming, notices, unsent } = self.evolve(&entry);
+        step.journal.note(entry, steps);
+        if self.is_confirmed() {
+            step.journal.reports().incoming.extend(incoming);
+        } else {
+            self.withheld.extend(incoming);
+        }
+        for notice in notices {
+            match notice {
+                // Usable at once; whoever takes it makes it durable there.
+                Notice::Settled { outcome: Outcome::Fulfilled { .. }, .. } => {
+                    step.effects.notice(notice);
+                }
+                other => step.journal.reports().notices.push(other),
+            }
+        }
+        for (id, htlc) in unsent {
+            step.effects.unsent(id, htlc);
+        }
+    }
+
+    /// Writes what was recorded; what is queued on the answer waits for it.
+    pub(crate) fn persist<'s, K: KeysInterface>(&self, step: &'s mut Step<'_, K>) -> Gated<'s> {
+        step.persist(|| snapshot_funded(self))
+    }
+
+    /// Does all that has become due by the last input.
+    pub(crate) fn advance<K: KeysInterface>(
+        &mut self,
+        online: Option<&mut Online>,
+        step: &mut Step<'_, K>,
+    ) -> Result<(), Violation> {
+        self.advance_ready(step);
+        self.release_withheld(step);
+        if let Some(online) = online {
+            closing::advance(self, online, step);
+            self.advance_announcement(online, step)?;
+            self.advance_update(online, step);
+        }
+        Ok(())
+    }
+
+    /// Whether the funding transaction is in a block.
+    pub(crate) const fn is_confirmed(&self) -> bool {
+        matches!(self.facts.confirmation, Confirmation::Seen { .. })
+    }
+
+    /// Whether HTLCs may be offered, but for the connection.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.facts.stage == (Stage::Open {}) && self.facts.ready == (Ready::Both {}) && self.is_confirmed()
+    }
+
+    /// Where the funding output is.
+    pub(crate) fn scid(&self) -> Option<ShortChannelId> {
+        let Confirmation::Seen { height, index, .. } = self.facts.confirmation else { return None };
+        let vout = u16::try_from(self.terms().funding.outpoint.vout).ok()?;
+        ShortChannelId::new(height.get(), index, vout)
+    }
+
+    /// Confirmations of the funding transaction.
+    pub(crate) const fn depth(&self, tip: BlockHeight) -> u32 {
+        match self.facts.confirmation {
+            Confirmation::Seen { height, .. } => height.depth_at(tip),
+            Confirmation::Unseen {} => 0,
+        }
+    }
+
+    /// Marks every undecided HTLC as waiting: after a restart without a funding block.
+    pub(crate) fn withhold_all(&mut self, pending: Vec<IncomingHtlc>) {
+        self.withheld = pending;
+    }
+
+    /// The events that the user has not acknowledged.
+    pub(crate) fn untold_events(&self) -> Vec<Event> {
+        let terms = self.terms();
+        let (channel, peer, temporary) = (terms.channel, terms.peer, self.facts.temporary);
+        let event = |milestone: &Milestone| match milestone {
+            Milestone::Pending {} => {
+                Event::ChannelPending { channel, temporary, peer, funding: terms.funding.outpoint }
+            }
+            Milestone::Ready {} => Event::ChannelReady { channel, peer, scid: self.scid() },
+            Milestone::Closed {} => Event::ChannelClosed {
+                channel,
+                peer,
+                reason: lightning_traits::event::CloseReason::Cooperative,
+            },
+        };
+        self.facts.untold.iter().map(event).collect()
+    }
+}

@@ -1,0 +1,152 @@
+//! Collects what a step changed until it is written.
+//!
+//! Changes that nothing waits for (an update received, an event acknowledged) stay here and ride on the next write; a
+//! crash before it loses only what the peer or the manager says again.
+//!
+//! # Invariants
+//! - the bytes of a write are those of its changes; a whole snapshot only every [`SNAPSHOT_EVERY`] writes and when the
+//!   channel leaves for another phase (I13)
+use alloc::vec::Vec;
+
+use lightning_traits::codec::{Decode, encode_versioned};
+use lightning_traits::codec::{
+    DecodeError, Encode, Reader, TlvRecords, decode_list, decode_versioned, encode_list,
+};
+use lightning_traits::id::{ChannelId, HtlcId, UpdateId};
+use lightning_traits::monitor::{ChannelMonitorUpdate, MonitorStep, RecordChange};
+
+use super::facts::Entry;
+use crate::commitments::{IncomingHtlc, Notice};
+
+/// Writes between two snapshots: bounds what a restart replays.
+const SNAPSHOT_EVERY: u32 = 100;
+
+/// What is not yet written of one channel.
+#[derive(Clone, Debug)]
+pub(crate) struct Journal {
+    channel: ChannelId,
+    next: UpdateId,
+    entries: Vec<Entry>,
+    steps: Vec<MonitorStep>,
+    reports: Reports,
+    since_snapshot: u32,
+    snapshot_due: bool,
+}
+
+/// What may be told once the next write is durable.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reports {
+    /// Incoming HTLCs whose removal it makes durable.
+    pub(crate) removals: Vec<HtlcId>,
+    /// HTLCs to decide on.
+    pub(crate) incoming: Vec<IncomingHtlc>,
+    /// Outcomes.
+    pub(crate) notices: Vec<Notice>,
+}
+
+/// One write, and what may be told once it is durable.
+pub(crate) struct Write {
+    pub(crate) update: ChannelMonitorUpdate,
+    pub(crate) reports: Reports,
+}
+
+impl Reports {
+    fn is_empty(&self) -> bool {
+        self.removals.is_empty() && self.incoming.is_empty() && self.notices.is_empty()
+    }
+}
+
+impl Journal {
+    /// A journal of `channel` whose next write is `next`, `since_snapshot` writes after the last snapshot.
+    pub(crate) const fn new(channel: ChannelId, next: UpdateId, since_snapshot: u32) -> Self {
+        Self {
+            channel,
+            next,
+            entries: Vec::new(),
+            steps: Vec::new(),
+            reports: Reports { removals: Vec::new(), incoming: Vec::new(), notices: Vec::new() },
+            since_snapshot,
+            snapshot_due: false,
+        }
+    }
+
+    /// Notes a change that was applied, and what the monitor must learn of it.
+    pub(crate) fn note(&mut self, entry: Entry, steps: Vec<MonitorStep>) {
+        self.entries.push(entry);
+        self.steps.extend(steps);
+    }
+
+    /// Notes something that only the monitor must learn.
+    pub(crate) fn step(&mut self, step: MonitorStep) {
+        self.steps.push(step);
+    }
+
+    /// What may be told once all that was noted is durable.
+    pub(crate) const fn reports(&mut self) -> &mut Reports {
+        &mut self.reports
+    }
+
+    /// The next write replaces the snapshot.
+    pub(crate) const fn want_snapshot(&mut self) {
+        self.snapshot_due = true;
+    }
+
+    /// Whether there is anything to write.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.snapshot_due || !self.entries.is_empty() || !self.steps.is_empty() || !self.reports.is_empty()
+    }
+
+    /// All that was noted, as one write; `snapshot` gives the whole state, all notes included.
+    pub(crate) fn write(&mut self, snapshot: impl FnOnce() -> Vec<u8>) -> Write {
+        let entries = core::mem::take(&mut self.entries);
+        let record = if self.snapshot_due || (!entries.is_empty() && self.since_snapshot >= SNAPSHOT_EVERY) {
+            self.snapshot_due = false;
+            self.since_snapshot = 0;
+            RecordChange::Snapshot { bytes: snapshot() }
+        } else if entries.is_empty() {
+            RecordChange::Same {}
+        } else {
+            self.since_snapshot = self.since_snapshot.saturating_add(1);
+            RecordChange::Append { bytes: encode_entries(&entries) }
+        };
+        let id = self.next;
+        self.next = id.next();
+        let steps = core::mem::take(&mut self.steps);
+        let update =
+            ChannelMonitorUpdate { channel: self.channel, id, steps, record, extra: TlvRecords::default() };
+        Write { update, reports: core::mem::take(&mut self.reports) }
+    }
+}
+
+const VERSION: u8 = 1;
+
+struct Entries(Vec<Entry>);
+
+impl Encode for Entries {
+    fn encode(&self, out: &mut Vec<u8>) {
+        encode_list(&self.0, out);
+    }
+}
+
+impl Decode for Entries {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        decode_list(reader).map(Self)
+    }
+}
+
+/// The encoding of one appended change.
+fn encode_entries(entries: &[Entry]) -> Vec<u8> {
+    struct Borrowed<'a>(&'a [Entry]);
+    impl Encode for Borrowed<'_> {
+        fn encode(&self, out: &mut Vec<u8>) {
+            encode_list(self.0, out);
+        }
+    }
+    encode_versioned(VERSION, &Borrowed(entries), &TlvRecords::default())
+}
+
+/// Reads one appended change.
+pub(crate) fn decode_entries(bytes: &[u8]) -> Result<Vec<Entry>, DecodeError> {
+    let (Entries(entries), _) = decode_versioned(VERSION, bytes)?;
+    Ok(entries)
+}

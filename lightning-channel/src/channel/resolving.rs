@@ -1,0 +1,180 @@
+//! A channel that has left for the chain: the monitor acts, we translate.
+//!
+//! What the monitor reports about HTLCs that we offered becomes notices like any other; preimages that we learn for HTLCs
+//! offered to us still go to the monitor. BOLT 5 itself is the monitor's.
+//!
+//! # Invariants
+//! - no message of the channel is sent any more but `error`, in answer to a peer that still talks about it
+//! - the channel is forgotten only when the chain is done and every notice was taken over
+use alloc::vec::Vec;
+
+use lightning_traits::codec::{Decode, DecodeError, Encode, Reader};
+use lightning_traits::event::Event;
+use lightning_traits::id::{EventId, HtlcId, ShortChannelId};
+use lightning_traits::interface::KeysInterface;
+use lightning_traits::monitor::HtlcOutcome;
+use lightning_traits::wire::ErrorMessage;
+
+use super::effects::Gated;
+use super::phase::Ending;
+use super::record::{Entry, Milestone, snapshot_resolving};
+use super::step::Step;
+use crate::commitments::{Change, Commitments, Evolved, Notice, Outcome, Removal, RemovalRefused};
+
+/// A channel that the chain decides.
+#[derive(Debug)]
+pub(crate) struct Resolving {
+    commitments: Commitments,
+    ending: Ending,
+    alias: ShortChannelId,
+    /// Whether nothing of the channel is left on chain.
+    resolved: bool,
+    /// Whether the user has heard that it closed.
+    told: bool,
+}
+
+impl Resolving {
+    pub(crate) const fn new(
+        commitments: Commitments,
+        ending: Ending,
+        alias: ShortChannelId,
+        told: bool,
+    ) -> Self {
+        Self { commitments, ending, alias, resolved: false, told }
+    }
+
+    pub(crate) const fn commitments(&self) -> &Commitments {
+        &self.commitments
+    }
+
+    pub(crate) const fn ending(&self) -> &Ending {
+        &self.ending
+    }
+
+    pub(crate) const fn alias(&self) -> ShortChannelId {
+        self.alias
+    }
+
+    /// Whether the channel can be forgotten.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.resolved && self.told && self.commitments.notices().is_empty()
+    }
+
+    /// Applies one durable change.
+    pub(crate) fn evolve(&mut self, entry: &Entry) -> Evolved {
+        match entry {
+            Entry::Commitments { change } => return self.commitments.evolve(change),
+            Entry::Told { milestone: Milestone::Closed {} } => self.told = true,
+            Entry::Resolved {} => self.resolved = true,
+            _ => {}
+        }
+        Evolved::default()
+    }
+
+    /// Applies one durable change in a live step.
+    pub(crate) fn record<K: KeysInterface>(&mut self, entry: Entry, step: &mut Step<'_, K>) {
+        let Evolved { steps, incoming: _, notices, unsent } = self.evolve(&entry);
+        step.journal.note(entry, steps);
+        for notice in notices {
+            match notice {
+                Notice::Settled { outcome: Outcome::Fulfilled { .. }, .. } => {
+                    step.effects.notice(notice);
+                }
+                other => step.journal.reports().notices.push(other),
+            }
+        }
+        for (id, htlc) in unsent {
+            step.effects.unsent(id, htlc);
+        }
+    }
+
+    /// Writes what was recorded.
+    pub(crate) fn persist<'s, K: KeysInterface>(&self, step: &'s mut Step<'_, K>) -> Gated<'s> {
+        step.persist(|| snapshot_resolving(self))
+    }
+
+    /// An HTLC that we offered is decided on chain.
+    pub(crate) fn on_htlc_resolved<K: KeysInterface>(
+        &mut self,
+        event: EventId,
+        htlc: HtlcId,
+        outcome: &HtlcOutcome,
+        step: &mut Step<'_, K>,
+    ) {
+        if let Some(change) = self.commitments.accept_chain_outcome(htlc, outcome) {
+            self.record(Entry::Commitments { change }, step);
+            self.persist(step).monitor_event_taken(event);
+        } else {
+            step.effects.after_all().monitor_event_taken(event);
+        }
+    }
+
+    /// Nothing is left on chain.
+    pub(crate) fn on_resolved<K: KeysInterface>(&mut self, event: EventId, step: &mut Step<'_, K>) {
+        let channel = step.id;
+        if self.resolved {
+            step.effects.after_all().monitor_event_taken(event);
+            return;
+        }
+        self.record(Entry::Resolved {}, step);
+        self.persist(step).monitor_event_taken(event).event(Event::Resolved { channel });
+    }
+
+    /// Our decision on an HTLC of theirs: a preimage is of use to the monitor, a failure to nobody.
+    pub(crate) fn settle<K: KeysInterface>(
+        &mut self,
+        id: HtlcId,
+        removal: Removal,
+        step: &mut Step<'_, K>,
+    ) -> Result<(), RemovalRefused> {
+        let (change, _) = self.commitments.offer_removal(id, removal)?;
+        self.record(Entry::Commitments { change }, step);
+        step.journal.reports().removals.push(id);
+        self.persist(step);
+        Ok(())
+    }
+
+    /// A notice was taken over.
+    pub(crate) fn notice_done<K: KeysInterface>(
+        &mut self,
+        notice: crate::commitments::NoticeKey,
+        step: &mut Step<'_, K>,
+    ) {
+        self.record(Entry::Commitments { change: Change::NoticeDone { notice } }, step);
+    }
+
+    /// BOLT 2: "if a channel is in an error state: SHOULD retransmit the error packet and ignore any other packets".
+    pub(crate) fn error(&self) -> ErrorMessage {
+        super::error_message(self.commitments.terms().channel, &self.ending.reason())
+    }
+
+    /// The event that the user has not acknowledged.
+    pub(crate) fn untold_event(&self) -> Option<Event> {
+        let terms = self.commitments.terms();
+        let event =
+            Event::ChannelClosed { channel: terms.channel, peer: terms.peer, reason: self.ending.reason() };
+        (!self.told).then_some(event)
+    }
+}
+
+impl Encode for Resolving {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.commitments.encode(out);
+        self.ending.encode(out);
+        self.alias.encode(out);
+        self.resolved.encode(out);
+        self.told.encode(out);
+    }
+}
+
+impl Decode for Resolving {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            commitments: reader.read()?,
+            ending: reader.read()?,
+            alias: reader.read()?,
+            resolved: reader.read()?,
+            told: reader.read()?,
+        })
+    }
+}
