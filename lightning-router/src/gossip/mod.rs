@@ -1,0 +1,11 @@
+//! Gossip (BOLT 7): what is true of it, what is asked and answered, what is passed on.
+//!
+//! `verify.rs` checks signatures as a pure step, `pending.rs` holds announcements until their output was looked up,
+//! `peers.rs` what each peer has asked for and is owed.
+mod pending;
+mod peers;
+mod verify;
+
+pub(crate) use pending::Pending;
+pub(crate) use peers::Peers;
+pub use verify::{GossipError, Unverified, Verified};

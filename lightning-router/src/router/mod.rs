@@ -1,0 +1,184 @@
+//! The structure that peers and payments talk to.
+//!
+//! Methods: getters [`Router::counts`], [`Router::with_graph`], [`Router::snapshot`]; inputs `on_routing_message`, `on_own_message`,
+//! `peer_connected`, [`Router::answer_utxo`], blocks; commands `find_route`, `report`, [`Router::timer_tick`];
+//! outputs `next_message`, [`Router::next_utxo_query`].
+//!
+//! `inbound.rs` what comes from peers, `outbound.rs` what they are owed, `routes.rs` questions of payments.
+//!
+//! # Invariants
+//! - signatures are checked before the lock is taken where the graph is not needed for it, and nothing foreign is
+//!   called under the lock (I7)
+mod inbound;
+mod outbound;
+mod routes;
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use bitcoin::block::Header;
+use bitcoin::constants::ChainHash;
+use bitcoin::{BlockHash, Network, OutPoint, TxOut};
+use lightning_traits::Secp;
+use lightning_traits::id::{NodeId, ShortChannelId};
+use lightning_traits::interface::{ChainListener, ConfirmedTransaction};
+use lightning_traits::sync::Mutex;
+use lightning_traits::units::BlockHeight;
+use lightning_traits::wire::RoutingMessage;
+use secp256k1::Secp256k1;
+
+use crate::gossip::{Peers, Pending};
+use crate::graph::{Graph, GraphCounts, SnapshotError};
+use crate::search::Experience;
+
+/// Whether announced channels are looked up on chain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UtxoCheck {
+    /// A channel enters the graph once its output was found: the cost of a lie is a real output.
+    #[default]
+    Required,
+    /// Signatures are enough: for tests, and for those who trust their peers.
+    Trusted,
+}
+
+/// What a look-up on chain found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Utxo {
+    /// Where the output is.
+    pub outpoint: OutPoint,
+    /// What it is; it must be unspent.
+    pub output: TxOut,
+}
+
+/// Choices of a [`Router`].
+#[derive(Clone, Debug)]
+pub struct RouterConfig {
+    /// The chain that gossip must be of.
+    pub network: Network,
+    /// Our own node.
+    pub us: NodeId,
+    /// Whether announced channels are looked up on chain.
+    pub utxo_check: UtxoCheck,
+    /// What a block of lock time costs a payer, in millionths of the amount: prefers quick routes among cheap ones.
+    pub delay_cost_millionths: u32,
+    /// What a direction that failed lately seems to cost more, in millionths of the amount.
+    pub failure_cost_millionths: u32,
+}
+
+impl RouterConfig {
+    /// Sensible choices for a node of this key on this network.
+    #[must_use]
+    pub const fn new(network: Network, us: NodeId) -> Self {
+        Self {
+            network,
+            us,
+            utxo_check: UtxoCheck::Required,
+            delay_cost_millionths: 15,
+            failure_cost_millionths: 10_000,
+        }
+    }
+
+    fn chain(&self) -> ChainHash {
+        ChainHash::using_genesis_block_const(self.network)
+    }
+}
+
+/// Gossip in, routes out.
+pub struct Router {
+    secp: Secp,
+    config: RouterConfig,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    graph: Graph,
+    pending: Pending,
+    peers: Peers,
+    relay: VecDeque<(Option<NodeId>, RoutingMessage)>,
+    experience: Experience,
+    tip: Option<(BlockHash, BlockHeight)>,
+    /// Timestamp of the latest block: the only clock there is.
+    now: u32,
+}
+
+/// Messages that may wait to be relayed.
+const MAX_RELAY: usize = 10_000;
+
+impl Router {
+    /// A router that knows nothing yet.
+    #[must_use]
+    pub fn new(config: RouterConfig) -> Self {
+        Self { secp: Secp256k1::new(), config, state: Mutex::new(State::default()) }
+    }
+
+    /// A router that knows what [`Router::snapshot`] wrote.
+    ///
+    /// # Errors
+    /// [`SnapshotError`] when the bytes are damaged; then begin anew, peers have the graph.
+    pub fn restore(config: RouterConfig, snapshot: &[u8]) -> Result<Self, SnapshotError> {
+        let router = Self::new(config);
+        router.state.lock().graph = Graph::from_snapshot(snapshot)?;
+        Ok(router)
+    }
+
+    /// The graph as bytes, to begin from after a restart.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<u8> {
+        self.state.lock().graph.to_snapshot()
+    }
+
+    /// How large the graph is.
+    #[must_use]
+    pub fn counts(&self) -> GraphCounts {
+        self.state.lock().graph.counts()
+    }
+
+    /// Looks at the graph. Nothing else of the router may be called inside.
+    pub fn with_graph<T>(&self, look: impl FnOnce(&Graph) -> T) -> T {
+        look(&self.state.lock().graph)
+    }
+
+    /// Some seconds have passed: peers may be sent more.
+    pub fn timer_tick(&self) {
+        self.state.lock().peers.tick();
+    }
+
+    /// The next output that must be looked up on chain: answer with [`Router::answer_utxo`].
+    #[must_use]
+    pub fn next_utxo_query(&self) -> Option<ShortChannelId> {
+        self.state.lock().pending.next_to_ask()
+    }
+}
+
+impl ChainListener for Router {
+    fn filtered_block_connected(
+        &self,
+        header: &Header,
+        transactions: &[ConfirmedTransaction<'_>],
+        height: BlockHeight,
+    ) {
+        let mut state = self.state.lock();
+        state.tip = Some((header.block_hash(), height));
+        state.now = state.now.max(header.time);
+        state.pending.forget_absent();
+        for confirmed in transactions {
+            for input in &confirmed.transaction.input {
+                state.graph.mark_spent(&input.previous_output, height);
+            }
+        }
+        let now = state.now;
+        state.graph.prune(height, Some(now));
+        state.experience.forget_before(height);
+    }
+
+    fn block_disconnected(&self, header: &Header, height: BlockHeight) {
+        let mut state = self.state.lock();
+        state.tip = Some((header.prev_blockhash, height.minus(1)));
+        state.graph.unmark_spent(height);
+    }
+
+    fn best_block(&self) -> Option<(BlockHash, BlockHeight)> {
+        self.state.lock().tip
+    }
+}

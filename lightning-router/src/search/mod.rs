@@ -1,0 +1,165 @@
+//! The cheapest way to bring an amount to a payee.
+//!
+//! A label-setting search backwards from the payee, since fees depend on what is forwarded: each label knows
+//! exactly what must arrive at its node and when. Cost = fees + a price for lock time + a price for
+//! directions that failed lately.
+//!
+//! `edges.rs` the edges that lead to a node (graph, hints, our own channels), `explain.rs` why there is none,
+//! `experience.rs` what payments have learnt.
+mod edges;
+mod experience;
+mod explain;
+
+use alloc::collections::BinaryHeap;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+
+use lightning_traits::id::ShortChannelId;
+use lightning_traits::route::{NoRoute, Path, RouteHop, RouteQuery};
+use lightning_traits::units::{CltvExpiry, Msat};
+
+use crate::graph::Graph;
+use edges::{Edge, Edges};
+
+pub(crate) use experience::Experience;
+
+/// Most hops of a path: 20 hops of a usual payload fill the onion (BOLT 4).
+const MAX_HOPS: u8 = 20;
+
+/// Prices of what is not a fee.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Costs {
+    /// A block of lock time, in millionths of the amount.
+    pub(crate) delay_millionths: u32,
+    /// A direction that failed lately, in millionths of the amount.
+    pub(crate) failure_millionths: u32,
+}
+
+/// The best known way from a node to the payee.
+#[derive(Clone, Copy, Debug)]
+struct Label {
+    cost: u64,
+    /// What must arrive at the node.
+    amount: Msat,
+    /// Blocks from now until the HTLC that arrives there expires.
+    delay: u32,
+    hops: u8,
+    /// The channel that leaves the node towards the payee, and the node it leads to.
+    via: Option<(ShortChannelId, u32)>,
+    settled: bool,
+}
+
+/// The cheapest path that carries the query's amount, by fees and lock time alone.
+///
+/// # Errors
+/// [`NoRoute`] that says what was in the way.
+pub fn find_path(graph: &Graph, query: &RouteQuery) -> Result<Path, NoRoute> {
+    let costs = Costs { delay_millionths: 15, failure_millionths: 0 };
+    find_path_with(graph, query, costs, &Experience::default())
+}
+
+pub(crate) fn find_path_with(
+    graph: &Graph,
+    query: &RouteQuery,
+    costs: Costs,
+    experience: &Experience,
+) -> Result<Path, NoRoute> {
+    if query.payer == query.payee || query.amount == Msat::ZERO {
+        return Err(NoRoute::Pointless);
+    }
+    let edges = Edges::new(graph, query);
+    let (Some(payer), Some(payee)) = (edges.payer(), edges.payee()) else {
+        return Err(explain::without_end(query, &edges));
+    };
+    let mut search = Search { query, edges: &edges, costs, experience, labels: Vec::new(), queue: BinaryHeap::new() };
+    search.labels.resize(edges.node_count(), None);
+    search.run(payer, payee);
+    let path = search.path_from(payer).ok_or_else(|| explain::without_path(query, &edges))?;
+    explain::check_limits(query, path)
+}
+
+struct Search<'a> {
+    query: &'a RouteQuery,
+    edges: &'a Edges<'a>,
+    costs: Costs,
+    experience: &'a Experience,
+    labels: Vec<Option<Label>>,
+    queue: BinaryHeap<Reverse<(u64, u32)>>,
+}
+
+impl Search<'_> {
+    fn run(&mut self, payer: u32, payee: u32) {
+        let delay = u32::from(self.query.final_cltv_delta.get());
+        let start = Label { cost: 0, amount: self.query.amount, delay, hops: 0, via: None, settled: false };
+        self.offer(payee, start);
+        while let Some(Reverse((_, node))) = self.queue.pop() {
+            let Some(Some(label)) = self.labels.get_mut(node as usize) else { continue };
+            if label.settled {
+                continue;
+            }
+            label.settled = true;
+            if node == payer {
+                return;
+            }
+            let label = *label;
+            if label.hops < MAX_HOPS {
+                let edges = self.edges;
+                edges.for_each_into(node, |edge| self.relax(payer, node, label, &edge));
+            }
+        }
+    }
+
+    /// Looks whether `edge`, which leads to `node`, gives its start a better label.
+    fn relax(&mut self, payer: u32, node: u32, label: Label, edge: &Edge) {
+        let fits = edge.minimum <= label.amount && label.amount <= edge.maximum;
+        if !fits || self.query.excluded.iter().any(|excluded| self.edges.is(edge, excluded)) {
+            return;
+        }
+        let from_us = edge.from == payer;
+        // Nobody is paid for our own channel, and it adds no delay.
+        let fee = if from_us { Some(Msat::ZERO) } else { edge.fee(label.amount) };
+        let Some(fee) = fee else { return };
+        let Some(amount) = label.amount.checked_add(fee) else { return };
+        let delay = label.delay.saturating_add(if from_us { 0 } else { u32::from(edge.cltv_delta.get()) });
+        let over_budget = amount.saturating_sub(self.query.amount) > self.query.max_fee;
+        if over_budget || delay > self.query.max_total_cltv {
+            return;
+        }
+        let price = |millionths: u32, times: u32| {
+            label.amount.checked_millionths(millionths).and_then(|one| one.checked_mul(u64::from(times)))
+        };
+        let waiting = price(self.costs.delay_millionths, if from_us { 0 } else { u32::from(edge.cltv_delta.get()) });
+        let failed = self.experience.doubts(edge.scid, self.edges.id_of(edge.from), label.amount);
+        let doubt = if failed { price(self.costs.failure_millionths, 1) } else { Some(Msat::ZERO) };
+        let (Some(waiting), Some(doubt)) = (waiting, doubt) else { return };
+        let cost = [fee, waiting, doubt].into_iter().fold(label.cost, |sum, part| sum.saturating_add(part.to_msat()));
+        let via = Some((edge.scid, node));
+        self.offer(edge.from, Label { cost, amount, delay, hops: label.hops.saturating_add(1), via, settled: false });
+    }
+
+    fn offer(&mut self, node: u32, label: Label) {
+        let Some(place) = self.labels.get_mut(node as usize) else { return };
+        // Of equal costs the fewer hops: each hop is one more that can fail.
+        let better = place.is_none_or(|known| !known.settled && (label.cost, label.hops) < (known.cost, known.hops));
+        if better {
+            *place = Some(label);
+            self.queue.push(Reverse((label.cost, node)));
+        }
+    }
+
+    /// Follows the labels from the payer. A hop's amount and expiry are those that arrive at its end.
+    fn path_from(&self, payer: u32) -> Option<Path> {
+        let mut hops = Vec::new();
+        let mut node = payer;
+        while let Some((scid, next)) = self.labels.get(node as usize).copied().flatten()?.via {
+            let label = self.labels.get(next as usize).copied().flatten()?;
+            let expiry = CltvExpiry::after(self.query.height, label.delay);
+            hops.push(RouteHop { node: self.edges.id_of(next), scid, amount: label.amount, expiry });
+            if hops.len() > usize::from(MAX_HOPS) {
+                return None;
+            }
+            node = next;
+        }
+        (!hops.is_empty()).then_some(Path { hops })
+    }
+}
