@@ -94,7 +94,8 @@ fn messages_reach_their_handlers_in_order() {
         Told::Routing(alice.id, RoutingMessage::ReplyShortChannelIdsEnd(reply_end(1))),
     ];
     assert_eq!(bob.handlers.take(), expected);
-    assert_eq!(alice.handlers.take(), []);
+    // The answer to a query went out, so the router may send more of it.
+    assert_eq!(alice.handlers.take(), [Told::Room(bob.id)]);
     assert!(bob.manager.is_connected(alice.id));
 }
 

@@ -35,7 +35,8 @@ pub(crate) struct Outbox {
     other: ByteQueue,
     gossip: VecDeque<Arc<[u8]>>,
     gossip_bytes: usize,
-    gossip_was_high: bool,
+    /// Whether the router waits to hear that there is room.
+    word_owed: bool,
 }
 
 impl Outbox {
@@ -45,7 +46,11 @@ impl Outbox {
             Lane::Channel => self.channel.push(message),
             Lane::Other if self.other.len() > OTHER_BOUND => return Err(Dropped),
             Lane::Other => self.other.push(message),
-            Lane::Gossip => return self.push_gossip(message.into(), REPLY_BOUND),
+            Lane::Gossip => {
+                // An answer in pieces waits for word that this piece went out, however small it is.
+                self.word_owed = true;
+                return self.push_gossip(message.into(), REPLY_BOUND);
+            }
         }
         Ok(())
     }
@@ -57,7 +62,7 @@ impl Outbox {
 
     fn push_gossip(&mut self, message: Arc<[u8]>, bound: usize) -> Result<(), Dropped> {
         let bytes = self.gossip_bytes.saturating_add(message.len());
-        self.gossip_was_high |= bytes > GOSSIP_LOW;
+        self.word_owed |= bytes > GOSSIP_LOW;
         if bytes > bound {
             return Err(Dropped);
         }
@@ -81,11 +86,11 @@ impl Outbox {
         self.channel.len() > CHANNEL_LIMIT
     }
 
-    /// Says once, after gossip had piled up, that there is room again.
+    /// Says once, after an answer was queued or gossip had piled up, that there is room.
     pub(crate) fn take_gossip_low(&mut self) -> bool {
-        let low = self.gossip_was_high && self.gossip_bytes <= GOSSIP_LOW;
+        let low = self.word_owed && self.gossip_bytes <= GOSSIP_LOW;
         if low {
-            self.gossip_was_high = false;
+            self.word_owed = false;
         }
         low
     }

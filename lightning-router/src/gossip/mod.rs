@@ -7,5 +7,5 @@ mod peers;
 mod verify;
 
 pub(crate) use pending::Pending;
-pub(crate) use peers::Peers;
+pub(crate) use peers::{Cursor, Peers};
 pub use verify::{GossipError, Unverified, Verified};

@@ -1,14 +1,14 @@
 //! What each peer has asked for, and what it is still owed.
 //!
-//! Answers are streamed by a cursor over the graph, some at a tick, so that a peer that asks for everything costs
-//! a few bytes of state and cannot fill a queue (RELIABILITY H).
+//! Answers are streamed by a cursor over the graph, a piece whenever the peer layer has room for one, so that a peer that
+//! asks for everything costs a few bytes of state and cannot fill a queue (RELIABILITY H).
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use lightning_traits::id::{NodeId, ShortChannelId};
 use lightning_traits::wire::RoutingMessage;
 
-/// Gossip messages that one peer may be sent between two ticks, beside what is relayed at once.
-const BUDGET_PER_TICK: usize = 2_000;
+/// Messages in a piece: a `channel_announcement` is about 430 bytes, so a piece stays below 64 KiB.
+const MESSAGES_PER_PIECE: usize = 120;
 /// Answers to queries that wait for one peer.
 const MAX_ANSWERS: usize = 20_000;
 
@@ -37,7 +37,7 @@ pub(crate) struct Peer {
 
 impl Peer {
     const fn new() -> Self {
-        Self { filter: None, cursor: None, asked: VecDeque::new(), ready: VecDeque::new(), budget: BUDGET_PER_TICK }
+        Self { filter: None, cursor: None, asked: VecDeque::new(), ready: VecDeque::new(), budget: MESSAGES_PER_PIECE }
     }
 
     /// Puts an answer behind those that wait; drops it when the peer asks more than it reads.
@@ -53,7 +53,7 @@ impl Peer {
         }
     }
 
-    /// Spends one message of the budget; `false` when it is used up until the next tick.
+    /// Spends one message of the budget; `false` when it is used up until there is room again.
     pub(crate) fn spend(&mut self) -> bool {
         match self.budget.checked_sub(1) {
             Some(left) => {
@@ -111,11 +111,10 @@ impl Peers {
         self.active.remove(id);
     }
 
-    /// New budgets for all.
-    pub(crate) fn tick(&mut self) {
-        for (id, peer) in &mut self.peers {
-            peer.budget = BUDGET_PER_TICK;
-            self.active.insert(*id);
+    /// There is room for another piece.
+    pub(crate) fn has_room(&mut self, id: &NodeId) {
+        if let Some(peer) = self.wake(id) {
+            peer.budget = MESSAGES_PER_PIECE;
         }
     }
 }

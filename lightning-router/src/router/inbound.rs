@@ -58,6 +58,10 @@ impl RoutingMessageHandler for Router {
         }
     }
 
+    fn gossip_has_room(&self, peer: NodeId) {
+        self.state.lock().peers.has_room(&peer);
+    }
+
     fn features(&self) -> Features {
         // BOLT 9: `gossip_queries` (7) is what this handler answers.
         Features::from_bits([7])
@@ -231,8 +235,8 @@ impl State {
                 number_of_blocks: to.saturating_sub(from),
                 sync_complete: u8::from(at == last && ours),
                 encoded_short_ids: EncodedArray::of_short_channel_ids(chunk.to_vec()),
-                timestamps_tlv: None,
-                checksums_tlv: None,
+                timestamps: None,
+                checksums: None,
                 unknown: Default::default(),
             };
             owed.answer(reply.into());

@@ -1,7 +1,7 @@
 //! The structure that peers and payments talk to.
 //!
 //! Methods: getters [`Router::counts`], [`Router::with_graph`], [`Router::snapshot`]; inputs `on_routing_message`, `on_own_message`,
-//! `peer_connected`, [`Router::answer_utxo`], blocks; commands `find_route`, `report`, [`Router::timer_tick`];
+//! `peer_connected`, [`Router::answer_utxo`], blocks; commands `find_route`, `report`;
 //! outputs `next_message`, [`Router::next_utxo_query`].
 //!
 //! `inbound.rs` what comes from peers, `outbound.rs` what they are owed, `routes.rs` questions of payments.
@@ -137,11 +137,6 @@ impl Router {
     /// Looks at the graph. Nothing else of the router may be called inside.
     pub fn with_graph<T>(&self, look: impl FnOnce(&Graph) -> T) -> T {
         look(&self.state.lock().graph)
-    }
-
-    /// Some seconds have passed: peers may be sent more.
-    pub fn timer_tick(&self) {
-        self.state.lock().peers.tick();
     }
 
     /// The next output that must be looked up on chain: answer with [`Router::answer_utxo`].

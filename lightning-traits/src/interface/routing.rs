@@ -19,7 +19,7 @@ pub trait RoutingMessageHandler {
     /// A message of our own making that is being broadcast: enters the graph like any other, without a look-up on chain.
     fn on_own_message(&self, message: &RoutingMessage);
 
-    /// Gossip had piled up in the queue of `peer`, and now there is room: more of a long answer may follow. What is
+    /// What was queued for `peer` has gone out, so there is room: more of a long answer may follow. What is
     /// queued beyond all bounds is dropped, so long answers go out in pieces of at most 64 KiB, one for each such call.
     fn gossip_has_room(&self, _peer: NodeId) {}
 
