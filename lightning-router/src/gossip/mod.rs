@@ -2,10 +2,10 @@
 //!
 //! `verify.rs` checks signatures as a pure step, `pending.rs` holds announcements until their output was looked up,
 //! `peers.rs` what each peer has asked for and is owed.
-mod pending;
 mod peers;
+mod pending;
 mod verify;
 
-pub(crate) use pending::Pending;
 pub(crate) use peers::{Cursor, Peers};
+pub(crate) use pending::Pending;
 pub use verify::{GossipError, Unverified, Verified};

@@ -37,7 +37,13 @@ pub(crate) struct Peer {
 
 impl Peer {
     const fn new() -> Self {
-        Self { filter: None, cursor: None, asked: VecDeque::new(), ready: VecDeque::new(), budget: MESSAGES_PER_PIECE }
+        Self {
+            filter: None,
+            cursor: None,
+            asked: VecDeque::new(),
+            ready: VecDeque::new(),
+            budget: MESSAGES_PER_PIECE,
+        }
     }
 
     /// Puts an answer behind those that wait; drops it when the peer asks more than it reads.

@@ -65,8 +65,13 @@ impl Unverified<ChannelAnnouncement> {
     /// # Errors
     /// [`GossipError`].
     pub fn verify(self, secp: &Secp, chain: ChainHash) -> Result<Verified<ChannelAnnouncement>, GossipError> {
-        let ChannelAnnouncement { node_signature_1, node_signature_2, bitcoin_signature_1, bitcoin_signature_2, body } =
-            &self.0;
+        let ChannelAnnouncement {
+            node_signature_1,
+            node_signature_2,
+            bitcoin_signature_1,
+            bitcoin_signature_2,
+            body,
+        } = &self.0;
         if body.chain_hash != chain {
             return Err(GossipError::OtherChain);
         }
@@ -100,7 +105,12 @@ impl Unverified<ChannelUpdate> {
     ///
     /// # Errors
     /// [`GossipError`].
-    pub fn verify(self, secp: &Secp, chain: ChainHash, signer: &NodeId) -> Result<Verified<ChannelUpdate>, GossipError> {
+    pub fn verify(
+        self,
+        secp: &Secp,
+        chain: ChainHash,
+        signer: &NodeId,
+    ) -> Result<Verified<ChannelUpdate>, GossipError> {
         let ChannelUpdate { signature, body } = &self.0;
         if body.chain_hash != chain {
             return Err(GossipError::OtherChain);

@@ -44,7 +44,8 @@ impl Graph {
         if self.scids.contains_key(&scid) {
             return Err(Refused::Known);
         }
-        let nodes = [self.node_or_new(announcement.body.node_id_1), self.node_or_new(announcement.body.node_id_2)];
+        let nodes =
+            [self.node_or_new(announcement.body.node_id_1), self.node_or_new(announcement.body.node_id_2)];
         let channel = ChannelInfo {
             scid,
             nodes,
@@ -76,9 +77,11 @@ impl Graph {
         let update = update.into_inner();
         let body = &update.body;
         let number = *self.scids.get(&body.short_channel_id).ok_or(Refused::UnknownChannel)?;
-        let channel = self.channels.get_mut(number as usize).and_then(Option::as_mut).ok_or(Refused::UnknownChannel)?;
+        let channel =
+            self.channels.get_mut(number as usize).and_then(Option::as_mut).ok_or(Refused::UnknownChannel)?;
         let side = usize::from(body.is_by_node_2());
-        let (Some(policy), Some(kept)) = (channel.policies.get_mut(side), channel.updates.get_mut(side)) else {
+        let (Some(policy), Some(kept)) = (channel.policies.get_mut(side), channel.updates.get_mut(side))
+        else {
             return Err(Refused::UnknownChannel);
         };
         // BOLT 7: "if `timestamp` is not greater than that of the last-received ... SHOULD ignore the message."
@@ -107,7 +110,8 @@ impl Graph {
     pub fn update_node(&mut self, announcement: Verified<NodeAnnouncement>) -> Result<(), Refused> {
         let announcement = announcement.into_inner();
         let number = self.node_number(&announcement.body.node_id).ok_or(Refused::UnknownNode)?;
-        let node = self.nodes.get_mut(number as usize).and_then(Option::as_mut).ok_or(Refused::UnknownNode)?;
+        let node =
+            self.nodes.get_mut(number as usize).and_then(Option::as_mut).ok_or(Refused::UnknownNode)?;
         let known = node.announcement.as_ref().map(|known| known.body.timestamp);
         if known.is_some_and(|known| known >= announcement.body.timestamp) {
             return Err(Refused::Stale);

@@ -40,7 +40,8 @@ impl Graph {
             .flatten()
             .filter(|channel| {
                 let spent = channel.spent.is_some_and(|spent| height.minus(SPENT_GRACE) >= spent);
-                let timestamps = channel.policies.iter().map(|policy| policy.as_ref().map(|policy| policy.timestamp));
+                let timestamps =
+                    channel.policies.iter().map(|policy| policy.as_ref().map(|policy| policy.timestamp));
                 let stale = |oldest: u32| timestamps.clone().any(|at| at.is_some_and(|at| at < oldest));
                 spent || oldest.is_some_and(stale)
             })
@@ -52,7 +53,9 @@ impl Graph {
     /// Forgets a channel, and nodes that had no other.
     pub fn remove_channel(&mut self, scid: ShortChannelId) -> bool {
         let Some(number) = self.scids.remove(&scid) else { return false };
-        let Some(channel) = self.channels.get_mut(number as usize).and_then(Option::take) else { return false };
+        let Some(channel) = self.channels.get_mut(number as usize).and_then(Option::take) else {
+            return false;
+        };
         self.free_channels.push(number);
         self.policies = self.policies.saturating_sub(channel.policies.iter().flatten().count());
         if let Some(funding) = channel.funding {

@@ -7,7 +7,8 @@ use alloc::vec::Vec;
 use bitcoin::hashes::{Hash as _, sha256};
 use bitcoin::{Amount, OutPoint};
 use lightning_traits::codec::{
-    Decode, DecodeError, Encode, Reader, TlvRecords, decode_list, decode_versioned, encode_list, encode_versioned,
+    Decode, DecodeError, Encode, Reader, TlvRecords, decode_list, decode_versioned, encode_list,
+    encode_versioned,
 };
 use lightning_traits::record;
 use thiserror::Error;
@@ -86,7 +87,8 @@ impl Graph {
         let mut nodes: Vec<_> = self.nodes().filter_map(|node| node.announcement.as_ref()).collect();
         nodes.sort_by_key(|announcement| announcement.body.node_id);
         let nodes = nodes.into_iter().map(|announcement| Node(announcement.to_bytes())).collect();
-        let body = encode_versioned(VERSION, &Body { channels: channels.collect(), nodes }, &TlvRecords::new());
+        let body =
+            encode_versioned(VERSION, &Body { channels: channels.collect(), nodes }, &TlvRecords::new());
         let mut out = sha256::Hash::hash(&body).to_byte_array().to_vec();
         out.extend_from_slice(&body);
         out
@@ -104,11 +106,13 @@ impl Graph {
         let (body, _) = decode_versioned::<Body>(VERSION, body).map_err(SnapshotError::Decode)?;
         let mut graph = Self::new();
         for stored in body.channels {
-            let announcement = Verified::from_snapshot(&stored.announcement).map_err(SnapshotError::Decode)?;
+            let announcement =
+                Verified::from_snapshot(&stored.announcement).map_err(SnapshotError::Decode)?;
             // The file is our own and was whole a line ago; what does not apply now did not apply then.
             let _ = graph.add_channel(announcement, stored.funding.zip(stored.capacity));
             for update in [stored.first, stored.second].into_iter().flatten() {
-                let _ = graph.update_channel(Verified::from_snapshot(&update).map_err(SnapshotError::Decode)?);
+                let _ =
+                    graph.update_channel(Verified::from_snapshot(&update).map_err(SnapshotError::Decode)?);
             }
         }
         for Node(bytes) in body.nodes {

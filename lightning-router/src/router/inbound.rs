@@ -5,8 +5,8 @@ use lightning_traits::id::{NodeId, ShortChannelId};
 use lightning_traits::interface::{MessageSendEventsProvider, RoutingMessageHandler};
 use lightning_traits::tx::script;
 use lightning_traits::wire::{
-    ChannelAnnouncement, ChannelUpdate, EncodedArray, GossipTimestampFilter, Init, NodeAnnouncement, QueryChannelRange,
-    QueryShortChannelIds, ReplyChannelRange, ReplyShortChannelIdsEnd, RoutingMessage,
+    ChannelAnnouncement, ChannelUpdate, EncodedArray, GossipTimestampFilter, Init, NodeAnnouncement,
+    QueryChannelRange, QueryShortChannelIds, ReplyChannelRange, ReplyShortChannelIdsEnd, RoutingMessage,
 };
 
 use super::{MAX_RELAY, Router, State, Utxo, UtxoCheck};
@@ -23,8 +23,13 @@ impl RoutingMessageHandler for Router {
         // A filter from the beginning of time asks for the whole graph, and for all that is new; it is the one query
         // that every peer answers (LDK answers no `query_short_channel_ids`).
         owed.answer(
-            GossipTimestampFilter { chain_hash, first_timestamp: 0, timestamp_range: u32::MAX, unknown: Default::default() }
-                .into(),
+            GossipTimestampFilter {
+                chain_hash,
+                first_timestamp: 0,
+                timestamp_range: u32::MAX,
+                unknown: Default::default(),
+            }
+            .into(),
         );
     }
 
@@ -49,7 +54,9 @@ impl RoutingMessageHandler for Router {
         match message {
             RoutingMessage::ChannelAnnouncement(message) => {
                 let announcement = ChannelAnnouncement::clone(message);
-                let Ok(verified) = Unverified(announcement).verify(&self.secp, self.config.chain()) else { return };
+                let Ok(verified) = Unverified(announcement).verify(&self.secp, self.config.chain()) else {
+                    return;
+                };
                 let _ = self.state.lock().graph.add_channel(verified, None);
             }
             RoutingMessage::ChannelUpdate(message) => self.on_update(None, message.clone()),
@@ -140,7 +147,8 @@ impl Router {
                 return;
             }
             let direction = usize::from(body.is_by_node_2());
-            let known = state.graph.channel(body.short_channel_id).and_then(|channel| channel.policy(direction));
+            let known =
+                state.graph.channel(body.short_channel_id).and_then(|channel| channel.policy(direction));
             if known.is_some_and(|known| known.timestamp >= body.timestamp) {
                 return;
             }
@@ -189,7 +197,11 @@ impl Router {
         if full_information == 1 {
             ids.into_iter().for_each(|scid| owed.ask(scid));
         }
-        let end = ReplyShortChannelIdsEnd { chain_hash: query.chain_hash, full_information, unknown: Default::default() };
+        let end = ReplyShortChannelIdsEnd {
+            chain_hash: query.chain_hash,
+            full_information,
+            unknown: Default::default(),
+        };
         state.end_answer(peer, end.into());
     }
 }

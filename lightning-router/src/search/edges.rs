@@ -123,7 +123,10 @@ impl<'a> Edges<'a> {
 
     pub(super) fn id_of(&self, number: u32) -> NodeId {
         let public = self.graph.node_at(number).map(|node| node.id);
-        let extra = (number as usize).checked_sub(self.graph.node_slots()).and_then(|at| self.extra_ids.get(at)).copied();
+        let extra = (number as usize)
+            .checked_sub(self.graph.node_slots())
+            .and_then(|at| self.extra_ids.get(at))
+            .copied();
         // Numbers come from this very structure, so one of the two is there.
         public.or(extra).unwrap_or(self.query.payee)
     }

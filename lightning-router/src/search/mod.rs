@@ -71,7 +71,8 @@ pub(crate) fn find_path_with(
     let (Some(payer), Some(payee)) = (edges.payer(), edges.payee()) else {
         return Err(explain::without_end(query, &edges));
     };
-    let mut search = Search { query, edges: &edges, costs, experience, labels: Vec::new(), queue: BinaryHeap::new() };
+    let mut search =
+        Search { query, edges: &edges, costs, experience, labels: Vec::new(), queue: BinaryHeap::new() };
     search.labels.resize(edges.node_count(), None);
     search.run(payer, payee);
     let path = search.path_from(payer).ok_or_else(|| explain::without_path(query, &edges))?;
@@ -128,19 +129,26 @@ impl Search<'_> {
         let price = |millionths: u32, times: u32| {
             label.amount.checked_millionths(millionths).and_then(|one| one.checked_mul(u64::from(times)))
         };
-        let waiting = price(self.costs.delay_millionths, if from_us { 0 } else { u32::from(edge.cltv_delta.get()) });
+        let waiting =
+            price(self.costs.delay_millionths, if from_us { 0 } else { u32::from(edge.cltv_delta.get()) });
         let failed = self.experience.doubts(edge.scid, self.edges.id_of(edge.from), label.amount);
         let doubt = if failed { price(self.costs.failure_millionths, 1) } else { Some(Msat::ZERO) };
         let (Some(waiting), Some(doubt)) = (waiting, doubt) else { return };
-        let cost = [fee, waiting, doubt].into_iter().fold(label.cost, |sum, part| sum.saturating_add(part.to_msat()));
+        let cost = [fee, waiting, doubt]
+            .into_iter()
+            .fold(label.cost, |sum, part| sum.saturating_add(part.to_msat()));
         let via = Some((edge.scid, node));
-        self.offer(edge.from, Label { cost, amount, delay, hops: label.hops.saturating_add(1), via, settled: false });
+        self.offer(
+            edge.from,
+            Label { cost, amount, delay, hops: label.hops.saturating_add(1), via, settled: false },
+        );
     }
 
     fn offer(&mut self, node: u32, label: Label) {
         let Some(place) = self.labels.get_mut(node as usize) else { return };
         // Of equal costs the fewer hops: each hop is one more that can fail.
-        let better = place.is_none_or(|known| !known.settled && (label.cost, label.hops) < (known.cost, known.hops));
+        let better =
+            place.is_none_or(|known| !known.settled && (label.cost, label.hops) < (known.cost, known.hops));
         if better {
             *place = Some(label);
             self.queue.push(Reverse((label.cost, node)));
