@@ -2,12 +2,12 @@
 use alloc::vec::Vec;
 
 use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
-use lightning_channel as _;
-use lightning_monitor as _;
-use lightning_offers as _;
+use lightning_channel::commitments::Change;
+use lightning_monitor::ChannelMonitor;
+use lightning_offers::bolt11::Bolt11Invoice;
 use lightning_peer::noise::InitiatorAwaitsActTwo;
 use lightning_router as _;
-use lightning_traits::codec::Encode as _;
+use lightning_traits::codec::{Decode as _, Encode as _};
 use lightning_traits::wire::Message;
 use lightning_traits::{Secp, sphinx};
 
@@ -16,7 +16,10 @@ pub(crate) fn run(entropy: [u8; 32]) -> usize {
     let secp = Secp256k1::new();
     let Ok(secret) = SecretKey::from_slice(&entropy) else { return 0 };
     let public = PublicKey::from_secret_key(&secp, &secret);
-    traits(&secp, &secret, public) + peer(&secp, secret, public)
+    let decoded = usize::from(channel(&entropy))
+        + usize::from(monitor(&entropy))
+        + usize::from(offers(&secp, &entropy));
+    decoded + traits(&secp, &secret, public) + peer(&secp, secret, public)
 }
 
 /// A message, and an onion for one hop.
@@ -31,4 +34,19 @@ fn traits(secp: &Secp, secret: &SecretKey, public: PublicKey) -> usize {
 fn peer(secp: &Secp, secret: SecretKey, public: PublicKey) -> usize {
     let (_, act) = InitiatorAwaitsActTwo::start(secp, secret, public);
     act.iter().copied().map(usize::from).sum()
+}
+
+/// A change as it is stored.
+fn channel(bytes: &[u8]) -> bool {
+    Change::from_bytes(bytes).is_ok()
+}
+
+/// A monitor as it is stored.
+fn monitor(bytes: &[u8]) -> bool {
+    ChannelMonitor::from_versioned(bytes).is_ok()
+}
+
+/// An invoice.
+fn offers(secp: &Secp, bytes: &[u8]) -> bool {
+    core::str::from_utf8(bytes).is_ok_and(|text| Bolt11Invoice::parse(secp, text).is_ok())
 }

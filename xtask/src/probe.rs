@@ -78,8 +78,9 @@ impl Probe {
         // Everything compiled is linked, called or not: an import hides nowhere.
         command.env(
             "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS",
-            "-Clink-dead-code -Clink-arg=--no-gc-sections",
+            "-Awarnings -Clink-dead-code -Clink-arg=--no-gc-sections",
         );
+        command.env("CARGO_BUILD_RUSTFLAGS", "-Awarnings"); // clippy judges the crates; an error here should stand alone
         for name in ["CARGO_ENCODED_RUSTFLAGS", "CARGO_TARGET_DIR", "RUSTFLAGS"] {
             command.env_remove(name);
         }
