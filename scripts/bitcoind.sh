@@ -48,8 +48,8 @@ mkdir -p "$dir"
 echo "bitcoind.sh: installing bitcoin-knots in $dir (some minutes, about 500 MB; log: $log)" >&2
 
 install() {
-    command -v debootstrap >/dev/null || apt-get install -y debootstrap \
-        || { apt-get update && apt-get install -y debootstrap; }
+    command -v debootstrap >/dev/null || apt-get install -y debootstrap debian-archive-keyring \
+        || { apt-get update && apt-get install -y debootstrap debian-archive-keyring; }
     # A half-made root of an interrupted run is of no use to debootstrap.
     [ -e "$root/etc/apt/trixie-done" ] || {
         rm -rf "$root"

@@ -126,7 +126,7 @@ impl<S: BlockSource> ChainFollower<S> {
     }
 
     /// Hands over what happened since, to each listener from its own tip. One without a tip gets the source's tip
-    /// first.
+    /// first. Trouble with one listener is reported after the others had their blocks.
     pub fn poll(&mut self, listeners: &[&dyn ChainListener]) -> Result<Progress, FollowError> {
         let result = self.poll_once(listeners);
         if result.is_err() {
@@ -139,13 +139,19 @@ impl<S: BlockSource> ChainFollower<S> {
     fn poll_once(&mut self, listeners: &[&dyn ChainListener]) -> Result<Progress, FollowError> {
         let tip = self.source.tip()?;
         self.check_genesis()?;
+        // One listener that cannot go on must not keep the others, who may have to punish, from their blocks.
+        let mut ready: Vec<&dyn ChainListener> = Vec::with_capacity(listeners.len());
+        let mut trouble: Option<Result<Progress, FollowError>> = None;
         for listener in listeners {
-            if let Some(behind) = self.rewind(*listener, tip)? {
-                return Ok(behind);
+            match self.rewind(*listener, tip) {
+                Ok(None) => ready.push(*listener),
+                Ok(Some(behind)) => trouble = trouble.or(Some(Ok(behind))),
+                Err(FollowError::Source(error)) => return Err(error.into()),
+                Err(error) => trouble = Some(Err(error)),
             }
         }
         for _ in 0..self.blocks_per_poll {
-            let Some(lowest) = listeners.iter().map(|l| next_height(*l, tip)).min() else { break };
+            let Some(lowest) = ready.iter().map(|l| next_height(*l, tip)).min() else { break };
             if lowest > tip.height {
                 break;
             }
@@ -154,14 +160,30 @@ impl<S: BlockSource> ChainFollower<S> {
             let Some(hash) = self.source.hash_at(lowest)? else { break };
             let block = self.source.block(&hash)?;
             let mut fits = true;
-            for listener in listeners.iter().filter(|l| next_height(**l, tip) == lowest) {
-                fits &= self.connect(*listener, &block, lowest)?;
-            }
+            ready.retain(|listener| {
+                if next_height(*listener, tip) != lowest {
+                    return true;
+                }
+                match connect(*listener, &block, lowest) {
+                    Ok(connected) => {
+                        fits &= connected;
+                        true
+                    }
+                    Err(error) => {
+                        trouble = Some(Err(error));
+                        false
+                    }
+                }
+            });
+            self.keep_header(block.header, lowest);
             if !fits {
                 break;
             }
         }
-        let next = listeners.iter().map(|l| next_height(*l, tip)).min();
+        if let Some(trouble) = trouble {
+            return trouble;
+        }
+        let next = ready.iter().map(|l| next_height(*l, tip)).min();
         Ok(match next {
             Some(next) if next <= tip.height => Progress::More { reached: next.saturating_sub(1), tip },
             _ => Progress::Synced(tip),
@@ -207,24 +229,12 @@ impl<S: BlockSource> ChainFollower<S> {
         Ok(None)
     }
 
-    /// Whether the block fits on the listener's tip; if so, it was handed over.
-    fn connect(
-        &mut self,
-        listener: &dyn ChainListener,
-        block: &Block,
-        height: u32,
-    ) -> Result<bool, FollowError> {
-        if listener.best_block().is_some_and(|(hash, _)| hash != block.header.prev_blockhash) {
-            return Ok(false);
-        }
-        let at = BlockHeight::new(height);
-        listener.block_connected(block, at);
-        expect_tip(listener, (block.block_hash(), at))?;
-        self.headers.insert(block.block_hash(), (block.header, height));
+    /// Remembers a header that was handed over, and forgets old ones now and then.
+    fn keep_header(&mut self, header: Header, height: u32) {
+        self.remember(header, height);
         if self.headers.len() > usize::try_from(2 * REMEMBERED_HEADERS).unwrap_or(usize::MAX) {
             self.headers.retain(|_, (_, at)| at.saturating_add(REMEMBERED_HEADERS) > height);
         }
-        Ok(true)
     }
 
     fn header_of(&self, hash: BlockHash) -> Result<Option<Header>, FollowError> {
@@ -265,6 +275,17 @@ impl<S: BlockSource> ChainFollower<S> {
 /// The height that the listener needs next.
 fn next_height(listener: &dyn ChainListener, tip: Tip) -> u32 {
     listener.best_block().map_or(tip.height, |(_, height)| height.get().saturating_add(1))
+}
+
+/// Whether the block fits on the listener's tip; if so, it was handed over.
+fn connect(listener: &dyn ChainListener, block: &Block, height: u32) -> Result<bool, FollowError> {
+    if listener.best_block().is_some_and(|(hash, _)| hash != block.header.prev_blockhash) {
+        return Ok(false);
+    }
+    let at = BlockHeight::new(height);
+    listener.block_connected(block, at);
+    expect_tip(listener, (block.block_hash(), at))?;
+    Ok(true)
 }
 
 fn expect_tip(listener: &dyn ChainListener, expected: (BlockHash, BlockHeight)) -> Result<(), FollowError> {

@@ -287,8 +287,20 @@ fn a_listener_that_stands_still_is_reported() {
             None
         }
     }
-    let (_, _, mut follower, _) = setup(2);
-    assert!(matches!(follower.poll(&[&Deaf]), Err(FollowError::Stuck { found: None, .. })));
+    let (chain, _, mut follower, listener) = setup(5);
+    let stuck = follower.poll(&[&Deaf, &listener]);
+    assert!(matches!(stuck, Err(FollowError::Stuck { found: None, .. })));
+    assert_eq!(listener.hashes(), best_chain(&chain), "the other goes on");
+}
+
+#[test]
+fn a_listener_of_another_past_keeps_nobody_from_his_blocks() {
+    let (chain, _, mut follower, listener) = setup(5);
+    let elsewhere = EmbeddedChain::new();
+    elsewhere.mine(3, &p2wpkh(5));
+    let lost = Recorder::at(elsewhere.tip().0, 3);
+    assert!(matches!(follower.poll(&[&lost, &listener]), Err(FollowError::UnknownTip { height: 3, .. })));
+    assert_eq!((listener.hashes(), lost.disconnected()), (best_chain(&chain), 0));
 }
 
 #[test]
