@@ -1,0 +1,120 @@
+//! Whether an HTLC pays and waits enough to be forwarded (BOLT 4, "Failure Messages"; BOLT 7, "HTLC Fees").
+//!
+//! # Invariants
+//! - the first error in the order of BOLT 4 is the one that is reported
+//! - failures carry no `channel_update`: gossip has it, and one that were made for this payer alone would betray it
+use alloc::vec::Vec;
+
+use lightning_traits::config::ChannelConfig;
+use lightning_traits::sphinx::{Failure, ForwardPayload};
+use lightning_traits::units::{BlockHeight, CltvExpiry, Msat};
+
+use crate::channel::SendError;
+use crate::commitments::OfferRefused;
+
+/// The incoming HTLC, the onion's wish, and the chain.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wish<'a> {
+    /// What the incoming HTLC carries.
+    pub(crate) amount: Msat,
+    /// Its expiry.
+    pub(crate) expiry: CltvExpiry,
+    /// What to offer.
+    pub(crate) payload: &'a ForwardPayload,
+    /// The tip.
+    pub(crate) height: BlockHeight,
+}
+
+/// What forwarding `amount` costs; `None` when no amount could pay for it.
+pub(crate) fn fee(config: &ChannelConfig, amount: Msat) -> Option<Msat> {
+    // BOLT 7: "fee_base_msat + ( amount_to_forward * fee_proportional_millionths / 1000000 )".
+    config.fee_base.checked_add(amount.checked_millionths(config.fee_proportional_millionths)?)
+}
+
+/// Checks the wish against our terms; `htlc_minimum` is that of the outgoing channel.
+pub(crate) fn admit(wish: &Wish<'_>, config: &ChannelConfig, htlc_minimum: Msat) -> Result<(), Failure> {
+    let (amount, expiry) = (wish.payload.amount, wish.payload.expiry);
+    if amount < htlc_minimum {
+        return Err(Failure::AmountBelowMinimum { htlc_msat: amount, channel_update: Vec::new() });
+    }
+    let needed = fee(config, amount).and_then(|fee| amount.checked_add(fee));
+    if needed.is_none_or(|needed| wish.amount < needed) {
+        return Err(Failure::FeeInsufficient { htlc_msat: wish.amount, channel_update: Vec::new() });
+    }
+    // Our time to claim upstream what is claimed downstream.
+    if wish.expiry < expiry.plus(config.cltv_delta) {
+        return Err(Failure::IncorrectCltvExpiry { cltv_expiry: expiry, channel_update: Vec::new() });
+    }
+    if expiry.blocks_left(wish.height) <= config.grace_blocks {
+        return Err(Failure::ExpiryTooSoon { channel_update: Vec::new() });
+    }
+    if wish.expiry.blocks_left(wish.height) > config.max_cltv_ahead {
+        return Err(Failure::ExpiryTooFar);
+    }
+    Ok(())
+}
+
+/// What the payer hears when the outgoing channel does not take the HTLC.
+pub(crate) fn refused(error: SendError, amount: Msat) -> Failure {
+    match error {
+        SendError::NotOpen => Failure::PermanentChannelFailure,
+        SendError::Refused(OfferRefused::BelowMinimum { .. } | OfferRefused::AmountZero) => {
+            Failure::AmountBelowMinimum { htlc_msat: amount, channel_update: Vec::new() }
+        }
+        SendError::Refused(OfferRefused::ExpiryIsTime(_)) => Failure::ExpiryTooFar,
+        _ => Failure::TemporaryChannelFailure { channel_update: Vec::new() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lightning_traits::codec::TlvRecords;
+    use lightning_traits::id::ShortChannelId;
+    use lightning_traits::units::CltvDelta;
+
+    fn config() -> ChannelConfig {
+        ChannelConfig {
+            fee_base: Msat::new(1_000),
+            fee_proportional_millionths: 100,
+            cltv_delta: CltvDelta::new(80),
+            ..ChannelConfig::default()
+        }
+    }
+
+    fn judge(incoming: u64, expiry_in: u32, outgoing: u64, expiry_out: u32) -> Result<(), Failure> {
+        let payload = ForwardPayload {
+            amount: Msat::new(outgoing),
+            expiry: CltvExpiry::new(expiry_out),
+            short_channel_id: ShortChannelId(1),
+            unknown: TlvRecords::default(),
+        };
+        let wish = Wish {
+            amount: Msat::new(incoming),
+            expiry: CltvExpiry::new(expiry_in),
+            payload: &payload,
+            height: BlockHeight::new(1_000),
+        };
+        admit(&wish, &config(), Msat::new(10))
+    }
+
+    #[test]
+    fn each_term_is_kept_to_the_last_unit() {
+        // Fee: 1000 + 1_000_000 * 100 / 1e6 = 1100.
+        assert_eq!(judge(1_001_100, 1_200, 1_000_000, 1_120), Ok(()));
+        assert!(matches!(judge(1_001_099, 1_200, 1_000_000, 1_120), Err(Failure::FeeInsufficient { .. })));
+        assert!(matches!(judge(1_001_100, 1_199, 1_000_000, 1_120), Err(Failure::IncorrectCltvExpiry { .. })));
+        assert!(matches!(judge(5_000, 1_200, 9, 1_120), Err(Failure::AmountBelowMinimum { .. })));
+        assert_eq!(judge(1_001_100, 1_084, 1_000_000, 1_004), Ok(()));
+        assert!(matches!(judge(1_001_100, 1_083, 1_000_000, 1_003), Err(Failure::ExpiryTooSoon { .. })));
+        assert_eq!(judge(1_001_100, 3_016, 1_000_000, 1_120), Ok(()));
+        assert_eq!(judge(1_001_100, 3_017, 1_000_000, 1_120), Err(Failure::ExpiryTooFar));
+    }
+
+    #[test]
+    fn amounts_and_expiries_of_any_size_are_refused_without_overflow() {
+        let max = u64::MAX;
+        assert!(matches!(judge(max, 1_200, max, 1_120), Err(Failure::FeeInsufficient { .. })));
+        assert!(matches!(judge(1_001_100, 5, 1_000_000, u32::MAX), Err(Failure::IncorrectCltvExpiry { .. })));
+    }
+}
