@@ -55,7 +55,7 @@ use lightning_traits::wire::{ChannelMessage, ErrorMessage, WarningMessage};
 pub use closing::ShutdownError;
 pub use commands::{FeeUpdateError, SettleError};
 pub use context::{Context, FeeQuotes};
-pub use details::ChannelDetails;
+pub use details::{ChannelDetails, FundedDetails};
 pub use dispatch::phase_table;
 pub use effects::{Output, Persisting};
 pub use open::SendError;

@@ -103,7 +103,10 @@ mod tests {
         // Fee: 1000 + 1_000_000 * 100 / 1e6 = 1100.
         assert_eq!(judge(1_001_100, 1_200, 1_000_000, 1_120), Ok(()));
         assert!(matches!(judge(1_001_099, 1_200, 1_000_000, 1_120), Err(Failure::FeeInsufficient { .. })));
-        assert!(matches!(judge(1_001_100, 1_199, 1_000_000, 1_120), Err(Failure::IncorrectCltvExpiry { .. })));
+        assert!(matches!(
+            judge(1_001_100, 1_199, 1_000_000, 1_120),
+            Err(Failure::IncorrectCltvExpiry { .. })
+        ));
         assert!(matches!(judge(5_000, 1_200, 9, 1_120), Err(Failure::AmountBelowMinimum { .. })));
         assert_eq!(judge(1_001_100, 1_084, 1_000_000, 1_004), Ok(()));
         assert!(matches!(judge(1_001_100, 1_083, 1_000_000, 1_003), Err(Failure::ExpiryTooSoon { .. })));

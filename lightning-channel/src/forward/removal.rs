@@ -79,11 +79,6 @@ impl Removals {
         }
     }
 
-    /// Whether somebody has decided on the HTLC.
-    pub(crate) fn is_decided(&self, key: HtlcKey) -> bool {
-        self.pending.contains_key(&key)
-    }
-
     /// It is durable, or there is nothing left to remove.
     pub(crate) fn finish(&mut self, key: HtlcKey) -> Option<Pending> {
         self.pending.remove(&key)
@@ -122,7 +117,7 @@ mod tests {
         removals.taken(KEY);
         assert_eq!(removals.to_offer(KEY), None);
         assert_eq!(removals.finish(KEY).and_then(|pending| pending.owed), Some(owed()));
-        assert!(!removals.is_decided(KEY));
+        assert!(removals.finish(KEY).is_none());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 use lightning_traits::event::Event;
 use lightning_traits::id::{ChannelId, HtlcId};
 use lightning_traits::payment::{PaymentHash, PaymentSecret, Preimage};
-use lightning_traits::sphinx::{FinalPayload, Failure};
+use lightning_traits::sphinx::{Failure, FinalPayload};
 use lightning_traits::units::{BlockHeight, Msat};
 
 use super::secret::{Opened, Secrets};
@@ -23,6 +23,9 @@ use crate::commitments::{IncomingHtlc, NoticeKey};
 
 /// An HTLC that a channel brought.
 pub(crate) type HtlcKey = (ChannelId, HtlcId);
+
+/// A payment that goes back: its hash, its HTLCs and what each carries.
+pub(crate) type Late = (PaymentHash, Vec<(HtlcKey, Msat)>);
 
 /// What the chain says, and what we allow.
 #[derive(Clone, Copy, Debug)]
@@ -104,6 +107,10 @@ pub enum ClaimError {
 }
 
 impl Set {
+    fn into_amounts(self) -> Vec<(HtlcKey, Msat)> {
+        self.parts.into_iter().map(|(key, part)| (key, part.amount)).collect()
+    }
+
     fn received(&self) -> Msat {
         self.parts.values().map(|part| part.amount).fold(Msat::ZERO, Msat::saturating_add)
     }
@@ -171,10 +178,17 @@ impl Inbound {
         let facts = &opened.facts;
         let most = facts.amount.to_msat().saturating_mul(2);
         let amount_fits = total >= facts.amount && (facts.amount == Msat::ZERO || total.to_msat() <= most);
-        let needed = u32::from(facts.final_cltv.get()).saturating_sub(BLOCKS_UNDER_WAY).max(limits.claim_buffer.saturating_add(1));
+        let needed = u32::from(facts.final_cltv.get())
+            .saturating_sub(BLOCKS_UNDER_WAY)
+            .max(limits.claim_buffer.saturating_add(1));
         let in_time = htlc.expiry.blocks_left(limits.height) >= needed;
         let known = self.claims.contains_key(&htlc.hash) || self.paid.contains_key(&htlc.hash);
-        amount_fits && in_time && limits.time <= facts.expires && !known && !htlc.over_exposed && htlc.amount <= total
+        amount_fits
+            && in_time
+            && limits.time <= facts.expires
+            && !known
+            && !htlc.over_exposed
+            && htlc.amount <= total
     }
 
     /// Puts the part to its payment, if it fits there.
@@ -230,8 +244,7 @@ impl Inbound {
             return Ok((claim.preimage.clone(), claim.open.iter().copied().collect()));
         }
         let set = self.sets.get(&hash).filter(|set| set.is_complete).ok_or(ClaimError::Unknown(hash))?;
-        let preimage =
-            preimage.or_else(|| set.preimage.clone()).ok_or(ClaimError::PreimageNeeded(hash))?;
+        let preimage = preimage.or_else(|| set.preimage.clone()).ok_or(ClaimError::PreimageNeeded(hash))?;
         let keys: Vec<_> = set.parts.keys().copied().collect();
         self.paid.insert(hash, set.expires);
         self.sets.remove(&hash);
@@ -246,9 +259,9 @@ impl Inbound {
     }
 
     /// The user does not want the payment; returns the HTLCs to fail.
-    pub(crate) fn fail(&mut self, hash: PaymentHash) -> Result<Vec<HtlcKey>, ClaimError> {
+    pub(crate) fn fail(&mut self, hash: PaymentHash) -> Result<Vec<(HtlcKey, Msat)>, ClaimError> {
         let set = self.sets.remove(&hash).ok_or(ClaimError::Unknown(hash))?;
-        Ok(set.parts.into_keys().collect())
+        Ok(set.into_amounts())
     }
 
     /// A claim of a part is durable.
@@ -314,24 +327,23 @@ impl Inbound {
     }
 
     /// A block has come: what is too near its expiry goes back (RELIABILITY F4).
-    pub(crate) fn on_block(&mut self, limits: &Limits) -> Vec<(PaymentHash, Vec<HtlcKey>)> {
+    pub(crate) fn on_block(&mut self, limits: &Limits) -> Vec<Late> {
         self.paid.retain(|_, expires| *expires >= limits.time);
         self.take(|set| set.deadline(limits.claim_buffer) <= limits.height)
     }
 
     /// A tick has passed: what did not become complete in time goes back.
-    pub(crate) fn on_tick(&mut self) -> Vec<(PaymentHash, Vec<HtlcKey>)> {
+    pub(crate) fn on_tick(&mut self) -> Vec<Late> {
         for set in self.sets.values_mut().filter(|set| !set.is_complete) {
             set.ticks = set.ticks.saturating_add(1);
         }
         self.take(|set| !set.is_complete && set.ticks > MPP_TICKS)
     }
 
-    fn take(&mut self, is_due: impl Fn(&Set) -> bool) -> Vec<(PaymentHash, Vec<HtlcKey>)> {
+    fn take(&mut self, is_due: impl Fn(&Set) -> bool) -> Vec<Late> {
         let due: Vec<_> = self.sets.iter().filter(|(_, set)| is_due(set)).map(|(hash, _)| *hash).collect();
-        let taken = due.into_iter().filter_map(|hash| {
-            self.sets.remove(&hash).map(|set| (hash, set.parts.into_keys().collect()))
-        });
+        let taken =
+            due.into_iter().filter_map(|hash| self.sets.remove(&hash).map(|set| (hash, set.into_amounts())));
         taken.collect()
     }
 

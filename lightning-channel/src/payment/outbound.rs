@@ -200,7 +200,9 @@ impl Payment {
                 PaymentFailure::RetriesExhausted { attempts: self.attempts, last: self.last.clone() }
             }
             None if self.attempts == 0 && self.last.is_empty() => PaymentFailure::LostBeforeSending,
-            None => PaymentFailure::RetriesExhausted { attempts: self.attempts.max(1), last: self.last.clone() },
+            None => {
+                PaymentFailure::RetriesExhausted { attempts: self.attempts.max(1), last: self.last.clone() }
+            }
         }
     }
 }
@@ -312,7 +314,9 @@ impl Payments {
                 payee: params.payee,
                 amount: missing,
                 max_fee: payment.budget(params, config).saturating_sub(payment.fees()),
-                final_cltv_delta: CltvDelta::new(params.final_cltv_delta.get().saturating_add(BLOCKS_UNDER_WAY)),
+                final_cltv_delta: CltvDelta::new(
+                    params.final_cltv_delta.get().saturating_add(BLOCKS_UNDER_WAY),
+                ),
                 max_total_cltv: config.max_total_cltv,
                 height: BlockHeight::new(0),
                 max_parts: params.max_parts.max(1),
@@ -377,6 +381,14 @@ impl Payments {
         payment.parts.remove(attempt.session.as_bytes());
         payment.excluded.extend(directed(payer, &attempt.path, 0));
         payment.last = reason;
+    }
+
+    /// An HTLC of the payment was dropped with its connection before it bound anybody.
+    pub(crate) fn on_unsent(&mut self, id: PaymentId, path: &Path, session: &SessionKey, payer: NodeId) {
+        let Some(payment) = self.payments.get_mut(&id) else { return };
+        payment.parts.remove(session.as_bytes());
+        payment.excluded.extend(directed(payer, path, 0));
+        payment.last = "the connection ended before the payment left".to_string();
     }
 
     /// An HTLC of the payment failed; returns the event to tell, unless it was told before.
@@ -508,7 +520,9 @@ fn is_sound(route: &Route, payee: NodeId, missing: Msat, max_fee: Msat) -> bool 
     };
     match (delivered, sent) {
         (Some(delivered), Some(sent)) => {
-            delivered == missing && sent.saturating_sub(delivered) <= max_fee && route.paths.iter().all(arrives)
+            delivered == missing
+                && sent.saturating_sub(delivered) <= max_fee
+                && route.paths.iter().all(arrives)
         }
         _ => false,
     }
@@ -636,7 +650,9 @@ mod tests {
         payments.on_failed(ID, WHAT, &attempts[0].session, notice(0), &verdict(true));
         assert_eq!(payments.next(ID, &config(), US), Next::Wait);
         payments.on_failed(ID, WHAT, &attempts[1].session, notice(1), &verdict(true));
-        let Next::Tell(Event::PaymentFailed { reason, .. }) = payments.next(ID, &config(), US) else { panic!() };
+        let Next::Tell(Event::PaymentFailed { reason, .. }) = payments.next(ID, &config(), US) else {
+            panic!()
+        };
         assert_eq!(reason, PaymentFailure::RefusedByPayee("x".to_string()));
         assert_eq!(payments.next(ID, &config(), US), Next::Wait);
         assert_eq!(payments.release(ID), None);
@@ -709,14 +725,18 @@ mod tests {
             let attempts = payments.on_route(ID, route(vec![path(1_000, 0, 20)]), &config(), sessions());
             payments.on_failed(ID, WHAT, &attempts[0].session, notice(htlc), &verdict(false));
         }
-        let Next::Tell(Event::PaymentFailed { reason, .. }) = payments.next(ID, &config(), US) else { panic!() };
+        let Next::Tell(Event::PaymentFailed { reason, .. }) = payments.next(ID, &config(), US) else {
+            panic!()
+        };
         assert_eq!(reason, PaymentFailure::RetriesExhausted { attempts: 3, last: "x".to_string() });
 
         let mut payments = begun();
         ask(&mut payments);
         assert!(payments.abandon(ID));
         assert!(payments.on_route(ID, route(vec![path(1_000, 0, 20)]), &config(), sessions()).is_empty());
-        let Next::Tell(Event::PaymentFailed { reason, .. }) = payments.next(ID, &config(), US) else { panic!() };
+        let Next::Tell(Event::PaymentFailed { reason, .. }) = payments.next(ID, &config(), US) else {
+            panic!()
+        };
         assert_eq!(reason, PaymentFailure::Abandoned);
         assert!(!payments.abandon(PaymentId([7; 32])));
     }

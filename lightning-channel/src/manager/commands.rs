@@ -1,0 +1,84 @@
+//! Closing channels, and lists.
+use alloc::vec::Vec;
+
+use bitcoin::ScriptBuf;
+use lightning_traits::id::ChannelId;
+use lightning_traits::interface::Environment;
+use lightning_traits::route::FirstHop;
+use thiserror::Error;
+
+use super::ChannelManager;
+use crate::channel::{ChannelDetails, ShutdownError};
+use crate::payment::PaymentDetails;
+
+/// Why a command about a channel is not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// There is no such channel, or it is in no phase for the command.
+    #[error("no channel {0} that this could be done to")]
+    UnknownChannel(ChannelId),
+    /// The channel is closing already.
+    #[error("channel {0} is on its way to the chain already")]
+    Closing(ChannelId),
+    /// It cannot be closed together with the peer.
+    #[error("{0}")]
+    Shutdown(ShutdownError),
+}
+
+impl<E: Environment> ChannelManager<E> {
+    /// Closes a channel together with its peer, once its HTLCs are gone. `script` may name where our funds go, unless the
+    /// opening bound us to another.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub fn close_channel(&self, channel: ChannelId, script: Option<ScriptBuf>) -> Result<(), CommandError> {
+        let slot = self.table.lock().channel_by_any_id(channel);
+        let slot = slot.ok_or(CommandError::UnknownChannel(channel))?;
+        let done = self.step(&slot, |channel, cx| channel.shutdown(cx, script));
+        self.run();
+        done.map_err(CommandError::Shutdown)
+    }
+
+    /// Goes to the chain with our latest commitment, or gives up a channel that is not funded yet.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub fn force_close(&self, channel: ChannelId) -> Result<(), CommandError> {
+        let slot = self.table.lock().channel_by_any_id(channel);
+        let slot = slot.ok_or(CommandError::UnknownChannel(channel))?;
+        let done = self.step(&slot, |channel, cx| channel.force_close(cx));
+        self.run();
+        if done { Ok(()) } else { Err(CommandError::Closing(channel)) }
+    }
+
+    /// All channels.
+    #[must_use]
+    pub fn list_channels(&self) -> Vec<ChannelDetails> {
+        let slots = self.table.lock().all();
+        slots.iter().map(|slot| self.look(slot, |channel, cx| channel.details(cx))).collect()
+    }
+
+    /// Payments of ours that are under way, or whose last event is not acknowledged.
+    #[must_use]
+    pub fn list_payments(&self) -> Vec<PaymentDetails> {
+        self.table.lock().payments.list()
+    }
+
+    /// Channels over which something can be sent now.
+    #[must_use]
+    pub fn first_hops(&self) -> Vec<FirstHop> {
+        let slots = self.table.lock().all();
+        let hop = |details: ChannelDetails| {
+            let funded = details.funded.filter(|funded| funded.usable)?;
+            Some(FirstHop {
+                node: details.peer,
+                // The graph knows a public channel by its real id.
+                scid: funded.scid.unwrap_or(funded.alias),
+                htlc_minimum: funded.htlc_minimum,
+                sendable: funded.sendable,
+            })
+        };
+        slots.iter().filter_map(|slot| hop(self.look(slot, |channel, cx| channel.details(cx)))).collect()
+    }
+}

@@ -1,0 +1,172 @@
+//! Events for the user: numbered, repeated until acknowledged (I11).
+//!
+//! # Invariants
+//! - an event that comes again out of durable state, in this run or after a restart, keeps its id as far as the manager's
+//!   record knows it; no id is ever used for two
+use alloc::collections::BTreeMap;
+
+use lightning_traits::event::Event;
+use lightning_traits::id::{ChannelId, EventId, PaymentId};
+use lightning_traits::payment::PaymentHash;
+use lightning_traits::record;
+
+/// Where an event comes from, and so what its acknowledgement means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Source {
+    /// The end of a payment of ours.
+    Payment { id: PaymentId },
+    /// A payment to us is claimed.
+    Claimed { hash: PaymentHash },
+    /// A payment to us waits for a decision.
+    Claimable { hash: PaymentHash },
+    /// The life of a channel.
+    Channel { channel: ChannelId, what: u8 },
+    /// Told once, gone with a restart.
+    Once { number: u64 },
+}
+record!(enum Source {
+    0 => Payment { id }, 1 => Claimed { hash }, 2 => Claimable { hash }, 3 => Channel { channel, what }, 4 => Once { number },
+});
+
+impl Source {
+    /// The source of an event of a channel.
+    pub(crate) const fn of_channel(event: &Event, number: u64) -> Self {
+        match event {
+            Event::ChannelPending { channel, .. } => Self::Channel { channel: *channel, what: 0 },
+            Event::ChannelReady { channel, .. } => Self::Channel { channel: *channel, what: 1 },
+            Event::ChannelClosed { channel, .. } => Self::Channel { channel: *channel, what: 2 },
+            Event::FundingNeeded { temporary, .. } => Self::Channel { channel: *temporary, what: 3 },
+            _ => Self::Once { number },
+        }
+    }
+
+    const fn outlives_restart(&self) -> bool {
+        !matches!(self, Self::Once { .. })
+    }
+}
+
+/// Ids that a record reserves: that many events may come before the next record is due.
+const RESERVE: u64 = 1_024;
+
+/// Events that are not acknowledged.
+#[derive(Debug)]
+pub(crate) struct Events {
+    next: u64,
+    reserved: u64,
+    pending: BTreeMap<EventId, (Event, Source)>,
+    ids: BTreeMap<Source, EventId>,
+}
+
+impl Events {
+    /// No events; ids start at `first`.
+    pub(crate) const fn new(first: u64) -> Self {
+        Self { next: first, reserved: first, pending: BTreeMap::new(), ids: BTreeMap::new() }
+    }
+
+    /// A number for [`Source::Once`].
+    pub(crate) const fn number(&self) -> u64 {
+        self.next
+    }
+
+    /// Tells an event. One of the same source takes the place of the earlier.
+    pub(crate) fn tell(&mut self, event: Event, source: Source) {
+        let id = match self.ids.get(&source) {
+            Some(id) => *id,
+            None => {
+                let id = EventId(self.next);
+                self.next = self.next.saturating_add(1);
+                self.ids.insert(source, id);
+                id
+            }
+        };
+        self.pending.insert(id, (event, source));
+    }
+
+    /// Tells an event that nothing durable stands behind.
+    pub(crate) fn tell_once(&mut self, event: Event) {
+        let source = Source::Once { number: self.next };
+        self.tell(event, source);
+    }
+
+    /// Takes an event back that is not true any more.
+    pub(crate) fn withdraw(&mut self, source: &Source) {
+        if let Some(id) = self.ids.remove(source) {
+            self.pending.remove(&id);
+        }
+    }
+
+    /// The first event above `after`.
+    pub(crate) fn after(&self, after: Option<EventId>) -> Option<(EventId, Event)> {
+        let from = after.map_or(EventId(0), EventId::next);
+        self.pending.range(from..).next().map(|(id, (event, _))| (*id, event.clone()))
+    }
+
+    /// The user has dealt with an event.
+    pub(crate) fn acknowledge(&mut self, id: EventId) -> Option<(Event, Source)> {
+        let (event, source) = self.pending.remove(&id)?;
+        self.ids.remove(&source);
+        Some((event, source))
+    }
+
+    /// Whether the ids that the last record reserved run out.
+    pub(crate) const fn runs_out(&self) -> bool {
+        self.next >= self.reserved
+    }
+
+    /// For the manager's record: ids below the answer may be in use, and those of events that may come again.
+    pub(crate) fn reserve(&mut self) -> (u64, alloc::vec::Vec<(EventId, Source)>) {
+        self.reserved = self.next.saturating_add(RESERVE);
+        let lasting = self.pending.iter().filter(|(_, (_, source))| source.outlives_restart());
+        (self.reserved, lasting.map(|(id, (_, source))| (*id, *source)).collect())
+    }
+
+    /// Takes back what [`reserve`](Self::reserve) gave.
+    pub(crate) fn restore(&mut self, next: u64, ids: impl IntoIterator<Item = (EventId, Source)>) {
+        self.next = self.next.max(next);
+        self.reserved = self.next;
+        self.ids.extend(ids.into_iter().filter(|(id, _)| id.0 < next).map(|(id, source)| (source, id)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolved(byte: u8) -> Event {
+        Event::Resolved { channel: ChannelId([byte; 32]) }
+    }
+
+    #[test]
+    fn an_event_is_repeated_until_acknowledged_and_keeps_its_id_over_a_restart() {
+        let mut events = Events::new(10);
+        let source = Source::Claimed { hash: PaymentHash([1; 32]) };
+        events.tell_once(resolved(1));
+        events.tell(resolved(2), source);
+        assert_eq!(events.after(None), Some((EventId(10), resolved(1))));
+        assert_eq!(events.after(Some(EventId(10))), Some((EventId(11), resolved(2))));
+        let (next, ids) = events.reserve();
+
+        let mut again = Events::new(0);
+        again.restore(next, ids);
+        again.tell_once(resolved(3));
+        again.tell(resolved(2), source);
+        assert_eq!(again.after(None), Some((EventId(11), resolved(2))));
+        assert!(again.after(Some(EventId(11))).is_some_and(|(id, _)| id.0 >= 12));
+        assert_eq!(again.acknowledge(EventId(11)), Some((resolved(2), source)));
+        assert_eq!(again.acknowledge(EventId(11)), None);
+        again.tell(resolved(2), source);
+        assert!(again.after(None).is_some_and(|(id, _)| id.0 > 11));
+    }
+
+    #[test]
+    fn the_same_source_tells_one_event_and_can_take_it_back() {
+        let mut events = Events::new(0);
+        let source = Source::Claimable { hash: PaymentHash([1; 32]) };
+        events.tell(resolved(1), source);
+        events.tell(resolved(2), source);
+        assert_eq!(events.after(None), Some((EventId(0), resolved(2))));
+        assert_eq!(events.after(Some(EventId(0))), None);
+        events.withdraw(&source);
+        assert_eq!(events.after(None), None);
+    }
+}

@@ -1,0 +1,212 @@
+//! Payments to us: from the invoice's secrets to the claim.
+use alloc::vec::Vec;
+
+use lightning_traits::event::Event;
+use lightning_traits::id::{ChannelId, EventId, HtlcId};
+use lightning_traits::interface::{Environment, EventsProvider};
+use lightning_traits::payment::{PaymentHash, PaymentSecret, Preimage};
+use lightning_traits::sphinx::{Failure, FinalPayload, SharedSecret};
+use lightning_traits::units::{CltvDelta, Msat};
+
+use super::ChannelManager;
+use super::events::Source;
+use super::work::Work;
+use crate::commitments::{IncomingHtlc, Removal};
+use crate::forward::onion;
+use crate::payment::ClaimError;
+use crate::payment::inbound::{HtlcKey, Judgement, Limits};
+use crate::payment::secret::Facts;
+
+/// Blocks before its expiry at which a payment that nobody claimed goes back. A claim binds a channel to go to the chain 18
+/// blocks before (BOLT 2, "2R+G+S"); two more for the claim itself to be answered.
+const CLAIM_BUFFER: u32 = 20;
+
+/// What an invoice needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InboundPayment {
+    /// `payment_hash`.
+    pub hash: PaymentHash,
+    /// `payment_secret`.
+    pub secret: PaymentSecret,
+    /// `min_final_cltv_expiry_delta`.
+    pub final_cltv_delta: CltvDelta,
+}
+
+impl<E: Environment> ChannelManager<E> {
+    /// Hash and secret for an invoice of at least `amount` (any amount, if `None`) that is good until `expires`, in seconds as
+    /// in block headers. Nothing is stored: the secret says all of it when the payment comes.
+    #[must_use]
+    pub fn create_inbound_payment(&self, amount: Option<Msat>, expires: u32) -> InboundPayment {
+        let facts = self.facts(amount, expires, None);
+        let (hash, secret) = self.secrets.create(&facts, self.env.keys());
+        InboundPayment { hash, secret, final_cltv_delta: facts.final_cltv }
+    }
+
+    /// Secret for an invoice to a hash whose preimage the user keeps, to be claimed by [`claim_with`](Self::claim_with).
+    /// `final_cltv_delta` leaves time to decide; never less than what a claim on chain needs.
+    #[must_use]
+    pub fn create_inbound_payment_for_hash(
+        &self,
+        hash: PaymentHash,
+        amount: Option<Msat>,
+        expires: u32,
+        final_cltv_delta: Option<CltvDelta>,
+    ) -> InboundPayment {
+        let facts = self.facts(amount, expires, final_cltv_delta);
+        InboundPayment { hash, secret: self.secrets.hold(&facts, hash), final_cltv_delta: facts.final_cltv }
+    }
+
+    fn facts(&self, amount: Option<Msat>, expires: u32, final_cltv: Option<CltvDelta>) -> Facts {
+        let wanted = final_cltv.unwrap_or(self.config.payment.final_cltv_delta);
+        let least = CltvDelta::new(u16::try_from(CLAIM_BUFFER).unwrap_or(u16::MAX).saturating_add(4));
+        Facts { amount: amount.unwrap_or(Msat::ZERO), expires, final_cltv: wanted.max(least) }
+    }
+
+    /// Claims a payment whose preimage is ours. Repeating is safe.
+    ///
+    /// # Errors
+    /// [`ClaimError`].
+    pub fn claim(&self, hash: PaymentHash) -> Result<(), ClaimError> {
+        self.claim_payment(hash, None)
+    }
+
+    /// Claims a payment with the preimage that the user kept. Repeating is safe.
+    ///
+    /// # Errors
+    /// [`ClaimError`].
+    pub fn claim_with(&self, preimage: Preimage) -> Result<(), ClaimError> {
+        self.claim_payment(preimage.hash(), Some(preimage))
+    }
+
+    fn claim_payment(&self, hash: PaymentHash, preimage: Option<Preimage>) -> Result<(), ClaimError> {
+        {
+            let mut table = self.table.lock();
+            let (preimage, keys) = table.inbound.claim(hash, preimage)?;
+            for key in keys {
+                table.removals.decide(key, fulfilment(preimage.clone()), None, Some(hash));
+                table.work.push_back(Work::Settle(key));
+            }
+            table.records.is_due = true;
+        }
+        self.events.lock().withdraw(&Source::Claimable { hash });
+        self.run();
+        Ok(())
+    }
+
+    /// Gives a payment back.
+    ///
+    /// # Errors
+    /// [`ClaimError::Unknown`].
+    pub fn fail(&self, hash: PaymentHash) -> Result<(), ClaimError> {
+        let height = self.now().tip.height;
+        let keys = self.table.lock().inbound.fail(hash)?;
+        self.events.lock().withdraw(&Source::Claimable { hash });
+        let failure = |htlc_msat| Failure::IncorrectOrUnknownPaymentDetails { htlc_msat, height };
+        self.queue(keys.into_iter().map(|(key, amount)| Work::FailBack(key, failure(amount))));
+        self.run();
+        Ok(())
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        let tip = self.now().tip;
+        let max_ahead = self.config.channel.max_cltv_ahead;
+        Limits { height: tip.height, time: tip.time, max_ahead, claim_buffer: CLAIM_BUFFER }
+    }
+
+    /// An HTLC that ends at us.
+    pub(super) fn keep(
+        &self,
+        key: HtlcKey,
+        htlc: &IncomingHtlc,
+        payload: &FinalPayload,
+        secret: &SharedSecret,
+    ) {
+        let limits = self.limits();
+        let (judgement, event) = {
+            let mut table = self.table.lock();
+            if table.is_recovering {
+                table.inbound.restore_claimed_part(htlc.hash, key);
+            }
+            let judgement = table.inbound.on_part(key, htlc, payload, &self.secrets, &limits);
+            (judgement, table.inbound.completed(htlc.hash, &limits))
+        };
+        match judgement {
+            Judgement::Held => {}
+            Judgement::Fail(failure) => self.remove(key, onion::fail(secret, &failure)),
+            Judgement::Claim(preimage) => {
+                let removal = fulfilment(preimage);
+                self.table.lock().removals.decide(key, removal, None, Some(htlc.hash));
+                self.settle(key);
+            }
+        }
+        if let Some(event) = event {
+            self.tell(event, Source::Claimable { hash: htlc.hash });
+        }
+    }
+
+    /// A claim of one part is durable.
+    pub(super) fn on_claimed(
+        &self,
+        channel: ChannelId,
+        htlc: HtlcId,
+        hash: PaymentHash,
+        amount: Msat,
+        preimage: Preimage,
+    ) {
+        let is_recovering = {
+            let mut table = self.table.lock();
+            table.inbound.on_claimed(channel, htlc, hash, amount, preimage);
+            table.is_recovering
+        };
+        // At a restart other parts of it may still be undecided.
+        if !is_recovering {
+            self.tell_claimed(hash);
+        }
+    }
+
+    /// Tells the user once all parts of a claim are durable.
+    pub(crate) fn tell_claimed(&self, hash: PaymentHash) {
+        let event = self.table.lock().inbound.all_claimed(hash);
+        if let Some(event) = event {
+            self.tell(event, Source::Claimed { hash });
+        }
+    }
+
+    fn on_event_acknowledged(&self, event: &Event, source: Source) {
+        match source {
+            Source::Payment { id } => self.on_payment_acknowledged(id),
+            Source::Claimed { hash } => {
+                let notices: Vec<_> = self.table.lock().inbound.acknowledged(hash);
+                for (channel, notice) in notices {
+                    self.notice_done(channel, notice);
+                }
+            }
+            Source::Channel { channel, .. } => {
+                let slot = self.table.lock().channel(channel);
+                if let Some(slot) = slot {
+                    self.step(&slot, |channel, cx| channel.event_acknowledged(cx, event));
+                }
+            }
+            Source::Claimable { .. } | Source::Once { .. } => return,
+        }
+        self.table.lock().records.is_due = true;
+    }
+}
+
+impl<E: Environment> EventsProvider for ChannelManager<E> {
+    fn next_event(&self, after: Option<EventId>) -> Option<(EventId, Event)> {
+        self.events.lock().after(after)
+    }
+
+    fn acknowledge_event(&self, id: EventId) {
+        let acknowledged = self.events.lock().acknowledge(id);
+        if let Some((event, source)) = acknowledged {
+            self.on_event_acknowledged(&event, source);
+            self.run();
+        }
+    }
+}
+
+const fn fulfilment(preimage: Preimage) -> Removal {
+    Removal::Fulfill { preimage, attribution: None, claimed: true }
+}
