@@ -14,3 +14,5 @@ pub mod manager;
 pub mod payment;
 pub mod recover;
 pub mod terms;
+#[cfg(test)]
+mod testing;

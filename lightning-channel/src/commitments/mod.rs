@@ -31,6 +31,10 @@ mod limits;
 mod log;
 mod notice;
 mod offer;
+#[cfg(test)]
+mod pair;
+#[cfg(test)]
+mod random;
 mod refusal;
 mod resync;
 mod sign;

@@ -4,6 +4,7 @@
 //! - changes nothing (I5): whatever is sent again is derived from the state (I4)
 //! - at most one revocation and one signature are sent again, in the order in which they went out first
 //! - the peer's counters are the truth about what it has (RELIABILITY B13)
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use lightning_traits::Secp;
@@ -22,7 +23,7 @@ pub enum Resend {
     /// The last revocation: [`Commitments::revoke_again`].
     Revocation,
     /// An update.
-    Update(Message),
+    Update(Box<Message>),
     /// The last signature: [`Commitments::sign_again`].
     Signed,
 }
@@ -68,7 +69,7 @@ impl Commitments {
         let lacks_signature = self.check_commitment_number(message)?;
 
         let mut resend = Vec::new();
-        let signed = self.ours.signed.iter().map(|update| Resend::Update(self.message(update)));
+        let signed = self.ours.signed.iter().map(|update| Resend::Update(Box::new(self.message(update))));
         let batch = signed.chain([Resend::Signed]);
         match (lacks_signature, lacks_revocation) {
             (None, false) => {}
@@ -85,7 +86,7 @@ impl Commitments {
                 resend.push(Resend::Revocation);
             }
         }
-        resend.extend(self.ours.proposed.iter().map(|update| Resend::Update(self.message(update))));
+        resend.extend(self.ours.proposed.iter().map(|update| Resend::Update(Box::new(self.message(update)))));
         Ok(resend)
     }
 
