@@ -1,8 +1,8 @@
 //! Decide on what they send: HTLCs, their removal, the feerate, `channel_ready` (BOLT 2, receiving node).
 //!
 //! # Invariants
-//! - what an honest peer may send in any interleaving is accepted: limits are judged on the commitment that the peer
-//!   itself sees when it sends, which is our next one
+//! - what an honest peer may send in any interleaving is accepted: limits are judged on our next commitment without the
+//!   additions of ours that the peer may not have known
 use lightning_traits::id::HtlcId;
 use lightning_traits::monitor::HtlcOutcome;
 use lightning_traits::units::Msat;
@@ -48,7 +48,7 @@ impl Commitments {
             path_key: message.path_key,
             over_exposed: false,
         };
-        let before = self.our_next();
+        let before = self.our_next_for_them();
         if let Some(missing) = missing(before.their_balance(), amount) {
             return Err(Violation::SenderCannotAfford { htlc, missing });
         }
@@ -166,7 +166,7 @@ impl Commitments {
         if feerate > policy.max_feerate {
             return Err(Violation::FeerateTooHigh { feerate, limit: policy.max_feerate });
         }
-        let before = self.our_next();
+        let before = self.our_next_for_them();
         let rises = feerate > before.feerate();
         let with = before.with(&Update::Fee { feerate }, false);
         let needed = self.terms.theirs.reserve.saturating_add(with.opener_cost(feerate, 0));

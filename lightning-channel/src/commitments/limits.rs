@@ -48,6 +48,9 @@ impl Policy {
 /// "`cltv_expiry` less than 500000000": above, the script would read a time.
 pub(super) const FIRST_TIME: CltvExpiry = CltvExpiry::new(500_000_000);
 
+/// HTLCs of theirs that may cross an `update_fee` of ours.
+const CONCURRENT_ADDS: usize = 5;
+
 /// A commitment as it would be, and whose it is.
 pub(super) struct Sight<'a> {
     terms: &'a Terms,
@@ -128,6 +131,12 @@ impl<'a> Sight<'a> {
         self.opener_cost(twice(self.feerate()), more.saturating_add(1))
     }
 
+    /// What we must have for a new feerate: HTLCs that they add before they hear of it cost the new rate too, and a strict
+    /// peer would fail the channel.
+    pub(super) fn cost_with_room(&self, feerate: FeeratePerKw) -> Msat {
+        self.opener_cost(feerate, CONCURRENT_ADDS)
+    }
+
     /// Whether the commitment has an output besides anchors.
     pub(super) fn has_output(&self) -> bool {
         let dust = Msat::from_amount(self.dust_limit());
@@ -177,6 +186,17 @@ impl Commitments {
     pub(super) fn our_next(&self) -> Sight<'_> {
         let mut spec = self.funding.ours.spec.clone();
         reduce(&mut spec, &self.ours.acked, TxSide::Broadcaster);
+        reduce(&mut spec, &self.theirs.proposed, TxSide::Countersigner);
+        Sight { terms: &self.terms, spec, us: TxSide::Broadcaster }
+    }
+
+    /// Our next commitment as they may have seen it when they sent their latest update: without additions and feerates of
+    /// ours, even those that they acknowledged. For after a reconnection an acknowledgement may overtake an update that
+    /// was sent before it, and our own HTLCs must not put them in the wrong.
+    pub(super) fn our_next_for_them(&self) -> Sight<'_> {
+        let mut spec = self.funding.ours.spec.clone();
+        let removals = self.ours.acked.iter().filter(|update| update.removed().is_some());
+        reduce(&mut spec, removals, TxSide::Broadcaster);
         reduce(&mut spec, &self.theirs.proposed, TxSide::Countersigner);
         Sight { terms: &self.terms, spec, us: TxSide::Broadcaster }
     }

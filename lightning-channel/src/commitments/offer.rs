@@ -141,7 +141,7 @@ impl Commitments {
         let update = Update::Fee { feerate };
         for prospect in [self.their_next(), self.our_future()] {
             let with = prospect.with(&update, true);
-            let needed = self.terms.ours.reserve.saturating_add(with.opener_cost(feerate, 0));
+            let needed = self.terms.ours.reserve.saturating_add(with.cost_with_room(feerate));
             if let Some(missing) = missing(with.our_balance(), needed) {
                 return Err(FeeRefused::Unaffordable { missing });
             }
