@@ -25,6 +25,8 @@
 
 mod accept;
 mod change;
+#[cfg(test)]
+mod conformance;
 mod evolve;
 mod htlc;
 mod limits;
