@@ -27,6 +27,8 @@ mod accept;
 mod change;
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod dance;
 mod evolve;
 mod htlc;
 mod limits;

@@ -62,7 +62,6 @@ impl From<Removal> for Outcome {
 
 /// What the layers above must take over.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "few live at a time, and each is moved once")]
 pub enum Notice {
     /// An HTLC that we offered is settled.
     Settled {

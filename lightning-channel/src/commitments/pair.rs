@@ -355,7 +355,7 @@ impl Pair {
             let resend = node.state.retransmit(&self.secp, &node.signer, &message).unwrap();
             for resend in resend {
                 let message = match resend {
-                    Resend::Update(message) => *message,
+                    Resend::Update(message) => message,
                     Resend::Revocation => node.state.revoke_again(&node.signer).unwrap().unwrap().into(),
                     Resend::Signed => node.state.sign_again(&self.secp, &node.signer).unwrap().into(),
                 };
@@ -404,4 +404,18 @@ pub(super) fn sorted(spec: &CommitmentSpec) -> CommitmentSpec {
     let mut spec = spec.clone();
     spec.htlcs.sort_by_key(|htlc| (htlc.offered_by, htlc.id));
     spec
+}
+
+/// The violation that `message` is for node `to`, now and after a restart.
+pub(super) fn violation(pair: &mut Pair, to: usize, message: impl Into<Message>) -> Violation {
+    let message = message.into();
+    let (secp, node) = (pair.secp.clone(), &mut pair.nodes[to]);
+    node.check_record();
+    let restarted = Commitments::from_bytes(&node.state.to_bytes()).unwrap();
+    let live = core::mem::replace(&mut node.state, restarted);
+    let after = node.take(&secp, &message).expect_err("a violation after a restart").violation();
+    node.state = live;
+    let now = node.take(&secp, &message).expect_err("a violation").violation();
+    assert_eq!(now, after);
+    now
 }

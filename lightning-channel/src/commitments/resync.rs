@@ -4,7 +4,6 @@
 //! - changes nothing (I5): whatever is sent again is derived from the state (I4)
 //! - at most one revocation and one signature are sent again, in the order in which they went out first
 //! - the peer's counters are the truth about what it has (RELIABILITY B13)
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use lightning_traits::Secp;
@@ -19,11 +18,12 @@ use super::{Commitments, Turn};
 
 /// Something to send again.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are updates, and each is moved once")]
 pub enum Resend {
     /// The last revocation: [`Commitments::revoke_again`].
     Revocation,
     /// An update.
-    Update(Box<Message>),
+    Update(Message),
     /// The last signature: [`Commitments::sign_again`].
     Signed,
 }
@@ -69,7 +69,7 @@ impl Commitments {
         let lacks_signature = self.check_commitment_number(message)?;
 
         let mut resend = Vec::new();
-        let signed = self.ours.signed.iter().map(|update| Resend::Update(Box::new(self.message(update))));
+        let signed = self.ours.signed.iter().map(|update| Resend::Update(self.message(update)));
         let batch = signed.chain([Resend::Signed]);
         match (lacks_signature, lacks_revocation) {
             (None, false) => {}
@@ -86,7 +86,7 @@ impl Commitments {
                 resend.push(Resend::Revocation);
             }
         }
-        resend.extend(self.ours.proposed.iter().map(|update| Resend::Update(Box::new(self.message(update)))));
+        resend.extend(self.ours.proposed.iter().map(|update| Resend::Update(self.message(update))));
         Ok(resend)
     }
 
