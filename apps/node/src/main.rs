@@ -1,2 +1,6 @@
 //! `lnode`: a Lightning node and its client.
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lightning_node::main()
+}

@@ -1,0 +1,92 @@
+//! What a node must be able to do for its users: one function a method of the table.
+//!
+//! The functions block, and are called on threads that may (ADR 7): a backend may ask the disk, the chain or the
+//! thread that drives the channels, and wait for the answer. They do not wait for blocks or for other nodes longer
+//! than a handshake takes: `pay` answers when the payment is stored and under way, `openchannel` when the funding
+//! transaction is out, `closechannel` when the closing has begun. The rest of the way is seen in the lists, so a client
+//! that goes away loses nothing.
+//!
+//! # Invariants
+//! - an error means that nothing was changed, except [`Code::Timeout`], whose text says what may still happen
+use std::sync::{Arc, OnceLock};
+
+use super::request;
+use super::response;
+use crate::error::{ApiError, Code};
+
+type Answer<T> = Result<T, ApiError>;
+
+/// A node, as its API sees it.
+pub trait Backend: Send + Sync {
+    /// Who the node is and how it is.
+    fn getinfo(&self) -> Answer<response::Info>;
+    /// A fresh address of the wallet.
+    fn newaddr(&self) -> Answer<response::NewAddress>;
+    /// What is where.
+    fn balance(&self) -> Answer<response::Balance>;
+    /// Pays on chain.
+    fn send(&self, request: request::Send) -> Answer<response::Sent>;
+    /// The wallet's coins.
+    fn listunspent(&self) -> Answer<response::UnspentList>;
+    /// Connects to a peer; answers after both `init`.
+    fn connect(&self, request: request::Connect) -> Answer<response::Connected>;
+    /// Ends a connection.
+    fn disconnect(&self, request: request::Disconnect) -> Answer<response::Done>;
+    /// Peers.
+    fn listpeers(&self) -> Answer<response::PeerList>;
+    /// Opens a channel; answers when the funding transaction is out, or why there is none.
+    fn openchannel(&self, request: request::OpenChannel) -> Answer<response::Channel>;
+    /// Channels.
+    fn listchannels(&self) -> Answer<response::ChannelList>;
+    /// Begins to close a channel.
+    fn closechannel(&self, request: request::CloseChannel) -> Answer<response::Channel>;
+    /// Makes an invoice.
+    fn invoice(&self, request: request::Invoice) -> Answer<response::NewInvoice>;
+    /// Invoices of ours.
+    fn listinvoices(&self) -> Answer<response::InvoiceList>;
+    /// Reads an invoice of anybody; see [`decode_invoice`](super::decode_invoice).
+    fn decode(&self, request: request::Decode) -> Answer<response::Decoded>;
+    /// Begins to pay; answers when the payment is stored and its first attempt is under way, or why it cannot be.
+    fn pay(&self, request: request::Pay) -> Answer<response::Payment>;
+    /// Payments of ours.
+    fn listpayments(&self) -> Answer<response::PaymentList>;
+    /// One payment of ours.
+    fn getpayment(&self, request: request::GetPayment) -> Answer<response::Payment>;
+    /// What happened.
+    fn listevents(&self, request: request::ListEvents) -> Answer<response::EventList>;
+}
+
+/// Where a backend will be once the node has started. Until then every method answers [`Code::NotReady`].
+#[derive(Clone, Default)]
+pub struct Slot(Arc<OnceLock<Arc<dyn Backend>>>);
+
+impl Slot {
+    /// An empty one: the node is starting.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The node has started. Only the first call counts.
+    pub fn fill(&self, backend: Arc<dyn Backend>) {
+        // A second backend has no meaning; the first keeps answering.
+        let _refused = self.0.set(backend);
+    }
+
+    /// The backend.
+    ///
+    /// # Errors
+    /// [`Code::NotReady`] while there is none.
+    pub fn backend(&self) -> Answer<&dyn Backend> {
+        let backend = self.0.get().map(|backend| &**backend);
+        backend.ok_or_else(|| {
+            ApiError::new(Code::NotReady, "the node is starting").hint("try again in a moment")
+        })
+    }
+}
+
+impl std::fmt::Debug for Slot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Slot(filled: {})", self.0.get().is_some())
+    }
+}
