@@ -6,7 +6,7 @@ use lightning_channel::commitments::Change;
 use lightning_monitor::ChannelMonitor;
 use lightning_offers::bolt11::Bolt11Invoice;
 use lightning_peer::noise::InitiatorAwaitsActTwo;
-use lightning_router as _;
+use lightning_router::Graph;
 use lightning_traits::codec::{Decode as _, Encode as _};
 use lightning_traits::wire::Message;
 use lightning_traits::{Secp, sphinx};
@@ -16,10 +16,9 @@ pub(crate) fn run(entropy: [u8; 32]) -> usize {
     let secp = Secp256k1::new();
     let Ok(secret) = SecretKey::from_slice(&entropy) else { return 0 };
     let public = PublicKey::from_secret_key(&secp, &secret);
-    let decoded = usize::from(channel(&entropy))
-        + usize::from(monitor(&entropy))
-        + usize::from(offers(&secp, &entropy));
-    decoded + traits(&secp, &secret, public) + peer(&secp, secret, public)
+    let read = [channel(&entropy), monitor(&entropy), router(&entropy), offers(&secp, &entropy)];
+    let read: usize = read.map(usize::from).iter().sum();
+    read + traits(&secp, &secret, public) + peer(&secp, secret, public)
 }
 
 /// A message, and an onion for one hop.
@@ -44,6 +43,11 @@ fn channel(bytes: &[u8]) -> bool {
 /// A monitor as it is stored.
 fn monitor(bytes: &[u8]) -> bool {
     ChannelMonitor::from_versioned(bytes).is_ok()
+}
+
+/// A graph as it is stored.
+fn router(bytes: &[u8]) -> bool {
+    Graph::from_snapshot(bytes).is_ok()
 }
 
 /// An invoice.
