@@ -1,0 +1,249 @@
+//! A regtest bitcoind that all nodes of a test share: its mine, its mempool, and one wallet for each node.
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use bitcoin::consensus::encode;
+use bitcoin::{Address, Amount, BlockHash, Network, OutPoint, Transaction, TxOut, Txid};
+use lightning_chain_bitcoind::{Auth, BitcoindClient, RegtestBitcoind};
+use lightning_traits::interface::{BlockSource, SourceError};
+use serde_json::{Value, json};
+
+/// The wallet that mines, and pays whoever needs coins.
+const MINER: &str = "miner";
+/// A coinbase can be spent after a hundred blocks, and several nodes want coins at once.
+const MATURITY: u32 = 100 + 20;
+const RPC_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A running bitcoind with a mature miner. Fields drop in this order: the daemon before its folder.
+pub struct Chain {
+    daemon: RegtestBitcoind,
+    client: BitcoindClient,
+    miner: Wallet,
+    _folder: tempfile::TempDir,
+}
+
+impl Chain {
+    /// Starts the bitcoind that the build script found, and mines until the miner has coins.
+    #[must_use]
+    pub fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder for bitcoind");
+        let exe = Path::new(env!("BITCOIND_FOUND"));
+        let arguments = ["-disablewallet=0", "-fallbackfee=0.00002", "-txindex=1", "-rpcworkqueue=256"];
+        let daemon = RegtestBitcoind::start(exe, folder.path(), &arguments).expect("bitcoind should start");
+        let client = daemon.client();
+        let miner = Wallet::create(&daemon, MINER);
+        let chain = Self { daemon, client, miner, _folder: folder };
+        chain.mine(MATURITY);
+        chain
+    }
+
+    /// Mines `count` blocks from the mempool; answers the height.
+    pub fn mine(&self, count: u32) -> u32 {
+        self.client.generate(count, &self.miner.address()).expect("a block should be mined");
+        self.height()
+    }
+
+    /// The height of the best block.
+    #[must_use]
+    pub fn height(&self) -> u32 {
+        self.client.tip().expect("a tip").height
+    }
+
+    /// Any RPC of the node.
+    pub fn call(&self, method: &str, params: &Value) -> Result<Value, SourceError> {
+        self.client.call(method, params)
+    }
+
+    /// A client of its own, for another thread.
+    #[must_use]
+    pub fn client(&self) -> BitcoindClient {
+        self.daemon.client().with_timeout(RPC_TIMEOUT)
+    }
+
+    /// Where the RPC answers (`host:port`).
+    #[must_use]
+    pub fn rpc_address(&self) -> String {
+        self.daemon.url()
+    }
+
+    /// The cookie file of the RPC.
+    #[must_use]
+    pub fn cookie(&self) -> std::path::PathBuf {
+        self.daemon.cookie()
+    }
+
+    /// A new wallet inside bitcoind.
+    #[must_use]
+    pub fn wallet(&self, name: &str) -> Wallet {
+        Wallet::create(&self.daemon, name)
+    }
+
+    /// Pays `amount` to `address` in `pieces` outputs of equal size; does not mine.
+    pub fn pay(&self, address: &Address, amount: Amount, pieces: u64) {
+        for _ in 0..pieces {
+            let piece = Amount::from_sat(amount.to_sat() / pieces);
+            self.miner
+                .call("sendtoaddress", &json!([address.to_string(), btc(piece)]))
+                .expect("the miner pays");
+        }
+    }
+
+    /// What waits to be mined.
+    #[must_use]
+    pub fn mempool(&self) -> Vec<Txid> {
+        let answer = self.call("getrawmempool", &json!([])).expect("a mempool");
+        let txids = answer.as_array().expect("a list of txids").iter();
+        txids.map(|txid| txid.as_str().expect("a txid").parse().expect("a txid")).collect()
+    }
+
+    /// A transaction of the mempool or the chain.
+    #[must_use]
+    pub fn transaction(&self, txid: Txid) -> Option<Transaction> {
+        let hex = self.call("getrawtransaction", &json!([txid.to_string()])).ok()?;
+        encode::deserialize_hex(hex.as_str()?).ok()
+    }
+
+    /// Whether `outpoint` is unspent, the mempool counted.
+    #[must_use]
+    pub fn is_unspent(&self, outpoint: OutPoint) -> bool {
+        let params = json!([outpoint.txid.to_string(), outpoint.vout, true]);
+        !self.call("gettxout", &params).expect("an answer about an output").is_null()
+    }
+
+    /// The confirmed transaction that spends `outpoint`, searched in the blocks from `height`.
+    #[must_use]
+    pub fn spender(&self, outpoint: OutPoint, height: u32) -> Option<Transaction> {
+        (height..=self.height()).find_map(|height| {
+            let hash = self.client.hash_at(height).ok()??;
+            let block = self.client.block(&hash).ok()?;
+            block.txdata.into_iter().find(|tx| tx.input.iter().any(|input| input.previous_output == outpoint))
+        })
+    }
+}
+
+/// One of bitcoind's own wallets.
+pub struct Wallet {
+    client: BitcoindClient,
+}
+
+/// An output of a wallet.
+pub struct Coin {
+    /// Where it is.
+    pub outpoint: OutPoint,
+    /// What it is.
+    pub output: TxOut,
+}
+
+impl Wallet {
+    fn create(daemon: &RegtestBitcoind, name: &str) -> Self {
+        match daemon.client().call("createwallet", &json!([name])) {
+            Ok(_) => {}
+            // A node that starts again has its wallet already.
+            Err(SourceError::Rpc { message, .. }) if message.contains("already exists") => {}
+            Err(error) => panic!("bitcoind makes no wallet {name}: {error}"),
+        }
+        let url = format!("{}/wallet/{name}", daemon.url());
+        let client = BitcoindClient::new(&url, Auth::Cookie(daemon.cookie()), Network::Regtest);
+        Self { client: client.with_timeout(RPC_TIMEOUT) }
+    }
+
+    /// Any RPC of the wallet.
+    pub fn call(&self, method: &str, params: &Value) -> Result<Value, SourceError> {
+        self.client.call(method, params)
+    }
+
+    /// A new address, segwit version 0.
+    #[must_use]
+    pub fn address(&self) -> Address {
+        let answer = self.call("getnewaddress", &json!(["", "bech32"])).expect("an address");
+        let address = Address::from_str(answer.as_str().expect("an address is text")).expect("an address");
+        address.require_network(Network::Regtest).expect("an address on regtest")
+    }
+
+    /// Confirmed and unconfirmed coins together.
+    #[must_use]
+    pub fn balance(&self) -> Amount {
+        let answer = self.call("getbalances", &json!([])).expect("balances");
+        let part = |name: &str| {
+            let value = answer["mine"][name].as_f64().expect("an amount");
+            Amount::from_btc(value).expect("an amount")
+        };
+        part("trusted") + part("untrusted_pending")
+    }
+
+    /// Coins with at least one confirmation.
+    pub fn confirmed_coins(&self) -> Result<Vec<Coin>, SourceError> {
+        let answer = self.call("listunspent", &json!([1]))?;
+        let coins = answer.as_array().expect("a list of coins").iter();
+        Ok(coins
+            .map(|coin| Coin {
+                outpoint: OutPoint {
+                    txid: coin["txid"].as_str().expect("a txid").parse().expect("a txid"),
+                    vout: coin["vout"].as_u64().expect("an index").try_into().expect("an index"),
+                },
+                output: TxOut {
+                    value: Amount::from_btc(coin["amount"].as_f64().expect("an amount")).expect("an amount"),
+                    script_pubkey: bitcoin::ScriptBuf::from_hex(
+                        coin["scriptPubKey"].as_str().expect("a script"),
+                    )
+                    .expect("a script"),
+                },
+            })
+            .collect())
+    }
+
+    /// A signed transaction that pays `output`, with its coins kept for it; broadcasts nothing.
+    pub fn fund(&self, output: &TxOut) -> Result<Transaction, SourceError> {
+        let address = Address::from_script(&output.script_pubkey, Network::Regtest).expect("an address");
+        let outputs = json!([{ address.to_string(): btc(output.value) }]);
+        // Only bitcoind itself writes a transaction without inputs in a way that it can read again.
+        let empty = self.call("createrawtransaction", &json!([[], outputs]))?;
+        let options = json!({ "lockUnspents": true, "fee_rate": 2 });
+        let funded = self.call("fundrawtransaction", &json!([empty, options]))?;
+        self.sign_hex(funded["hex"].as_str().expect("a transaction"))
+    }
+
+    /// Signs the inputs of `tx` that are this wallet's.
+    pub fn sign(&self, tx: &Transaction) -> Result<Transaction, SourceError> {
+        self.sign_hex(&encode::serialize_hex(tx))
+    }
+
+    fn sign_hex(&self, tx: &str) -> Result<Transaction, SourceError> {
+        let signed = self.call("signrawtransactionwithwallet", &json!([tx]))?;
+        Ok(encode::deserialize_hex(signed["hex"].as_str().expect("a transaction")).expect("a transaction"))
+    }
+}
+
+/// Puts `transactions` into the mempool: each alone, and as a package where the first pays too little alone.
+pub fn broadcast(client: &BitcoindClient, transactions: &[&Transaction]) -> Result<(), String> {
+    let hexes: Vec<String> = transactions.iter().map(encode::serialize_hex).collect();
+    let mut refusals = Vec::new();
+    for hex in &hexes {
+        if let Err(error) = client.call("sendrawtransaction", &json!([hex])) {
+            refusals.push(error.to_string());
+        }
+    }
+    if refusals.is_empty() {
+        return Ok(());
+    }
+    if hexes.len() > 1 {
+        match client.call("submitpackage", &json!([hexes])) {
+            Ok(answer) if answer["package_msg"] == "success" => return Ok(()),
+            Ok(answer) => refusals.push(answer.to_string()),
+            Err(error) => refusals.push(error.to_string()),
+        }
+    }
+    Err(refusals.join("; "))
+}
+
+/// An amount as bitcoind's JSON takes it.
+fn btc(amount: Amount) -> Value {
+    json!(format!("{:.8}", amount.to_btc()))
+}
+
+/// The hash of the best block.
+pub fn best_block(client: &BitcoindClient) -> (BlockHash, u32) {
+    let tip = client.tip().expect("a tip");
+    (tip.hash, tip.height)
+}
