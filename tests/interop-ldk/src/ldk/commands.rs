@@ -437,7 +437,7 @@ impl Parts {
             }
             Event::PaymentForwarded { .. } => self.journal.forwarded(),
             Event::ChannelClosed { channel_id, reason, .. } => {
-                self.journal.channel_closed(channel_id, reason)
+                self.journal.channel_closed(channel_id, reason);
             }
             Event::SpendableOutputs { outputs, channel_id } => {
                 let count = outputs.len();
