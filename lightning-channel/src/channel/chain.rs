@@ -92,6 +92,8 @@ impl<K: KeysInterface> Channel<K> {
 
     fn tick_funded(&mut self, cx: &Context<'_, K>) {
         let deaf = self.deaf;
+        // What the peer has to answer may still wait for our own disk.
+        let frozen = self.is_frozen();
         let (phase, mut step) = self.split(cx);
         let Phase::Funded(link) = phase else { return };
         if link.tick() > PATIENCE && !deaf {
@@ -110,8 +112,8 @@ impl<K: KeysInterface> Channel<K> {
             }
         }
         let Some(online) = online else { return };
-        online.waited =
-            if state.commitments().awaits_revocation() { online.waited.saturating_add(1) } else { 0 };
+        let owes = state.commitments().awaits_revocation() && !frozen;
+        online.waited = if owes { online.waited.saturating_add(1) } else { 0 };
         if online.waited > PATIENCE && !deaf {
             self.react(cx, &Violation::Overdue("commitment_signed"));
             return;

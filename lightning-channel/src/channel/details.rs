@@ -8,6 +8,7 @@ use lightning_traits::units::{FeeratePerKw, Msat};
 
 use super::context::Context;
 use super::phase::PhaseName;
+use super::record::TheirTerms;
 use super::step::Step;
 use super::{Channel, Phase};
 use crate::commitments::{Commitments, IncomingHtlc, PendingOutgoing};
@@ -44,6 +45,8 @@ pub struct FundedDetails {
     pub alias: ShortChannelId,
     /// By which the peer lets us name it: for route hints.
     pub their_alias: Option<ShortChannelId>,
+    /// The peer's terms for forwarding to us, if it told them: for route hints.
+    pub their_terms: Option<TheirTerms>,
     /// Whether HTLCs can be offered now.
     pub usable: bool,
     /// Ours, before fees, without HTLCs.
@@ -102,6 +105,7 @@ impl<K: KeysInterface> Channel<K> {
             scid,
             alias,
             their_alias,
+            their_terms: self.their_terms(),
             usable,
             our_balance: commitments.our_balance(),
             their_balance: commitments.their_balance(),
@@ -119,6 +123,15 @@ impl<K: KeysInterface> Channel<K> {
     #[must_use]
     pub fn is_usable(&self) -> bool {
         matches!(&self.phase, Phase::Funded(link) if link.is_online() && link.state().is_usable())
+    }
+
+    /// The peer's terms for forwarding to us, if it told them.
+    #[must_use]
+    pub fn their_terms(&self) -> Option<TheirTerms> {
+        match &self.phase {
+            Phase::Funded(link) => link.state().facts().their_terms,
+            Phase::Opening(_) | Phase::Resolving(_) | Phase::Closed(_) => None,
+        }
     }
 
     /// The ids by which the peer names the channel in onions: the alias that we gave, and the real id unless the type hides it.

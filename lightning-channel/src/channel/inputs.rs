@@ -7,9 +7,9 @@ use lightning_traits::id::ShortChannelId;
 use lightning_traits::interface::{KeysInterface, Level};
 use lightning_traits::monitor::{NewMonitor, Receipt, RecordChange};
 use lightning_traits::wire::{
-    AcceptChannel, AnnouncementSignatures, ChannelMessage, ChannelReady, ChannelReestablish, ClosingSigned,
-    CommitmentSigned, ErrorMessage, FundingCreated, FundingSigned, RevokeAndAck, Shutdown, UpdateAddHtlc,
-    UpdateFailHtlc, UpdateFailMalformedHtlc, UpdateFee, UpdateFulfillHtlc,
+    AcceptChannel, AnnouncementSignatures, ChannelMessage, ChannelReady, ChannelReestablish, ChannelUpdate,
+    ClosingSigned, CommitmentSigned, ErrorMessage, FundingCreated, FundingSigned, RevokeAndAck, Shutdown,
+    UpdateAddHtlc, UpdateFailHtlc, UpdateFailMalformedHtlc, UpdateFee, UpdateFulfillHtlc,
 };
 use secp256k1::ecdsa::Signature;
 
@@ -120,6 +120,14 @@ impl<K: KeysInterface> Channel<K> {
             Phase::Funded(link) if !closing::agreed(link.state()).is_empty() => self.rebroadcast(cx),
             Phase::Funded(_) => self.leave(cx, Ending::PeerError { text: text.into_bytes() }),
             Phase::Resolving(_) | Phase::Closed(_) => {}
+        }
+    }
+
+    /// The peer's `channel_update`, which may be about this channel. Anything else is not for us.
+    pub fn on_channel_update(&mut self, cx: &Context<'_, K>, update: &ChannelUpdate) {
+        let (phase, mut step) = self.split(cx);
+        if let Phase::Funded(link) = phase {
+            link.any().0.on_channel_update(update, &mut step);
         }
     }
 
@@ -249,6 +257,7 @@ impl<K: KeysInterface> Channel<K> {
             their_alias: None,
             announcement,
             update_time: 0,
+            their_terms: None,
             untold: alloc::vec![Milestone::Pending {}],
             stage: Stage::AwaitingReady {},
         };

@@ -62,6 +62,7 @@ pub use open::SendError;
 pub use opening::{FirstError, FundError, OpenError, OpenParams};
 pub use phase::PhaseName;
 pub use reaction::{Reaction, reaction};
+pub use record::TheirTerms;
 pub use restore::RestoreError;
 pub use script::{dust_limit, is_shutdown_script};
 pub use violation::{BadTerms, Violation};
@@ -78,7 +79,7 @@ use step::Step;
 /// One channel with one peer.
 ///
 /// - getters: [`id`](Self::id), [`peer`](Self::peer), [`phase`](Self::phase), [`details`](Self::details) and others
-/// - inputs: `connected`, `disconnected`, `on_message`, `on_error`, `on_receipt`, `on_monitor_event`, `block_connected`,
+/// - inputs: `connected`, `disconnected`, `on_message`, `on_error`, `on_channel_update`, `on_receipt`, `on_monitor_event`, `block_connected`,
 ///   `block_disconnected`, `timer_tick`
 /// - commands: `open`, `requested`, `accept`, `refuse`, `fund`, `offer_htlc`, `settle`, `commit`, `notice_done`,
 ///   `event_acknowledged`, `update_fee`, `shutdown`, `force_close`, `flush`

@@ -16,7 +16,7 @@ use secp256k1::ecdsa::Signature;
 
 use super::Funded;
 use crate::channel::link::Online;
-use crate::channel::record::{Announcement, Entry, Ready, Stage};
+use crate::channel::record::{Announcement, Entry, Ready, Stage, TheirTerms};
 use crate::channel::step::Step;
 use crate::channel::violation::Violation;
 
@@ -51,6 +51,7 @@ impl Funded {
             self.record(Entry::AnnouncementReceived { scid, node, bitcoin }, step);
             self.persist(step);
             self.announce(scid, step);
+            self.say_update(scid, true, step);
         }
         Ok(())
     }
@@ -155,7 +156,7 @@ impl Funded {
     }
 
     /// Tells the network, when both sides' signatures are there.
-    pub(crate) fn announce<K: KeysInterface>(&mut self, scid: ShortChannelId, step: &mut Step<'_, K>) {
+    fn announce<K: KeysInterface>(&self, scid: ShortChannelId, step: &mut Step<'_, K>) {
         let Announcement::Signed { scid: signed_for, node, bitcoin } = self.facts.announcement else {
             return;
         };
@@ -175,11 +176,10 @@ impl Funded {
             body,
         };
         step.effects.after_all().announce(announcement);
-        self.say_update(scid, true, step);
     }
 
-    /// After a restart: says the announcement again, should it be due.
-    pub(crate) fn announce_again<K: KeysInterface>(&mut self, step: &mut Step<'_, K>) {
+    /// After a restart: says the announcement again, should it be due. The update follows with the next tick.
+    pub(crate) fn announce_again<K: KeysInterface>(&self, step: &mut Step<'_, K>) {
         if let Some(scid) = self.announced(step) {
             self.announce(scid, step);
         }
@@ -210,15 +210,48 @@ impl Funded {
         }
     }
 
+    /// Their update: kept if it is signed, newer, for our chain and for this channel, by whichever of its names.
+    pub(crate) fn on_channel_update<K: KeysInterface>(
+        &mut self,
+        update: &ChannelUpdate,
+        step: &mut Step<'_, K>,
+    ) {
+        let body = &update.body;
+        let scid = Some(body.short_channel_id);
+        let ours = scid == self.scid() || scid == Some(self.facts.alias) || scid == self.facts.their_alias;
+        // BOLT 7: the direction bit names the node that signs.
+        let second = self.terms().peer > NodeId::from(step.cx.keys.node_id());
+        let newer = self.facts.their_terms.is_none_or(|known| known.time < body.timestamp);
+        if !ours || !newer || body.chain_hash != step.cx.chain || body.is_by_node_2() != second {
+            return;
+        }
+        let Ok(key) = self.terms().peer.to_public_key() else { return };
+        if signature::verify(step.cx.secp, &body.signed_hash(), &update.signature, &key).is_err() {
+            return;
+        }
+        let terms = TheirTerms {
+            time: body.timestamp,
+            fee_base: Msat::new(u64::from(body.fee_base_msat)),
+            fee_proportional_millionths: body.fee_proportional_millionths,
+            cltv_delta: body.cltv_expiry_delta,
+            htlc_minimum: body.htlc_minimum_msat,
+            htlc_maximum: body.htlc_maximum_msat,
+        };
+        self.record(Entry::TheirTerms { terms }, step);
+    }
+
     /// Says our update again before anybody prunes it.
     pub(crate) fn refresh_update<K: KeysInterface>(&mut self, step: &mut Step<'_, K>) {
         let due = self.facts.update_time.saturating_add(REFRESH_AFTER) <= step.cx.time;
-        if due && let Some(scid) = self.announced(step) {
+        if (due || !self.update_said)
+            && let Some(scid) = self.announced(step)
+        {
             self.say_update(scid, true, step);
         }
     }
 
     fn say_update<K: KeysInterface>(&mut self, scid: ShortChannelId, public: bool, step: &mut Step<'_, K>) {
+        self.update_said = true;
         if let Some(update) = self.make_update(scid, public, step) {
             step.effects.after_all().announce(update);
         }

@@ -43,12 +43,14 @@ pub(crate) struct Funded {
     withheld: Vec<IncomingHtlc>,
     /// Ticks since closing should have been agreed on.
     pub(super) closing_ticks: u32,
+    /// Whether our update for the network was said since the start.
+    update_said: bool,
 }
 
 impl Funded {
     /// The state with these durable parts.
     pub(crate) const fn new(commitments: Commitments, facts: Facts) -> Self {
-        Self { commitments, facts, withheld: Vec::new(), closing_ticks: 0 }
+        Self { commitments, facts, withheld: Vec::new(), closing_ticks: 0, update_said: false }
     }
 
     pub(crate) const fn commitments(&self) -> &Commitments {

@@ -12,7 +12,7 @@ use lightning_traits::wire::{
 use thiserror::Error;
 
 use super::Funded;
-use crate::channel::record::{Entry, Stage};
+use crate::channel::record::{Entry, Ready, Stage};
 use crate::channel::step::{Step, Stop};
 use crate::channel::violation::Violation;
 use crate::commitments::{
@@ -118,6 +118,9 @@ impl Funded {
             && shutdown.theirs().is_some()
         {
             // BOLT 2: "MUST NOT send an `update_add_htlc` after a `shutdown`".
+            return Err(Violation::UpdateNotAllowed(self.phase()).into());
+        }
+        if self.facts.ready != (Ready::Both {}) {
             return Err(Violation::UpdateNotAllowed(self.phase()).into());
         }
         let policy = step.policy(&self.terms().channel_type);

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use bitcoin::{ScriptBuf, Transaction};
 use lightning_traits::id::{ChannelId, ShortChannelId};
 use lightning_traits::record;
-use lightning_traits::units::BlockHeight;
+use lightning_traits::units::{BlockHeight, CltvDelta, Msat};
 use secp256k1::ecdsa::Signature;
 
 use crate::commitments::Change;
@@ -173,6 +173,24 @@ pub(crate) enum Milestone {
 }
 record!(enum Milestone { 0 => Pending {}, 1 => Ready {}, 2 => Closed {} });
 
+/// The peer's terms for forwarding to us, from its `channel_update`: they go into our invoices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TheirTerms {
+    /// `timestamp` of the update.
+    pub time: u32,
+    /// `fee_base_msat`.
+    pub fee_base: Msat,
+    /// `fee_proportional_millionths`.
+    pub fee_proportional_millionths: u32,
+    /// `cltv_expiry_delta`.
+    pub cltv_delta: CltvDelta,
+    /// `htlc_minimum_msat`.
+    pub htlc_minimum: Msat,
+    /// `htlc_maximum_msat`.
+    pub htlc_maximum: Msat,
+}
+record!(struct TheirTerms { time, fee_base, fee_proportional_millionths, cltv_delta, htlc_minimum, htlc_maximum });
+
 /// Durable facts of a funded channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Facts {
@@ -188,12 +206,14 @@ pub(crate) struct Facts {
     pub(crate) announcement: Announcement,
     /// Timestamp of our last `channel_update`.
     pub(crate) update_time: u32,
+    /// Their last `channel_update` for the channel, if one came.
+    pub(crate) their_terms: Option<TheirTerms>,
     /// What the user has not acknowledged yet.
     pub(crate) untold: Vec<Milestone>,
     pub(crate) stage: Stage,
 }
 record!(struct Facts {
-    temporary, funder, confirmation, ready, alias, their_alias, announcement, update_time, untold list, stage
+    temporary, funder, confirmation, ready, alias, their_alias, announcement, update_time, their_terms, untold list, stage
 });
 
 /// One durable change.
@@ -214,6 +234,7 @@ pub(crate) enum Entry {
     UpdateSent { time: u32 },
     Told { milestone: Milestone },
     Resolved {},
+    TheirTerms { terms: TheirTerms },
 }
 record!(enum Entry {
     0 => Commitments { change },
@@ -231,6 +252,7 @@ record!(enum Entry {
     12 => UpdateSent { time },
     13 => Told { milestone },
     14 => Resolved {},
+    15 => TheirTerms { terms },
 });
 
 impl Facts {
@@ -266,6 +288,7 @@ impl Facts {
             | Entry::ShutdownSent {}
             | Entry::NegotiationStarted {} => self.stage.evolve(entry),
             Entry::UpdateSent { time } => self.update_time = *time,
+            Entry::TheirTerms { terms } => self.their_terms = Some(*terms),
             Entry::Told { milestone } => self.untold.retain(|untold| untold != milestone),
         }
     }

@@ -15,6 +15,7 @@ use lightning_traits::codec::{
     Decode, DecodeError, Encode, Reader, TlvRecords, decode_versioned, encode_versioned,
 };
 
+pub use facts::TheirTerms;
 pub(crate) use facts::{Announcement, Confirmation, Entry, Facts, Funder, Milestone, Ready, Shutdown, Stage};
 pub(crate) use journal::{Journal, decode_entries};
 

@@ -1,0 +1,11 @@
+//! One channel between two nodes in memory: every phase, every fault, every record through bytes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod gates;
+mod keys;
+mod node;
+mod open;
+mod opening;
+mod pair;
+mod phases;
+mod restart;
