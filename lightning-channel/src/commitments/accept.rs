@@ -58,7 +58,7 @@ impl Commitments {
         if !self.our_future().with(&update, false).has_output() {
             return Err(Violation::NoOutput(htlc));
         }
-        let exposure = self.dust_exposure(with.feerate(), policy, Some((&update, false)));
+        let exposure = self.dust_exposure_with(policy, Some((&update, false)));
         added.over_exposed = exposure > policy.max_dust_exposure;
         Ok(Change::TheirAdd { htlc: added })
     }
@@ -173,7 +173,7 @@ impl Commitments {
         if rises && let Some(missing) = missing(with.their_balance(), needed) {
             return Err(Violation::FeeUnaffordable { feerate, missing });
         }
-        let (exposure, limit) = (self.dust_exposure(feerate, policy, None), policy.max_dust_exposure);
+        let (exposure, limit) = (self.dust_exposure_at(policy, feerate), policy.max_dust_exposure);
         if rises && exposure > limit {
             return Err(Violation::DustExposure { exposure, limit });
         }

@@ -10,7 +10,7 @@ use lightning_traits::tx::{CommitmentFormat, CommitmentSpec, TxSide, trim};
 use lightning_traits::units::{CltvExpiry, FeeratePerKw, Msat};
 
 use super::Commitments;
-use super::log::{Update, htlc_spec, reduce};
+use super::log::{Update, reduce};
 use crate::terms::Terms;
 
 /// What we allow beyond what the protocol demands; made anew from configuration and fee estimates for each step.
@@ -163,16 +163,6 @@ pub(super) fn missing(have: Msat, needed: Msat) -> Option<Msat> {
     }
 }
 
-/// The feerate at which dust is judged: where HTLC transactions pay fees, a rise of the feerate turns outputs into dust, so
-/// some rise is assumed (RELIABILITY C1). 25 percent, and at least 10 sat/vB.
-fn dust_feerate(format: CommitmentFormat, feerate: FeeratePerKw) -> FeeratePerKw {
-    if format.rules().zero_fee_htlc {
-        return feerate;
-    }
-    let rate = feerate.to_sat_per_kw();
-    FeeratePerKw::new((rate.saturating_add(rate / 4)).max(rate.saturating_add(2_500)))
-}
-
 impl Commitments {
     /// Their next commitment: what we would sign now.
     pub(super) fn their_next(&self) -> Sight<'_> {
@@ -209,72 +199,5 @@ impl Commitments {
         reduce(&mut spec, &self.theirs.proposed, TxSide::Countersigner);
         reduce(&mut spec, &self.ours.proposed, TxSide::Broadcaster);
         Sight { terms: &self.terms, spec, us: TxSide::Broadcaster }
-    }
-
-    /// Value without outputs on our commitment and on theirs, the larger of the two, at `feerate`.
-    ///
-    /// Counts every HTLC that either latest commitment has, and every addition on its way; removals count only once
-    /// they are committed.
-    pub(super) fn dust_exposure(
-        &self,
-        feerate: FeeratePerKw,
-        policy: &Policy,
-        adding: Option<(&Update, bool)>,
-    ) -> Msat {
-        let ours = self.exposure_of(TxSide::Broadcaster, feerate, policy, adding);
-        let theirs = self.exposure_of(TxSide::Countersigner, feerate, policy, adding);
-        ours.max(theirs)
-    }
-
-    /// The exposure on the commitment where we are `us`. `adding` is an addition under judgement, and whether it is ours.
-    fn exposure_of(
-        &self,
-        us: TxSide,
-        feerate: FeeratePerKw,
-        policy: &Policy,
-        adding: Option<(&Update, bool)>,
-    ) -> Msat {
-        let terms = &self.terms;
-        let (spec, dust_limit) = match us {
-            TxSide::Broadcaster => (&self.funding.ours.spec, terms.ours.dust_limit),
-            TxSide::Countersigner => (&self.funding.theirs.spec, terms.theirs.dust_limit),
-        };
-        // Additions that this commitment does not have yet, see the table in `log.rs`.
-        let (our_lists, their_lists): ([&[Update]; 3], [&[Update]; 2]) = match us {
-            TxSide::Broadcaster => {
-                ([&self.ours.acked, &self.ours.signed, &self.ours.proposed], [&self.theirs.proposed, &[]])
-            }
-            TxSide::Countersigner => {
-                ([&self.ours.proposed, &[], &[]], [&self.theirs.acked, &self.theirs.proposed])
-            }
-        };
-        let them = us.other();
-        let ours = our_lists.into_iter().flatten().filter_map(Update::added).map(|htlc| htlc_spec(htlc, us));
-        let theirs =
-            their_lists.into_iter().flatten().filter_map(Update::added).map(|htlc| htlc_spec(htlc, them));
-        let coming = ours.chain(theirs);
-        let judged = adding.and_then(|(update, by_us)| {
-            update.added().map(|htlc| htlc_spec(htlc, if by_us { us } else { them }))
-        });
-
-        let judged_at = dust_feerate(terms.format, feerate);
-        let (mut dust, mut untrimmed) = (Msat::ZERO, 0_usize);
-        for htlc in spec.htlcs.iter().copied().chain(coming).chain(judged) {
-            if trim::is_trimmed(&htlc, terms.format, judged_at, dust_limit) {
-                dust = dust.saturating_add(htlc.amount);
-            } else {
-                untrimmed = untrimmed.saturating_add(1);
-            }
-        }
-        dust.saturating_add(self.excess_fee(feerate, policy, untrimmed))
-    }
-
-    /// What an opener who is not us pays above the fair feerate.
-    fn excess_fee(&self, feerate: FeeratePerKw, policy: &Policy, untrimmed: usize) -> Msat {
-        if self.terms.we_opened || feerate <= policy.fair_feerate {
-            return Msat::ZERO;
-        }
-        let fee = |rate| Msat::from_amount(trim::commitment_fee(self.terms.format, rate, untrimmed));
-        fee(feerate).saturating_sub(fee(policy.fair_feerate))
     }
 }

@@ -46,6 +46,14 @@ impl Update {
         }
     }
 
+    /// The feerate that it sets.
+    pub(super) const fn feerate(&self) -> Option<FeeratePerKw> {
+        match self {
+            Self::Fee { feerate } => Some(*feerate),
+            Self::Add { .. } | Self::Remove { .. } => None,
+        }
+    }
+
     /// The HTLC that it removes.
     pub(super) const fn removed(&self) -> Option<HtlcId> {
         match self {

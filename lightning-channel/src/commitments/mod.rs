@@ -9,7 +9,7 @@
 //! | `htlc.rs` `notice.rs` `change.rs` | the values that others see |
 //! | `refusal.rs` `violation.rs` | why we, or they, may not |
 //! | `log.rs` | updates on their way, and `reduce` |
-//! | `limits.rs` | balances, reserve, fees, dust |
+//! | `limits.rs` `dust.rs` | balances, reserve, fees; value without outputs |
 //! | `offer.rs` | decide on ours |
 //! | `accept.rs` | decide on theirs |
 //! | `sign.rs` | sign, verify, revoke |
@@ -25,23 +25,19 @@
 
 mod accept;
 mod change;
-#[cfg(test)]
-mod conformance;
-#[cfg(test)]
-mod dance;
+mod dust;
 mod evolve;
 mod htlc;
 mod limits;
 mod log;
 mod notice;
 mod offer;
-#[cfg(test)]
-mod pair;
-#[cfg(test)]
-mod random;
 mod refusal;
 mod resync;
 mod sign;
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "tests count small numbers")]
+mod tests;
 mod view;
 mod violation;
 

@@ -52,7 +52,7 @@ impl Commitments {
             self.check_offer(amount, &prospect.with(&update, true))?;
         }
         let limit = policy.max_dust_exposure;
-        let exposure = self.dust_exposure(self.our_future().feerate(), policy, Some((&update, true)));
+        let exposure = self.dust_exposure_with(policy, Some((&update, true)));
         if exposure > limit {
             return Err(OfferRefused::DustExposure { exposure, limit });
         }
@@ -147,7 +147,7 @@ impl Commitments {
             }
         }
         let limit = policy.max_dust_exposure;
-        let exposure = self.dust_exposure(feerate, policy, None);
+        let exposure = self.dust_exposure_at(policy, feerate);
         if feerate > current.feerate() && exposure > limit {
             return Err(FeeRefused::DustExposure { exposure, limit });
         }

@@ -8,6 +8,7 @@ use secp256k1::PublicKey;
 
 use super::htlc::{IncomingHtlc, PendingOutgoing};
 use super::limits::{Policy, Sight};
+use super::log::Update;
 use super::{Commitments, Turn};
 use crate::terms::Terms;
 
@@ -63,7 +64,9 @@ impl Commitments {
     /// The feerate once all that is on its way has arrived.
     #[must_use]
     pub fn feerate(&self) -> FeeratePerKw {
-        self.our_future().feerate()
+        let opener = [&self.ours.proposed, &self.ours.signed, &self.ours.acked, &self.theirs.proposed];
+        let latest = opener.into_iter().find_map(|updates| updates.iter().rev().find_map(Update::feerate));
+        latest.unwrap_or(self.funding.ours.spec.feerate)
     }
 
     /// HTLCs of theirs that are irrevocably committed and that we have not removed: somebody must decide on them, also
@@ -127,7 +130,7 @@ impl Commitments {
         let most = prospects.iter().map(|sight| self.sendable_on(sight)).min().unwrap_or(Msat::ZERO);
         let thresholds = prospects.iter().map(|sight| sight.threshold(true));
         let judged = thresholds.max().unwrap_or(Msat::ZERO);
-        let exposure = self.dust_exposure(self.feerate(), policy, None);
+        let exposure = self.dust_exposure_with(policy, None);
         let dust_room = policy.max_dust_exposure.saturating_sub(exposure);
         let most = if exposure > policy.max_dust_exposure {
             Msat::ZERO

@@ -6,7 +6,7 @@ use lightning_traits::units::Msat;
 use proptest::prelude::*;
 
 use super::pair::{Pair, fail, fulfil, hash, serial};
-use super::*;
+use crate::commitments::*;
 
 #[derive(Clone, Debug)]
 enum Move {

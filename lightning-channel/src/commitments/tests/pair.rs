@@ -16,7 +16,7 @@ use lightning_traits::tx::{CommitmentFormat, CommitmentSpec};
 use lightning_traits::units::{CltvExpiry, FeeratePerKw, Msat};
 use lightning_traits::wire::Message;
 
-use super::*;
+use crate::commitments::*;
 use crate::testing::{TestSigner, terms};
 
 /// What can go wrong when a message is taken.

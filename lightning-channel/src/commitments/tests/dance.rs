@@ -9,7 +9,7 @@ use lightning_traits::wire::{CommitmentSigned, Message, RevokeAndAck};
 use secp256k1::ecdsa::Signature;
 
 use super::pair::{Pair, Trouble, violation};
-use super::*;
+use crate::commitments::*;
 
 const ANCHORS: CommitmentFormat = CommitmentFormat::AnchorsZeroFeeHtlc;
 

@@ -14,7 +14,7 @@ use lightning_traits::wire::{
 };
 
 use super::pair::{Pair, fail, fulfil, hash, preimage, violation};
-use super::*;
+use crate::commitments::*;
 use crate::terms::Terms;
 
 const ANCHORS: CommitmentFormat = CommitmentFormat::AnchorsZeroFeeHtlc;
@@ -448,7 +448,7 @@ fn fulfilment_is_told_once_whatever_happens() {
     // We, the payee, are told until it is done with.
     let amount = Msat::from_sat(20_000);
     let claimed = Notice::Claimed { htlc: id, hash: hash(1), amount, preimage: preimage(1) };
-    assert_eq!(pair.nodes[1].state.notices(), [claimed.clone()]);
+    assert_eq!(pair.nodes[1].state.notices(), core::slice::from_ref(&claimed));
     pair.nodes[1].evolve(Change::NoticeDone { notice: claimed.key() });
     assert!(pair.nodes[1].state.notices().is_empty());
 }
