@@ -285,6 +285,16 @@ pub const METHODS: &[Method] = &[
         call: |node, value| run(value, |request: request::CloseChannel| node.closechannel(request)),
     },
     Method {
+        name: "forceclose",
+        aliases: &["force-close-channel"],
+        help: "Close a channel without the peer, as `closechannel --force` does",
+        params: &[required("channel", Kind::Channel, "Its id, long or short")],
+        view: View::Fields,
+        read_only: false,
+        wait: Wait::Close,
+        call: |node, value| run(value, |request: request::ForceClose| node.closechannel(request.into())),
+    },
+    Method {
         name: "invoice",
         aliases: &["addinvoice", "createinvoice", "bolt11-receive"],
         help: "Make an invoice, to be paid by another node",

@@ -104,6 +104,21 @@ pub struct CloseChannel {
     pub address: Option<Address<NetworkUnchecked>>,
 }
 
+/// `forceclose`: a [`CloseChannel`] with `force`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForceClose {
+    /// Which.
+    #[serde(deserialize_with = "text")]
+    pub channel: ChannelRef,
+}
+
+impl From<ForceClose> for CloseChannel {
+    fn from(request: ForceClose) -> Self {
+        Self { channel: request.channel, force: true, address: None }
+    }
+}
+
 /// `invoice`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -2,7 +2,7 @@
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::{Value, json};
 
-use super::{args, print};
+use super::{args, completions, miner, print};
 use crate::api::methods::View;
 use crate::config::{Config, Sources};
 use crate::error::{ApiError, Code, Exit};
@@ -27,8 +27,11 @@ const LOCALS: &[Local] = &[
             daemon::run(&config)
         },
     },
+    Local { name: "chain", build: miner::build_chain, run: miner::run_chain },
+    Local { name: "mine", build: miner::build_mine, run: miner::run_mine },
     Local { name: "config", build: build_config, run: run_config },
     Local { name: "explain", build: build_explain, run: explain },
+    Local { name: "completions", build: completions::build, run: completions::run },
 ];
 
 /// The commands.
