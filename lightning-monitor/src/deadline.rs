@@ -24,11 +24,7 @@ const RECEIVED_MARGIN: u32 = 18;
 impl ChannelMonitor {
     /// The height at which the channel must go to the chain if nothing changes until then.
     pub(crate) fn deadline(&self) -> Option<BlockHeight> {
-        let ours = self.deadlines_in(&self.ours.spec, TxSide::Broadcaster);
-        let current = self.deadlines_in(&self.theirs.current.spec, TxSide::Countersigner);
-        let next =
-            self.theirs.next.iter().flat_map(|next| self.deadlines_in(&next.spec, TxSide::Countersigner));
-        ours.chain(current).chain(next).min()
+        self.valid_specs().flat_map(|(spec, us)| self.deadlines_in(spec, us)).min()
     }
 
     fn deadlines_in<'a>(
@@ -47,9 +43,15 @@ impl ChannelMonitor {
         })
     }
 
+    /// Whether our commitment is to be published, and nothing has spent the funding output yet.
+    pub(crate) fn is_going_to_chain(&self) -> bool {
+        self.stance == (Stance::ForceClosing {}) && self.closing.is_none()
+    }
+
     /// The next height at which this monitor has something to do; `None` when only a transaction can wake it.
     pub(crate) fn next_attention(&self, tip: BlockHeight) -> Option<BlockHeight> {
         match (&self.closing, self.stance) {
+            _ if !self.pending.is_empty() => Some(tip.plus(1)),
             (Some(closing), _) => (!closing.resolved).then(|| tip.plus(1)),
             (None, Stance::ForceClosing {}) => Some(tip.plus(1)),
             (None, Stance::DataLoss { .. }) => None,

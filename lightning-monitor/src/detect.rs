@@ -1,18 +1,24 @@
 //! What a transaction that spends the funding output is (BOLT 5, "General Nomenclature").
 //!
 //! A commitment shows its number in locktime and sequence (BOLT 3). Ours is recognised by its id; of theirs,
-//! the number says which, and the id proves it where we still have all of it.
+//! the number says which, and the id proves it where we still have all of it. Of a revoked one we do not, there its
+//! scripts prove it.
 //!
 //! # Invariants
 //! - looks at every commitment that can be valid: ours, theirs, their next one (RELIABILITY D1-D3)
+//! - what is not ours or theirs is no error: anybody may spend what anybody funded (RELIABILITY A2)
+use alloc::vec::Vec;
+
 use bitcoin::Transaction;
 use lightning_traits::Secp;
 use lightning_traits::id::CommitmentNumber;
 use lightning_traits::interface::{ChannelSigner, SignError};
 use lightning_traits::monitor::SpendKind;
 use lightning_traits::tx::{CommitmentKeys, CommitmentTx, build, number_of};
+use lightning_traits::units::BlockHeight;
 use secp256k1::PublicKey;
 
+use crate::claim::Output;
 use crate::monitor::{ChannelMonitor, TheirCommitment};
 
 /// One of our or their commitments, built again, with its keys.
@@ -53,42 +59,61 @@ impl ChannelMonitor {
         transaction.input.iter().any(|input| input.previous_output == funding)
     }
 
-    /// What a transaction that spends the funding output is.
-    pub(crate) fn classify(
+    /// What a transaction that spends the funding output is, and which of its outputs are ours or may be.
+    ///
+    /// # Errors
+    /// When only the signer could tell: it alone knows the points of our commitments.
+    pub(crate) fn recognise(
         &self,
         secp: &Secp,
         signer: &impl ChannelSigner,
         transaction: &Transaction,
-    ) -> Result<SpendKind, SignError> {
+        height: BlockHeight,
+    ) -> Result<(SpendKind, Vec<Output>), SignError> {
         let Some(number) = number_of(transaction, self.init.obscure) else {
             // No commitment: the only other thing that both have ever signed is a cooperative close.
-            return Ok(if self.shutdown_started { SpendKind::Mutual {} } else { SpendKind::Unknown {} });
+            return Ok(if self.shutdown_started {
+                (SpendKind::Mutual {}, Vec::new())
+            } else {
+                (SpendKind::Unknown {}, self.outputs_of_unknown(secp, transaction, height))
+            });
         };
-        let txid = transaction.compute_txid();
-        if number == self.ours.number && self.build_ours(secp, signer)?.tx.txid == txid {
-            return Ok(SpendKind::Ours { number });
+        if let Some(found) = self.as_theirs(secp, number, transaction, height) {
+            return Ok(found);
         }
-        Ok(self.classify_theirs(secp, number, txid))
+        if number == self.ours.number {
+            let built = self.build_ours(secp, signer)?;
+            if built.tx.txid == transaction.compute_txid() {
+                return Ok((SpendKind::Ours { number }, self.outputs_of_ours(&built, height)));
+            }
+        }
+        let kind = if number > self.theirs.latest().number {
+            SpendKind::Future { number }
+        } else {
+            SpendKind::Unknown {}
+        };
+        Ok((kind, self.outputs_of_unknown(secp, transaction, height)))
     }
 
-    fn classify_theirs(&self, secp: &Secp, number: CommitmentNumber, txid: bitcoin::Txid) -> SpendKind {
+    /// The transaction as their commitment `number`, if it is that.
+    fn as_theirs(
+        &self,
+        secp: &Secp,
+        number: CommitmentNumber,
+        transaction: &Transaction,
+        height: BlockHeight,
+    ) -> Option<(SpendKind, Vec<Output>)> {
         if number < self.theirs.current.number {
-            // Ours are never broadcast once they are revoked, so an old number is one of theirs.
-            return if self.secrets.get(number).is_some() {
-                SpendKind::Revoked { number }
-            } else {
-                SpendKind::Unknown {}
-            };
+            let keys = self.revoked_keys(secp, number)?;
+            let outputs = self.outputs_of_revoked(&keys, number, transaction, height);
+            // The number alone proves nothing: an old commitment of ours has it too. Of theirs, every output but the
+            // anchors is ours now, and there is always one.
+            return (!outputs.is_empty()).then_some((SpendKind::Revoked { number }, outputs));
         }
         let known = [Some(&self.theirs.current), self.theirs.next.as_ref()];
-        match known.into_iter().flatten().find(|commitment| commitment.number == number) {
-            Some(commitment)
-                if self.build_theirs(secp, commitment).is_some_and(|built| built.tx.txid == txid) =>
-            {
-                SpendKind::Theirs { number }
-            }
-            Some(_) => SpendKind::Unknown {},
-            None => SpendKind::Future { number },
-        }
+        let commitment = known.into_iter().flatten().find(|commitment| commitment.number == number)?;
+        let built = self.build_theirs(secp, commitment)?;
+        (built.tx.txid == transaction.compute_txid())
+            .then(|| (SpendKind::Theirs { number }, self.outputs_of_theirs(&built, height)))
     }
 }

@@ -87,8 +87,10 @@ impl ChannelMonitor {
     ) -> Result<Claim, BuildError> {
         if output.is_second_stage() {
             if self.init.format.rules().zero_fee_htlc {
-                let weight = self.second_stage_weight(output);
-                return Ok(Claim::NeedsCoins(feerate.fee(weight)));
+                let needed = feerate.fee(self.second_stage_weight(output));
+                // Coins spent to claim less than they cost would be burnt (RELIABILITY D8).
+                let worth = needed < output.value;
+                return Ok(if worth { Claim::NeedsCoins(needed) } else { Claim::Uneconomic });
             }
             return self.build_second_stage(signer, output, ours, None).map(Claim::Ready);
         }
@@ -102,6 +104,31 @@ impl ChannelMonitor {
         fixed.saturating_add(output.spend.input_weight(self.init.format))
     }
 
+    /// The weight of a transaction that spends the output to the user.
+    fn sweep_weight(&self, output: &Output) -> u64 {
+        let bytes = TRANSACTION_BYTES + OUTPUT_BYTES + INPUT_BYTES;
+        bytes
+            .saturating_add(self.init.destination.len() as u64)
+            .saturating_mul(4)
+            .saturating_add(SEGWIT_BYTES)
+            .saturating_add(output.spend.witness_weight(self.init.format))
+    }
+
+    /// What is left of the output at this feerate for the user, if that is worth an output.
+    fn swept_value(&self, output: &Output, feerate: FeeratePerKw) -> Option<Amount> {
+        let value = output.value.checked_sub(feerate.fee(self.sweep_weight(output)))?;
+        (value >= self.init.destination.minimal_non_dust()).then_some(value)
+    }
+
+    /// Whether the output can never pay for its claim, at whatever feerate.
+    pub(crate) fn is_dust(&self, output: &Output) -> bool {
+        if !output.is_second_stage() {
+            return self.swept_value(output, FeeratePerKw::FLOOR).is_none();
+        }
+        let fee = FeeratePerKw::FLOOR.fee(self.second_stage_weight(output));
+        self.init.format.rules().zero_fee_htlc && fee >= output.value
+    }
+
     /// One input, one output to the user.
     fn build_sweep(
         &self,
@@ -112,16 +139,7 @@ impl ChannelMonitor {
     ) -> Result<Claim, BuildError> {
         let destination = &self.init.destination;
         let format = self.init.format;
-        let bytes = TRANSACTION_BYTES + OUTPUT_BYTES + INPUT_BYTES;
-        let weight = bytes
-            .saturating_add(destination.len() as u64)
-            .saturating_mul(4)
-            .saturating_add(SEGWIT_BYTES)
-            .saturating_add(output.spend.witness_weight(format));
-        let Some(value) = output.value.checked_sub(feerate.fee(weight)) else { return Ok(Claim::Uneconomic) };
-        if value < destination.minimal_non_dust() {
-            return Ok(Claim::Uneconomic);
-        }
+        let Some(value) = self.swept_value(output, feerate) else { return Ok(Claim::Uneconomic) };
         let lock_time = match (output.spend, &output.htlc) {
             (Spend::ReceivedAfterExpiry, Some(htlc)) => LockTime::from_consensus(htlc.expiry.get()),
             _ => LockTime::ZERO,

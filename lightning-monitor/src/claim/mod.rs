@@ -12,7 +12,8 @@ mod revoked;
 mod second_stage;
 mod theirs;
 
-use bitcoin::{Amount, OutPoint, ScriptBuf, Transaction, Txid};
+use bitcoin::hashes::Hash as _;
+use bitcoin::{Amount, OutPoint, ScriptBuf, Transaction, Txid, WPubkeyHash};
 use lightning_traits::id::CommitmentNumber;
 use lightning_traits::record;
 use lightning_traits::tx::{HtlcSpec, Spend};
@@ -65,6 +66,16 @@ pub(crate) struct Output {
 record!(struct Output { outpoint, value, script, spend, authority, htlc, created, spent, claim });
 
 impl Output {
+    /// The script of the output itself.
+    pub(crate) fn script_pubkey(&self) -> ScriptBuf {
+        // The script code of P2WPKH has the form of P2PKH, which no witness script of BOLT 3 has.
+        let hash = self.script.as_bytes().get(3..23).filter(|_| self.script.is_p2pkh());
+        match hash.and_then(|hash| WPubkeyHash::from_slice(hash).ok()) {
+            Some(hash) => ScriptBuf::new_p2wpkh(&hash),
+            None => self.script.to_p2wsh(),
+        }
+    }
+
     /// Whether only a preimage makes it ours.
     pub(crate) const fn needs_preimage(&self) -> bool {
         matches!(self.spend, Spend::HtlcSuccess | Spend::OfferedWithPreimage)

@@ -65,12 +65,9 @@ impl ChannelMonitor {
     /// Trimmed ones, and those that one side had and the confirmed commitment has not: they cannot be claimed
     /// from the chain any more, so they fail once the commitment is irrevocable (RELIABILITY D1-D3).
     pub(crate) fn missing_from(&self, outputs: &[Output]) -> Vec<(HtlcId, PaymentHash)> {
-        let ours = offered(&self.ours.spec.htlcs, TxSide::Broadcaster);
-        let current = offered(&self.theirs.current.spec.htlcs, TxSide::Countersigner);
-        let next = self.theirs.next.iter().flat_map(|next| offered(&next.spec.htlcs, TxSide::Countersigner));
-        let mut missing: Vec<(HtlcId, PaymentHash)> = ours
-            .chain(current)
-            .chain(next)
+        let mut missing: Vec<(HtlcId, PaymentHash)> = self
+            .valid_specs()
+            .flat_map(|(spec, us)| offered(&spec.htlcs, us))
             .filter(|(id, _)| {
                 let has = |output: &Output| {
                     output.is_offered_by_us() && output.htlc.is_some_and(|htlc| htlc.id == *id)

@@ -36,7 +36,7 @@ impl ChannelMonitor {
         height: BlockHeight,
     ) -> Vec<Output> {
         let txid = transaction.compute_txid();
-        let mut known = self.revoked_htlc_scripts(keys, number);
+        let mut known = self.htlc_scripts(keys, self.theirs.htlcs_of(number));
         let delayed_script = self.their_delayed_script(keys);
         let delayed_output = delayed_script.to_p2wsh();
         let mut outputs: Vec<Output> =
@@ -68,15 +68,15 @@ impl ChannelMonitor {
         outputs
     }
 
-    /// Witness scripts of all HTLCs of a revoked commitment by output script; equal ones stand behind each other.
-    fn revoked_htlc_scripts(
+    /// Witness scripts of HTLCs of a commitment of theirs by output script; equal ones stand behind each other.
+    pub(super) fn htlc_scripts(
         &self,
         keys: &CommitmentKeys,
-        number: CommitmentNumber,
+        htlcs: Vec<HtlcSpec>,
     ) -> BTreeMap<ScriptBuf, Vec<(ScriptBuf, HtlcSpec)>> {
         let scripts = HtlcScripts::new(self.init.format, keys);
         let mut known: BTreeMap<ScriptBuf, Vec<(ScriptBuf, HtlcSpec)>> = BTreeMap::new();
-        for htlc in self.theirs.htlcs_of(number) {
+        for htlc in htlcs {
             let script = scripts.script(&htlc);
             known.entry(script.to_p2wsh()).or_default().push((script, htlc));
         }

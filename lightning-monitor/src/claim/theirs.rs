@@ -1,16 +1,19 @@
 //! Their commitment is confirmed, and not revoked (BOLT 5, "Unilateral Close Handling: Remote Commitment Transaction").
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use bitcoin::Transaction;
+use bitcoin::{OutPoint, ScriptBuf, Transaction, TxOut};
+use lightning_traits::Secp;
+use lightning_traits::id::HtlcId;
 use lightning_traits::tx::script::{HtlcScripts, countersigner_csv, countersigner_output};
-use lightning_traits::tx::{Spend, TxSide};
+use lightning_traits::tx::{HtlcSpec, Spend, TxSide};
 use lightning_traits::units::BlockHeight;
 use secp256k1::PublicKey;
 
 use super::ours::{output_at, script_code};
 use super::{Authority, Output};
 use crate::detect::Built;
-use crate::monitor::ChannelMonitor;
+use crate::monitor::{ChannelMonitor, Stance};
 
 impl ChannelMonitor {
     /// Our outputs of a commitment of theirs.
@@ -20,23 +23,49 @@ impl ChannelMonitor {
         let mut outputs: Vec<Output> = self.our_balance_in(&built.tx.tx, point, height).into_iter().collect();
         for htlc in &built.tx.htlcs {
             let Some((outpoint, output)) = output_at(built, Some(htlc.vout)) else { continue };
-            let spend = match htlc.htlc.offered_by {
-                TxSide::Broadcaster => Spend::OfferedWithPreimage,
-                TxSide::Countersigner => Spend::ReceivedAfterExpiry,
-            };
-            outputs.push(Output {
-                outpoint,
-                value: output.value,
-                script: scripts.script(&htlc.htlc),
-                spend,
-                authority: Authority::Point { point },
-                htlc: Some(htlc.htlc),
-                created: height,
-                spent: None,
-                claim: None,
-            });
+            let script = scripts.script(&htlc.htlc);
+            outputs.push(their_htlc(htlc.htlc, outpoint, output, script, point, height));
         }
         outputs
+    }
+
+    /// What is ours in a transaction that is none of the commitments we know.
+    ///
+    /// Our balance, always. When the peer has proven that we lost data it has told the point of its commitment, and with
+    /// that the HTLCs that we still remember are found by their scripts.
+    pub(crate) fn outputs_of_unknown(
+        &self,
+        secp: &Secp,
+        transaction: &Transaction,
+        height: BlockHeight,
+    ) -> Vec<Output> {
+        let told = match self.stance {
+            Stance::DataLoss { point } => Some(point),
+            Stance::Open {} | Stance::ForceClosing {} => None,
+        };
+        let point = told.unwrap_or(self.theirs.latest().point);
+        let mut outputs: Vec<Output> = self.our_balance_in(transaction, point, height).into_iter().collect();
+        let Some(keys) = told.and_then(|point| self.their_keys(secp, point)) else { return outputs };
+        let mut known = self.htlc_scripts(&keys, self.remembered_htlcs());
+        let txid = transaction.compute_txid();
+        for (vout, output) in (0..).zip(&transaction.output) {
+            let Some((script, htlc)) = known.get_mut(&output.script_pubkey).and_then(Vec::pop) else { continue };
+            let outpoint = OutPoint { txid, vout };
+            outputs.push(their_htlc(htlc, outpoint, output, script, point, height));
+        }
+        outputs
+    }
+
+    /// Every HTLC of a valid commitment, as theirs would show it.
+    fn remembered_htlcs(&self) -> Vec<HtlcSpec> {
+        let mut htlcs: BTreeMap<(TxSide, HtlcId), HtlcSpec> = BTreeMap::new();
+        for (spec, us) in self.valid_specs() {
+            for htlc in &spec.htlcs {
+                let htlc = if us == TxSide::Broadcaster { htlc.mirror() } else { *htlc };
+                htlcs.insert((htlc.offered_by, htlc.id), htlc);
+            }
+        }
+        htlcs.into_values().collect()
     }
 
     /// Our balance in any commitment of theirs: its script does not depend on the commitment, so it is found even
@@ -56,7 +85,7 @@ impl ChannelMonitor {
             None => countersigner_csv(&key),
         };
         Some(Output {
-            outpoint: bitcoin::OutPoint { txid: transaction.compute_txid(), vout },
+            outpoint: OutPoint { txid: transaction.compute_txid(), vout },
             value: output.value,
             script,
             spend: Spend::CountersignerBalance,
@@ -66,5 +95,31 @@ impl ChannelMonitor {
             spent: None,
             claim: None,
         })
+    }
+}
+
+/// An HTLC output of a commitment of theirs that is not revoked.
+fn their_htlc(
+    htlc: HtlcSpec,
+    outpoint: OutPoint,
+    output: &TxOut,
+    script: ScriptBuf,
+    point: PublicKey,
+    created: BlockHeight,
+) -> Output {
+    let spend = match htlc.offered_by {
+        TxSide::Broadcaster => Spend::OfferedWithPreimage,
+        TxSide::Countersigner => Spend::ReceivedAfterExpiry,
+    };
+    Output {
+        outpoint,
+        value: output.value,
+        script,
+        spend,
+        authority: Authority::Point { point },
+        htlc: Some(htlc),
+        created,
+        spent: None,
+        claim: None,
     }
 }

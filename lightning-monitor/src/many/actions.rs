@@ -31,11 +31,6 @@ pub(super) enum Action {
 }
 
 impl<E: MonitorEnvironment> MonitorSet<E> {
-    /// Puts actions behind those that wait.
-    pub(super) fn push(&self, actions: impl IntoIterator<Item = Action>) {
-        self.actions.lock().extend(actions);
-    }
-
     /// Does everything that waits, unless somebody is at it already, who then does it.
     pub(super) fn act(&self) {
         assert_unlocked();
@@ -45,13 +40,13 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
             }
             loop {
                 // The guard must be gone before the action runs, so the next action is taken in a statement of its own.
-                let next = self.actions.lock().pop_front();
+                let next = self.state.lock().actions.pop_front();
                 let Some(action) = next else { break };
                 self.perform(action);
             }
             self.turn.store(false, Ordering::Release);
             // Something may have been put in between our last look and the end of our turn.
-            if self.actions.lock().is_empty() {
+            if self.state.lock().actions.is_empty() {
                 return;
             }
         }
@@ -60,8 +55,10 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
     fn perform(&self, action: Action) {
         let store = self.env.store();
         match action {
-            Action::WriteNew(new) => self.keep(store.write_new(&new)),
-            Action::WriteUpdate(update, snapshot) => self.keep(store.write_update(&update, snapshot)),
+            Action::WriteNew(new) => self.keep(new.init.channel, store.write_new(&new)),
+            Action::WriteUpdate(update, snapshot) => {
+                self.keep(update.channel, store.write_update(&update, snapshot));
+            }
             Action::WriteChainState(channel, snapshot) => store.write_chain_state(channel, snapshot),
             Action::WriteTip(hash, height) => store.write_tip(hash, height),
             Action::Archive(channel) => store.archive(channel),
@@ -77,9 +74,14 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
         }
     }
 
-    fn keep(&self, persist: Persist) {
-        if let Persist::Durable(receipt) = persist {
-            self.state.lock().receipts.push_back(receipt);
+    fn keep(&self, channel: ChannelId, persist: Persist) {
+        match persist {
+            Persist::Durable(receipt) => self.state.lock().receipts.push_back(receipt),
+            Persist::InProgress => {}
+            // No receipt: the channel freezes, the chain is watched on.
+            Persist::Refused(refusal) => {
+                self.log(Level::Error, channel, format_args!("the store refused to write: {refusal}"));
+            }
         }
     }
 

@@ -5,13 +5,14 @@ use alloc::vec::Vec;
 use bitcoin::block::Header;
 use bitcoin::{BlockHash, Transaction};
 use lightning_traits::Secp;
-use lightning_traits::id::{ChannelId, UpdateId};
+use lightning_traits::id::ChannelId;
 use lightning_traits::interface::{ChainListener, ConfirmedTransaction, KeysInterface};
 use lightning_traits::units::BlockHeight;
 
 use super::actions::Action;
 use super::{MonitorEnvironment, MonitorSet, State};
-use crate::resolve::{Rates, Todo};
+use crate::monitor::Confirmed;
+use crate::resolve::{Moment, Rates, Todo};
 
 impl<E: MonitorEnvironment> ChainListener for MonitorSet<E> {
     fn filtered_block_connected(
@@ -21,52 +22,43 @@ impl<E: MonitorEnvironment> ChainListener for MonitorSet<E> {
         height: BlockHeight,
     ) {
         let rates = self.rates();
-        let mut actions = Vec::new();
         {
             let mut state = self.state.lock();
             state.tip = Some((header.block_hash(), height));
             let mut touched = BTreeSet::new();
             for confirmed in transactions {
                 for channel in state.concerned_by(confirmed.transaction) {
-                    let todo = state.on_transaction(
-                        &self.secp,
-                        self.env.keys(),
-                        channel,
-                        confirmed.transaction,
-                        height,
-                    );
-                    state.note(channel, todo, &mut actions);
+                    let confirmed = Confirmed { transaction: confirmed.transaction.clone(), height };
+                    let todo = state.on_transaction(&self.secp, self.env.keys(), channel, confirmed);
+                    state.note(channel, todo);
                     touched.insert(channel);
                 }
             }
             touched.extend(state.due(height));
             for channel in touched {
-                state.on_tip(&self.secp, self.env.keys(), channel, height, rates, &mut actions);
+                state.on_tip(&self.secp, self.env.keys(), channel, height, rates);
             }
+            state.actions.push_back(Action::WriteTip(header.block_hash(), height));
         }
-        actions.push(Action::WriteTip(header.block_hash(), height));
-        self.push(actions);
         self.act();
     }
 
     fn block_disconnected(&self, header: &Header, height: BlockHeight) {
-        let mut actions = Vec::new();
         {
             let mut state = self.state.lock();
             state.tip = Some((header.prev_blockhash, height.minus(1)));
-            let closing = state.entries.iter().filter(|(_, entry)| entry.monitor.closing.is_some());
+            let closing = state.entries.iter().filter(|(_, entry)| entry.monitor.is_on_chain());
             let closing: Vec<ChannelId> = closing.map(|(channel, _)| *channel).collect();
             for channel in closing {
                 let mut todo = Todo::default();
                 if let Some(entry) = state.entries.get_mut(&channel) {
                     entry.monitor.on_disconnected(height, &mut todo);
                 }
-                state.note(channel, todo, &mut actions);
+                state.note(channel, todo);
                 state.reschedule(channel);
             }
+            state.actions.push_back(Action::WriteTip(header.prev_blockhash, height.minus(1)));
         }
-        actions.push(Action::WriteTip(header.prev_blockhash, height.minus(1)));
-        self.push(actions);
         self.act();
     }
 
@@ -76,19 +68,18 @@ impl<E: MonitorEnvironment> ChainListener for MonitorSet<E> {
 }
 
 impl<E: MonitorEnvironment> MonitorSet<E> {
-    /// Broadcasts again all claims that wait for a confirmation, as every block does.
+    /// Broadcasts again all claims that wait for a confirmation, as every block does. Looks only at channels that have
+    /// something to do.
     pub fn rebroadcast(&self) {
         let rates = self.rates();
-        let mut actions = Vec::new();
         {
             let mut state = self.state.lock();
             let height = state.height();
-            let due: Vec<ChannelId> = state.entries.keys().copied().collect();
-            for channel in due {
-                state.on_tip(&self.secp, self.env.keys(), channel, height, rates, &mut actions);
+            // What waits for a confirmation is filed under the next block.
+            for channel in state.due(height.plus(1)) {
+                state.on_tip(&self.secp, self.env.keys(), channel, height, rates);
             }
         }
-        self.push(actions);
         self.act();
     }
 }
@@ -104,43 +95,33 @@ impl State {
         secp: &Secp,
         keys: &impl KeysInterface,
         channel: ChannelId,
-        transaction: &Transaction,
-        height: BlockHeight,
+        confirmed: Confirmed,
     ) -> Todo {
         let mut todo = Todo::default();
         if let Some(entry) = self.entries.get_mut(&channel) {
             let signer = keys.signer(&entry.monitor.init().keys);
-            entry.monitor.on_transaction(secp, &signer, transaction, height, &mut todo);
+            entry.monitor.on_transaction(secp, &signer, confirmed, &mut todo);
         }
         todo
     }
 
-    fn on_tip(
+    pub(super) fn on_tip(
         &mut self,
         secp: &Secp,
         keys: &impl KeysInterface,
         channel: ChannelId,
         height: BlockHeight,
         rates: Rates,
-        actions: &mut Vec<Action>,
     ) {
         let mut todo = Todo::default();
         if let Some(entry) = self.entries.get_mut(&channel) {
             let signer = keys.signer(&entry.monitor.init().keys);
-            entry.monitor.on_tip(secp, &signer, height, rates, &mut todo);
+            let moment = Moment { tip: height, rates, may_publish: entry.may_publish() };
+            entry.monitor.on_tip(secp, &signer, moment, &mut todo);
         }
-        if self.waits_for_disk(channel) {
-            todo.broadcasts.clear();
-        }
-        self.note(channel, todo, actions);
+        self.note(channel, todo);
         self.reschedule(channel);
-        self.archive_if_done(channel, height, actions);
-    }
-
-    /// Whether broadcasts of the channel wait for an update to be durable: then a block does not let them out earlier.
-    fn waits_for_disk(&self, channel: ChannelId) -> bool {
-        let all = (channel, UpdateId(0))..=(channel, UpdateId(u64::MAX));
-        self.gated.range(all).next().is_some()
+        self.archive_if_done(channel);
     }
 
     /// The channels whose time has come.

@@ -11,8 +11,8 @@
 //!
 //! # Invariants
 //! - nothing foreign but signer and log is called under the lock (I7); what the lock decided is done in its order
-//! - our commitment is broadcast on request only after the request is durable, so that a restart cannot step on
-//!   past a commitment that is out
+//! - our commitment is broadcast only when all that its monitor has learnt is durable, so that a restart cannot step
+//!   on past a commitment that is out; claims of what is on chain never wait, not even for a broken disk
 //! - a block costs its own inputs and the channels whose time has come, not the number of channels (I13)
 mod actions;
 mod chain;
@@ -23,7 +23,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::sync::atomic::AtomicBool;
 
-use bitcoin::{BlockHash, OutPoint, Transaction};
+use bitcoin::{BlockHash, OutPoint};
 use lightning_traits::Secp;
 use lightning_traits::event::Event;
 use lightning_traits::id::{ChannelId, EventId, UpdateId};
@@ -32,14 +32,14 @@ use lightning_traits::interface::{
     KeysInterface, Logger, ManyChannelMonitor, MonitorStore,
 };
 use lightning_traits::monitor::{
-    ChannelMonitorUpdate, MonitorEvent, MonitorRefusal, MonitorStep, NewMonitor, Persist, Receipt,
+    ChannelMonitorUpdate, MonitorEvent, MonitorRefusal, NewMonitor, Persist, Receipt,
 };
 use lightning_traits::sync::{Mutex, assert_unlocked};
 use lightning_traits::units::BlockHeight;
 use secp256k1::Secp256k1;
 
 use crate::monitor::{Balance, ChannelMonitor};
-use crate::resolve::{Rates, Todo};
+use crate::resolve::{Moment, Rates, Todo};
 use actions::Action;
 use entry::{Entry, Report};
 
@@ -86,9 +86,18 @@ pub struct MonitorSet<E> {
     env: E,
     secp: Secp,
     state: Mutex<State>,
-    actions: Mutex<VecDeque<Action>>,
     /// Whether somebody is doing actions: they are done one after another, in order.
     turn: AtomicBool,
+}
+
+/// How a channel came to be monitored.
+enum Added {
+    /// By this call.
+    Now,
+    /// Before, and its receipt is still to come.
+    Before,
+    /// Before, and it is durable.
+    Durable,
 }
 
 #[derive(Default)]
@@ -100,9 +109,9 @@ struct State {
     tip: Option<(BlockHash, BlockHeight)>,
     next_event: EventId,
     events: BTreeMap<EventId, (ChannelId, Report)>,
-    /// Broadcasts that wait for an update to be durable.
-    gated: BTreeMap<(ChannelId, UpdateId), Vec<Transaction>>,
     receipts: VecDeque<Receipt>,
+    /// What is still to be done outside. Under the same lock as all else, so that it is in the order of the decisions.
+    actions: VecDeque<Action>,
 }
 
 impl<E: MonitorEnvironment> MonitorSet<E> {
@@ -113,7 +122,6 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
             env,
             secp: Secp256k1::new(),
             state: Mutex::new(State::default()),
-            actions: Mutex::new(VecDeque::new()),
             turn: AtomicBool::new(false),
         }
     }
@@ -158,16 +166,10 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
 impl<E: MonitorEnvironment> ManyChannelMonitor for MonitorSet<E> {
     fn add_channel(&self, new: NewMonitor) -> Persist {
         let answer = self.state.lock().add(&new);
-        if matches!(answer, Ok(true)) {
-            let funding = new.init.funding;
-            self.push([
-                Action::Watch(funding.outpoint, funding.txout().script_pubkey),
-                Action::WriteNew(alloc::boxed::Box::new(new)),
-            ]);
-        }
         self.act();
         match answer {
-            Ok(_) => Persist::InProgress,
+            Ok(Added::Durable) => Persist::Durable(new.receipt()),
+            Ok(Added::Now | Added::Before) => Persist::InProgress,
             Err(refusal) => Persist::Refused(refusal),
         }
     }
@@ -182,9 +184,9 @@ impl<E: MonitorEnvironment> ManyChannelMonitor for MonitorSet<E> {
     fn next_receipt(&self) -> Option<Receipt> {
         let receipt = self.state.lock().receipts.pop_front();
         let receipt = receipt.or_else(|| self.env.store().next_receipt())?;
-        let released = self.state.lock().on_durable(&receipt);
-        self.push(released.into_iter().map(|transaction| Action::Broadcast(alloc::vec![transaction])));
-        self.act();
+        if self.state.lock().on_durable(&receipt) {
+            self.look_at(receipt.channel());
+        }
         Some(receipt)
     }
 
@@ -226,7 +228,7 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
             return Persist::Refused(MonitorRefusal::UnknownChannel);
         };
         if update.id <= entry.monitor.last_update() {
-            return if update.id <= entry.durable {
+            return if entry.ledger.has(update.id) {
                 Persist::Durable(update.receipt())
             } else {
                 Persist::InProgress
@@ -237,37 +239,42 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
         }
         let signer = self.signer(&entry.monitor);
         let mut todo = Todo::default();
-        let asked =
-            |step: &MonitorStep| matches!(step, MonitorStep::ForceClose {} | MonitorStep::Preimage { .. });
-        if update.steps.iter().any(asked) {
-            entry.monitor.on_tip(&self.secp, &signer, tip, rates, &mut todo);
+        if entry.monitor.acts_on(&update) {
+            let moment = Moment { tip, rates, may_publish: entry.may_publish() };
+            entry.monitor.on_tip(&self.secp, &signer, moment, &mut todo);
         }
-        let gated = core::mem::take(&mut todo.broadcasts);
-        let snapshot = entry.snapshot_if_due(todo.changed);
-        let (channel, id) = (update.channel, update.id);
-        if !gated.is_empty() {
-            state.gated.insert((channel, id), gated);
-        }
-        let mut actions = alloc::vec![Action::WriteUpdate(update, snapshot)];
-        state.note(channel, todo, &mut actions);
+        let channel = update.channel;
+        state.file(channel, &mut todo);
+        // What the update led to is written with it: half of it must not survive a crash.
+        let entry = state.entries.get_mut(&channel);
+        let snapshot = entry.and_then(|entry| entry.snapshot_if_due(todo.changed));
+        state.actions.push_back(Action::WriteUpdate(update, snapshot));
+        state.plan(channel, todo);
         state.reschedule(channel);
-        drop(state);
-        self.push(actions);
         Persist::InProgress
+    }
+
+    /// Looks at one channel without a block.
+    fn look_at(&self, channel: ChannelId) {
+        let rates = self.rates();
+        {
+            let mut state = self.state.lock();
+            let height = state.height();
+            state.on_tip(&self.secp, self.env.keys(), channel, height, rates);
+        }
+        self.act();
     }
 
     fn acknowledge(&self, id: EventId) {
         let mut state = self.state.lock();
         let Some((channel, _)) = state.events.remove(&id) else { return };
-        let tip = state.height();
-        let mut actions = Vec::new();
         if let Some(entry) = state.entries.get_mut(&channel) {
             entry.reports.retain(|(known, _)| *known != id);
-            actions.push(Action::WriteChainState(channel, entry.to_versioned()));
+            let written = Action::WriteChainState(channel, entry.to_versioned());
+            state.actions.push_back(written);
         }
-        state.archive_if_done(channel, tip, &mut actions);
+        state.archive_if_done(channel);
         drop(state);
-        self.push(actions);
         self.act();
     }
 }
@@ -277,14 +284,16 @@ impl State {
         self.tip.map_or(BlockHeight::new(0), |(_, height)| height)
     }
 
-    /// Starts to monitor; `Ok(false)` when the very same is monitored already.
-    fn add(&mut self, new: &NewMonitor) -> Result<bool, MonitorRefusal> {
+    /// Starts to monitor, unless the very same is monitored already.
+    fn add(&mut self, new: &NewMonitor) -> Result<Added, MonitorRefusal> {
         let channel = new.init.channel;
         if let Some(known) = self.entries.get(&channel) {
-            return if *known.monitor.init() == new.init {
-                Ok(false)
-            } else {
+            return if *known.monitor.init() != new.init {
                 Err(MonitorRefusal::Duplicate)
+            } else if known.ledger.has(UpdateId(0)) {
+                Ok(Added::Durable)
+            } else {
+                Ok(Added::Before)
             };
         }
         // Two channels on one funding output could never both be enforced (RELIABILITY A7).
@@ -292,12 +301,16 @@ impl State {
             return Err(MonitorRefusal::Duplicate);
         }
         self.insert(channel, Entry::new(ChannelMonitor::new(new.init.clone())));
-        Ok(true)
+        let funding = new.init.funding;
+        self.actions.push_back(Action::Watch(funding.outpoint, funding.txout().script_pubkey));
+        self.actions.push_back(Action::WriteNew(alloc::boxed::Box::new(new.clone())));
+        Ok(Added::Now)
     }
 
-    fn insert(&mut self, channel: ChannelId, entry: Entry) {
+    fn insert(&mut self, channel: ChannelId, mut entry: Entry) {
         for (outpoint, _) in entry.monitor.watched() {
             self.index.insert(outpoint, channel);
+            entry.indexed.push(outpoint);
         }
         self.entries.insert(channel, entry);
         self.reschedule(channel);
@@ -316,43 +329,52 @@ impl State {
         }
     }
 
-    /// Turns what a monitor wants done into actions, and files its reports.
-    fn note(&mut self, channel: ChannelId, todo: Todo, actions: &mut Vec<Action>) {
-        for (outpoint, script) in todo.watches {
-            self.index.insert(outpoint, channel);
-            actions.push(Action::Watch(outpoint, script));
+    /// Files what a monitor reports and what it must see.
+    fn file(&mut self, channel: ChannelId, todo: &mut Todo) {
+        let Some(entry) = self.entries.get_mut(&channel) else { return };
+        for (outpoint, script) in todo.watches.drain(..) {
+            if self.index.insert(outpoint, channel).is_none() {
+                entry.indexed.push(outpoint);
+            }
+            self.actions.push_back(Action::Watch(outpoint, script));
         }
-        let reports = todo.events.into_iter().map(|event| Report::Channel { event });
-        let reports: Vec<Report> =
-            reports.chain(todo.user_events.into_iter().filter_map(Report::of_user)).collect();
-        for report in reports {
+        let reports = todo.events.drain(..).map(|event| Report::Channel { event });
+        for report in reports.chain(todo.user_events.drain(..).filter_map(Report::of_user)) {
             let id = self.next_event;
             self.next_event = id.next();
             self.events.insert(id, (channel, report.clone()));
-            if let Some(entry) = self.entries.get_mut(&channel) {
-                entry.reports.push((id, report));
-            }
+            entry.reports.push((id, report));
         }
-        let next_event = self.next_event;
-        if let Some(entry) = self.entries.get_mut(&channel).filter(|_| todo.changed) {
-            entry.next_event = next_event;
-            actions.push(Action::WriteChainState(channel, entry.to_versioned()));
-        }
-        actions.extend(
-            todo.broadcasts.into_iter().map(|transaction| Action::Broadcast(alloc::vec![transaction])),
-        );
-        actions.extend(todo.coin_requests.into_iter().map(|request| Action::Coins(channel, request)));
-        actions.extend(todo.released.into_iter().map(Action::Release));
-        if todo.signer_failed {
-            actions.push(Action::SignerFailed(channel));
+        if todo.changed {
+            entry.next_event = self.next_event;
         }
     }
 
-    fn on_durable(&mut self, receipt: &Receipt) -> Vec<Transaction> {
-        if let Some(entry) = self.entries.get_mut(&receipt.channel()) {
-            entry.durable = entry.durable.max(receipt.id());
+    /// Plans what is to be done outside.
+    fn plan(&mut self, channel: ChannelId, todo: Todo) {
+        let broadcasts = todo.broadcasts.into_iter();
+        self.actions.extend(broadcasts.map(|transaction| Action::Broadcast(alloc::vec![transaction])));
+        self.actions.extend(todo.coin_requests.into_iter().map(|request| Action::Coins(channel, request)));
+        self.actions.extend(todo.released.into_iter().map(Action::Release));
+        if todo.signer_failed {
+            self.actions.push_back(Action::SignerFailed(channel));
         }
-        self.gated.remove(&(receipt.channel(), receipt.id())).unwrap_or_default()
+    }
+
+    /// What the chain brought: filed, stored if it changed anything, and planned.
+    fn note(&mut self, channel: ChannelId, mut todo: Todo) {
+        self.file(channel, &mut todo);
+        if let Some(entry) = self.entries.get(&channel).filter(|_| todo.changed) {
+            self.actions.push_back(Action::WriteChainState(channel, entry.to_versioned()));
+        }
+        self.plan(channel, todo);
+    }
+
+    /// Whether our commitment waited for this receipt.
+    fn on_durable(&mut self, receipt: &Receipt) -> bool {
+        let Some(entry) = self.entries.get_mut(&receipt.channel()) else { return false };
+        entry.ledger.note(receipt.id());
+        entry.may_publish() && entry.monitor.is_going_to_chain()
     }
 
     fn events_after(&self, after: Option<EventId>) -> impl Iterator<Item = (EventId, ChannelId, &Report)> {
@@ -361,15 +383,16 @@ impl State {
     }
 
     /// Lets go of a channel that is resolved, deep, and has nothing left to report.
-    fn archive_if_done(&mut self, channel: ChannelId, tip: BlockHeight, actions: &mut Vec<Action>) {
+    fn archive_if_done(&mut self, channel: ChannelId) {
+        let tip = self.height();
         let Some(entry) = self.entries.get(&channel).filter(|entry| entry.is_done(tip)) else { return };
-        for (outpoint, _) in entry.monitor.watched() {
-            self.index.remove(&outpoint);
+        for outpoint in &entry.indexed {
+            self.index.remove(outpoint);
         }
         if let Some(attention) = entry.attention {
             self.attention.remove(&(attention, channel));
         }
         self.entries.remove(&channel);
-        actions.push(Action::Archive(channel));
+        self.actions.push_back(Action::Archive(channel));
     }
 }

@@ -9,7 +9,7 @@ use lightning_traits::monitor::{
 use lightning_traits::units::BlockHeight;
 use thiserror::Error;
 
-use super::entry::Entry;
+use super::entry::{Entry, Ledger};
 use super::{MonitorEnvironment, MonitorSet};
 use crate::monitor::ChannelMonitor;
 
@@ -52,6 +52,12 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
             state.tip = tip;
             for (channel, stored) in stored {
                 let entry = set.restore_entry(*channel, stored)?;
+                if state.entries.contains_key(channel)
+                    || state.index.contains_key(&entry.monitor.init().funding.outpoint)
+                {
+                    let refusal = MonitorRefusal::Duplicate;
+                    return Err(RestoreError::Inconsistent { channel: *channel, refusal });
+                }
                 state.next_event = state.next_event.max(entry.next_event);
                 for (id, report) in &entry.reports {
                     state.next_event = state.next_event.max(id.next());
@@ -85,7 +91,13 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
             let applied = entry.monitor.apply(&self.secp, &update);
             applied.map_err(|refusal| RestoreError::Inconsistent { channel, refusal })?;
         }
-        entry.durable = entry.monitor.last_update();
+        let got = entry.monitor.last_update();
+        if got != stored.last_update {
+            // The channel's record stands at another update: to go on would be to sign with a part of the truth.
+            let refusal = MonitorRefusal::OutOfOrder { expected: stored.last_update, got };
+            return Err(RestoreError::Inconsistent { channel, refusal });
+        }
+        entry.ledger = Ledger::up_to(got);
         Ok(entry)
     }
 }

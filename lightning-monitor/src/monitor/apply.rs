@@ -1,9 +1,15 @@
 //! Learning from the channel: one update after another, each whole or not at all.
+use alloc::collections::BTreeSet;
+
 use lightning_traits::Secp;
 use lightning_traits::id::CommitmentNumber;
-use lightning_traits::monitor::{ChannelMonitorUpdate, CommitmentChange, MonitorRefusal, MonitorStep};
+use lightning_traits::monitor::{
+    ChannelMonitorUpdate, CommitmentChange, MonitorRefusal, MonitorStep, SpendKind,
+};
 use lightning_traits::payment::PaymentHash;
+use lightning_traits::tx::trim::untrimmed_count;
 use lightning_traits::tx::{CommitmentSecret, CommitmentSpec};
+use lightning_traits::units::Msat;
 use secp256k1::ecdsa::Signature;
 
 use super::history::advance;
@@ -36,6 +42,13 @@ impl ChannelMonitor {
         Ok(())
     }
 
+    /// Whether what the update teaches may be cause to act before the next block.
+    pub(crate) fn acts_on(&self, update: &ChannelMonitorUpdate) -> bool {
+        let asked =
+            |step: &MonitorStep| matches!(step, MonitorStep::ForceClose {} | MonitorStep::Preimage { .. });
+        update.steps.iter().any(asked) || !self.pending.is_empty()
+    }
+
     /// A copy of all but the past, which only grows at its end: so the cost does not grow with past payments (I13).
     fn checkpoint(&mut self) -> (Self, usize) {
         let past = core::mem::take(&mut self.theirs.past);
@@ -59,6 +72,10 @@ impl ChannelMonitor {
                 self.take_ours(change, signature, htlc_signatures)
             }
             MonitorStep::TheirCommitment { change, point } => {
+                let spec = advance(&self.theirs.current.spec, change);
+                if !spec.is_some_and(|spec| self.is_whole(&spec)) {
+                    return Err(MonitorRefusal::Contradiction);
+                }
                 self.theirs.extend(change, *point).ok_or(MonitorRefusal::Contradiction)
             }
             MonitorStep::TheirRevocation { number, secret } => self.take_revocation(secp, *number, secret),
@@ -90,11 +107,22 @@ impl ChannelMonitor {
         signature: &Signature,
         htlc_signatures: &[Signature],
     ) -> Result<(), MonitorRefusal> {
-        // The commitment that is out may confirm; had the channel a newer one, it would revoke the one that is out.
-        if self.stance != (Stance::Open {}) || change.number != self.ours.number.next() {
-            return Err(MonitorRefusal::Contradiction);
+        match self.stance {
+            Stance::Open {} => {}
+            // The commitment that is out may confirm; had the channel a newer one, it would revoke the one that is out.
+            Stance::ForceClosing {} => return Err(MonitorRefusal::OnChain),
+            Stance::DataLoss { .. } => return Err(MonitorRefusal::Contradiction),
         }
         let spec = advance(&self.ours.spec, change).ok_or(MonitorRefusal::Contradiction)?;
+        let params = self.init.our_params();
+        // One signature for each HTLC output, or some HTLC could not be claimed with the one that it gets.
+        let outputs = untrimmed_count(&spec, params.format, params.dust_limit);
+        if change.number != self.ours.number.next()
+            || htlc_signatures.len() != outputs
+            || !self.is_whole(&spec)
+        {
+            return Err(MonitorRefusal::Contradiction);
+        }
         self.ours = OurCommitment {
             number: change.number,
             spec,
@@ -117,19 +145,28 @@ impl ChannelMonitor {
         self.secrets.insert(number, secret.clone()).map_err(|_| MonitorRefusal::Contradiction)?;
         self.theirs.revoke_current().ok_or(MonitorRefusal::Contradiction)?;
         self.forget_spent_preimages();
+        // What is on the chain already and was theirs to publish is theirs no more: all of it is looked at again.
+        let revoked = SpendKind::Theirs { number };
+        if let Some(closing) = self.closing.take_if(|closing| closing.kind == revoked) {
+            self.pending.splice(0..0, closing.history);
+        }
         Ok(())
     }
 
-    /// Keeps only preimages of HTLCs that some valid commitment has.
+    /// Whether the amounts are those of the channel, so that the commitment can be built.
+    fn is_whole(&self, spec: &CommitmentSpec) -> bool {
+        spec.total() == Some(Msat::from_amount(self.init.funding.value))
+    }
+
+    /// Keeps only preimages of HTLCs that some valid commitment, or the chain, has.
     fn forget_spent_preimages(&mut self) {
-        let (ours, theirs) = (&self.ours.spec, &self.theirs);
-        let has = |spec: &CommitmentSpec, hash: &PaymentHash| {
-            spec.htlcs.iter().any(|htlc| htlc.payment_hash == *hash)
-        };
-        self.preimages.retain(|hash, _| {
-            has(ours, hash)
-                || has(&theirs.current.spec, hash)
-                || theirs.next.as_ref().is_some_and(|next| has(&next.spec, hash))
-        });
+        if self.preimages.is_empty() {
+            return;
+        }
+        let on_chain = self.closing.iter().flat_map(|closing| &closing.outputs).filter_map(|output| output.htlc);
+        let in_channel = self.valid_specs().flat_map(|(spec, _)| spec.htlcs.iter().copied());
+        let hashes: BTreeSet<PaymentHash> =
+            on_chain.chain(in_channel).map(|htlc| htlc.payment_hash).collect();
+        self.preimages.retain(|hash, _| hashes.contains(hash));
     }
 }

@@ -79,6 +79,11 @@ impl TheirCommitments {
         Some(())
     }
 
+    /// How many HTLCs the past has: what a snapshot costs beside what is in flight.
+    pub(crate) fn past_len(&self) -> usize {
+        self.past.len()
+    }
+
     /// The HTLCs of the revoked commitment `number`.
     pub(crate) fn htlcs_of(&self, number: CommitmentNumber) -> Vec<HtlcSpec> {
         let past =

@@ -16,12 +16,12 @@ mod snapshot;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use bitcoin::Txid;
+use bitcoin::{Transaction, Txid};
 use lightning_traits::id::{CommitmentNumber, HtlcId, UpdateId};
 use lightning_traits::monitor::{MonitorInit, SpendKind};
 use lightning_traits::payment::{PaymentHash, Preimage};
 use lightning_traits::record;
-use lightning_traits::tx::{CommitmentSpec, SecretStore};
+use lightning_traits::tx::{CommitmentSpec, SecretStore, TxSide};
 use lightning_traits::units::{BlockHeight, FeeratePerKw};
 use secp256k1::PublicKey;
 use secp256k1::ecdsa::Signature;
@@ -53,6 +53,14 @@ pub(crate) enum Stance {
 }
 record!(enum Stance { 0 => Open {}, 1 => ForceClosing {}, 2 => DataLoss { point } });
 
+/// A confirmed transaction and where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Confirmed {
+    pub(crate) transaction: Transaction,
+    pub(crate) height: BlockHeight,
+}
+record!(struct Confirmed { transaction, height });
+
 /// The funding output is spent by a confirmed transaction, and this became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Closing {
@@ -63,12 +71,25 @@ pub(crate) struct Closing {
     pub(crate) outputs: Vec<Output>,
     /// HTLCs we offered that have no output to watch: they fail once the closing transaction is irrevocable.
     pub(crate) missing: Vec<(HtlcId, PaymentHash)>,
-    /// HTLCs we offered whose end has been reported.
-    pub(crate) reported: Vec<HtlcId>,
-    /// Whether the end of it all has been reported.
+    /// Whether nothing is left to do, as far as the chain goes now.
+    pub(crate) resolved: bool,
+    /// Of a commitment that they have not revoked: it, and what spends it, in order. Should they revoke it now, all of
+    /// it is looked at again.
+    pub(crate) history: Vec<Confirmed>,
+}
+record!(struct Closing { txid, kind, height, outputs list, missing list, resolved, history list });
+
+/// What has been reported. No reorganisation takes a report back, so it outlives the [`Closing`] that it came from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// HTLCs we offered that they claimed.
+    pub(crate) claimed: Vec<HtlcId>,
+    /// HTLCs we offered that came back.
+    pub(crate) failed: Vec<HtlcId>,
+    /// The end of it all.
     pub(crate) resolved: bool,
 }
-record!(struct Closing { txid, kind, height, outputs list, missing list, reported list, resolved });
+record!(struct Told { claimed list, failed list, resolved });
 
 /// One channel, watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +103,9 @@ pub struct ChannelMonitor {
     pub(crate) shutdown_started: bool,
     pub(crate) stance: Stance,
     pub(crate) closing: Option<Closing>,
+    /// Transactions of the channel that could not be understood yet, as the signer has not answered; in order.
+    pub(crate) pending: Vec<Confirmed>,
+    pub(crate) told: Told,
 }
 
 impl ChannelMonitor {
@@ -102,6 +126,8 @@ impl ChannelMonitor {
             shutdown_started: false,
             stance: Stance::Open {},
             closing: None,
+            pending: Vec::new(),
+            told: Told::default(),
             init,
         }
     }
@@ -128,6 +154,18 @@ impl ChannelMonitor {
     #[must_use]
     pub fn is_resolved(&self) -> bool {
         self.closing.as_ref().is_some_and(|closing| closing.resolved)
+    }
+
+    /// Whether something on chain spends what the channel has there.
+    pub(crate) fn is_on_chain(&self) -> bool {
+        self.closing.is_some() || !self.pending.is_empty()
+    }
+
+    /// The three commitments of the channel that may confirm without having been revoked, each with the side that is us.
+    pub(crate) fn valid_specs(&self) -> impl Iterator<Item = (&CommitmentSpec, TxSide)> {
+        let theirs = [Some(&self.theirs.current), self.theirs.next.as_ref()].into_iter().flatten();
+        core::iter::once((&self.ours.spec, TxSide::Broadcaster))
+            .chain(theirs.map(|commitment| (&commitment.spec, TxSide::Countersigner)))
     }
 
     /// Feerate of our latest commitment.

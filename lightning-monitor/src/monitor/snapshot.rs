@@ -42,6 +42,8 @@ impl Encode for ChannelMonitor {
         self.shutdown_started.encode(out);
         self.stance.encode(out);
         self.closing.encode(out);
+        encode_list(&self.pending, out);
+        self.told.encode(out);
     }
 }
 
@@ -63,6 +65,8 @@ impl Decode for ChannelMonitor {
             shutdown_started: reader.read()?,
             stance: reader.read()?,
             closing: reader.read()?,
+            pending: decode_list(reader)?,
+            told: reader.read()?,
         })
     }
 }

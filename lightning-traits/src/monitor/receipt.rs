@@ -44,7 +44,7 @@ pub enum Persist {
     Refused(MonitorRefusal),
 }
 
-/// Why a monitor does not take an update: each is a bug of the caller.
+/// Why a monitor does not take an update: each but [`MonitorRefusal::OnChain`] is a bug of the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum MonitorRefusal {
@@ -62,6 +62,10 @@ pub enum MonitorRefusal {
         /// The id that came.
         got: UpdateId,
     },
+    /// The monitor has gone to the chain by itself with our commitment, and the update would revoke it. The channel must
+    /// take the update back and leave for the chain too; the update's id is free for the next one.
+    #[error("the channel has gone to the chain with an earlier commitment")]
+    OnChain,
     /// A step that contradicts what the monitor knows.
     #[error("the step contradicts the monitor's state")]
     Contradiction,

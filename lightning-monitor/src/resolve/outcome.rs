@@ -1,0 +1,118 @@
+//! What has become irrevocable: how HTLCs ended, and the end of it all.
+//!
+//! # Invariants
+//! - an HTLC is reported only while some commitment that is not revoked has it: any other has ended off chain
+//! - one that was reported claimed is never reported failed; nothing is reported twice
+use alloc::vec::Vec;
+
+use lightning_traits::event::Event;
+use lightning_traits::id::HtlcId;
+use lightning_traits::monitor::{HtlcOutcome, MonitorEvent};
+use lightning_traits::payment::PaymentHash;
+use lightning_traits::units::BlockHeight;
+
+use super::{IRREVOCABLE_DEPTH, Todo};
+use crate::claim::Output;
+use crate::monitor::{ChannelMonitor, Closing};
+
+impl ChannelMonitor {
+    /// Reports the end of an HTLC that we offered, once.
+    pub(super) fn report(&mut self, htlc: HtlcId, outcome: HtlcOutcome, todo: &mut Todo) {
+        let is_open = self
+            .valid_specs()
+            .any(|(spec, us)| spec.htlcs.iter().any(|known| known.offered_by == us && known.id == htlc));
+        let told = &mut self.told;
+        let known = match &outcome {
+            HtlcOutcome::Claimed { .. } => &mut told.claimed,
+            HtlcOutcome::Failed {} if told.claimed.contains(&htlc) => return,
+            HtlcOutcome::Failed {} => &mut told.failed,
+        };
+        if is_open && !known.contains(&htlc) {
+            known.push(htlc);
+            let channel = self.init.channel;
+            todo.events.push(MonitorEvent::HtlcResolved { channel, htlc, outcome });
+            todo.changed = true;
+        }
+    }
+
+    /// Reports what has become irrevocable, and the end of it all.
+    pub(super) fn settle(&mut self, tip: BlockHeight, todo: &mut Todo) {
+        let Some(mut closing) = self.closing.take() else { return };
+        let deep = |height: BlockHeight| height.depth_at(tip) >= IRREVOCABLE_DEPTH;
+        let is_final = deep(closing.height);
+        closing.missing.retain(|(htlc, hash)| {
+            let outcome = self.outcome_of_unclaimed(hash);
+            // BOLT 5: "if the payment preimage is known: MUST fulfill the corresponding incoming HTLC", and only
+            // "otherwise: once the commitment transaction has reached reasonable depth: MUST fail".
+            let is_known = outcome != (HtlcOutcome::Failed {});
+            if is_final || is_known {
+                self.report(*htlc, outcome, todo);
+                todo.changed = true;
+            }
+            !(is_final || is_known)
+        });
+        for output in closing.outputs.iter().filter(|output| output.is_offered_by_us()) {
+            let Some(htlc) = output.htlc else { continue };
+            if output.spent.is_some_and(|spent| spent.by_us && deep(spent.height)) {
+                self.report(htlc.id, HtlcOutcome::Failed {}, todo);
+            } else if output.spent.is_none() && is_final && self.is_lost(output, tip) {
+                self.report(htlc.id, self.outcome_of_unclaimed(&htlc.payment_hash), todo);
+            }
+        }
+        self.release_coins(&mut closing, tip, todo);
+        let settled = |output: &Output| match output.spent {
+            Some(spent) => deep(spent.height),
+            None => self.is_lost(output, tip),
+        };
+        if !closing.resolved && is_final && closing.outputs.iter().all(settled) {
+            closing.resolved = true;
+            closing.history = Vec::new();
+            todo.changed = true;
+            if !self.told.resolved {
+                self.told.resolved = true;
+                let channel = self.init.channel;
+                todo.events.push(MonitorEvent::Resolved { channel });
+                todo.user_events.push(Event::Resolved { channel });
+            }
+        }
+        self.closing = Some(closing);
+    }
+
+    /// How an HTLC of ours ended that nobody claimed on chain and nobody can any more.
+    fn outcome_of_unclaimed(&self, hash: &PaymentHash) -> HtlcOutcome {
+        match self.preimages.get(hash) {
+            Some(preimage) => HtlcOutcome::Claimed { preimage: preimage.clone() },
+            None => HtlcOutcome::Failed {},
+        }
+    }
+
+    /// Gives up the claims of outputs that are irrevocably spent, and the coins set aside for them.
+    fn release_coins(&self, closing: &mut Closing, tip: BlockHeight, todo: &mut Todo) {
+        let needs_coins = self.init.format.rules().zero_fee_htlc;
+        let deep = |output: &&mut Output| {
+            output.spent.is_some_and(|spent| spent.height.depth_at(tip) >= IRREVOCABLE_DEPTH)
+        };
+        for output in closing.outputs.iter_mut().filter(deep) {
+            if output.claim.take().is_some() {
+                todo.changed = true;
+                todo.released.extend((needs_coins && output.is_second_stage()).then_some(output.outpoint));
+            }
+        }
+    }
+
+    /// Whether an unspent output is not worth waiting for: the peer's to time out, or never worth its fee.
+    fn is_lost(&self, output: &Output, tip: BlockHeight) -> bool {
+        let is_expired = output
+            .htlc
+            .is_none_or(|htlc| tip.get() > htlc.expiry.get().saturating_add(IRREVOCABLE_DEPTH));
+        let is_theirs = output.needs_preimage() && self.preimage_of(output).is_none();
+        is_expired && (is_theirs || self.is_dust(output))
+    }
+
+    /// The height of the last block that settled something, once all is settled.
+    pub(crate) fn settled_at(&self) -> Option<BlockHeight> {
+        let closing = self.closing.as_ref().filter(|closing| closing.resolved)?;
+        let spends = closing.outputs.iter().filter_map(|output| output.spent.map(|spent| spent.height));
+        spends.chain([closing.height]).max()
+    }
+}
