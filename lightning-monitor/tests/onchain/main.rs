@@ -1,0 +1,14 @@
+//! BOLT 5 on a small chain with rules of its own: every kind of close, both formats, restarts at every block; each
+//! transaction that the monitor broadcasts is checked by Bitcoin Core's script interpreter.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "tests"
+)]
+
+mod closes;
+#[allow(dead_code, unused_imports, reason = "families in the making")]
+mod support;

@@ -1,0 +1,131 @@
+//! A store in memory: writes wait in a queue until [`Store::flush`], a crash loses the queue.
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+
+use bitcoin::BlockHash;
+use lightning_traits::id::ChannelId;
+use lightning_traits::interface::MonitorStore;
+use lightning_traits::monitor::{
+    ChannelMonitorUpdate, NewMonitor, Persist, Receipt, RecordChange, StoredChannel, StoredChannels,
+};
+use lightning_traits::units::BlockHeight;
+
+enum Write {
+    New(Box<NewMonitor>),
+    Update(ChannelMonitorUpdate, Option<Vec<u8>>),
+    Chain(ChannelId, Vec<u8>),
+    Tip(BlockHash, BlockHeight),
+    Archive(ChannelId),
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Write>,
+    receipts: VecDeque<Receipt>,
+    durable: BTreeMap<ChannelId, StoredChannel>,
+    archived: Vec<ChannelId>,
+    tip: Option<(BlockHash, BlockHeight)>,
+    written: usize,
+}
+
+#[derive(Default)]
+pub(crate) struct Store(RefCell<State>);
+
+impl Store {
+    /// Makes everything durable that waits.
+    pub(crate) fn flush(&self) {
+        let mut state = self.0.borrow_mut();
+        while let Some(write) = state.queue.pop_front() {
+            state.apply(write);
+        }
+    }
+
+    /// What survives a crash now; what was not durable is lost.
+    pub(crate) fn crash(&self) -> (StoredChannels, Option<(BlockHash, BlockHeight)>) {
+        let mut state = self.0.borrow_mut();
+        state.queue.clear();
+        state.receipts.clear();
+        (state.durable.clone().into_iter().collect(), state.tip)
+    }
+
+    pub(crate) fn archived(&self) -> Vec<ChannelId> {
+        self.0.borrow().archived.clone()
+    }
+
+    /// Writes of channels there ever were, durable or not.
+    pub(crate) fn written(&self) -> usize {
+        self.0.borrow().written
+    }
+
+    fn push(&self, write: Write) {
+        let mut state = self.0.borrow_mut();
+        state.written += usize::from(!matches!(write, Write::Tip(..)));
+        state.queue.push_back(write);
+    }
+}
+
+impl State {
+    fn apply(&mut self, write: Write) {
+        match write {
+            Write::New(new) => {
+                let stored = StoredChannel { new: new.to_versioned(), ..StoredChannel::default() };
+                self.durable.insert(new.init.channel, stored);
+                self.receipts.push_back(new.receipt());
+            }
+            Write::Update(update, snapshot) => {
+                let stored = self.durable.get_mut(&update.channel).expect("written after its first state");
+                match snapshot {
+                    Some(snapshot) => {
+                        stored.monitor = Some(snapshot);
+                        stored.updates.clear();
+                    }
+                    None => stored.updates.push(update.to_versioned()),
+                }
+                assert_eq!(update.id, stored.last_update.next(), "updates are written in order");
+                stored.last_update = update.id;
+                if let RecordChange::Append { bytes } = &update.record {
+                    stored.record_changes.push(bytes.clone());
+                }
+                self.receipts.push_back(update.receipt());
+            }
+            Write::Chain(channel, snapshot) => {
+                let stored = self.durable.get_mut(&channel).expect("written after its first state");
+                stored.monitor = Some(snapshot);
+                stored.updates.clear();
+            }
+            Write::Tip(hash, height) => self.tip = Some((hash, height)),
+            Write::Archive(channel) => {
+                self.durable.remove(&channel).expect("archived once");
+                self.archived.push(channel);
+            }
+        }
+    }
+}
+
+impl MonitorStore for Store {
+    fn write_new(&self, new: &NewMonitor) -> Persist {
+        self.push(Write::New(Box::new(new.clone())));
+        Persist::InProgress
+    }
+
+    fn write_update(&self, update: &ChannelMonitorUpdate, snapshot: Option<Vec<u8>>) -> Persist {
+        self.push(Write::Update(update.clone(), snapshot));
+        Persist::InProgress
+    }
+
+    fn write_chain_state(&self, channel: ChannelId, snapshot: Vec<u8>) {
+        self.push(Write::Chain(channel, snapshot));
+    }
+
+    fn write_tip(&self, hash: BlockHash, height: BlockHeight) {
+        self.push(Write::Tip(hash, height));
+    }
+
+    fn archive(&self, channel: ChannelId) {
+        self.push(Write::Archive(channel));
+    }
+
+    fn next_receipt(&self) -> Option<Receipt> {
+        self.0.borrow_mut().receipts.pop_front()
+    }
+}

@@ -1,0 +1,126 @@
+//! The user's coins: P2WPKH outputs on the chain, lent to claims.
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use bitcoin::hashes::Hash as _;
+use bitcoin::sighash::SighashCache;
+use bitcoin::{
+    Amount, EcdsaSighashType, OutPoint, ScriptBuf, Transaction, TxOut, Txid, WPubkeyHash, Witness, ecdsa,
+};
+use lightning_traits::interface::{Coin, CoinSource, Coins};
+use lightning_traits::units::FeeratePerKw;
+use secp256k1::{Message, Secp256k1, SecretKey};
+
+#[derive(Default)]
+pub(crate) struct Wallet {
+    state: RefCell<State>,
+}
+
+#[derive(Default)]
+struct State {
+    coins: BTreeMap<OutPoint, TxOut>,
+    lent: BTreeMap<OutPoint, BTreeSet<OutPoint>>,
+    released: Vec<OutPoint>,
+}
+
+fn key() -> SecretKey {
+    SecretKey::from_slice(&[0x77; 32]).unwrap()
+}
+
+/// The wallet's script; its change goes there too.
+pub(crate) fn script() -> ScriptBuf {
+    let public = bitcoin::CompressedPublicKey(key().public_key(&Secp256k1::new()));
+    ScriptBuf::new_p2wpkh(&WPubkeyHash::hash(&public.to_bytes()))
+}
+
+impl Wallet {
+    /// Gives the wallet a coin; it must be put on the chain too.
+    pub(crate) fn fill(&self, number: u32, value: u64) -> (OutPoint, TxOut) {
+        let outpoint = OutPoint { txid: Txid::from_byte_array([0xc0; 32]), vout: number };
+        let output = TxOut { value: Amount::from_sat(value), script_pubkey: script() };
+        self.state.borrow_mut().coins.insert(outpoint, output.clone());
+        (outpoint, output)
+    }
+
+    /// A block with these transactions was mined.
+    pub(crate) fn mined(&self, transactions: &[Transaction]) {
+        let mut state = self.state.borrow_mut();
+        for tx in transactions {
+            for input in &tx.input {
+                state.coins.remove(&input.previous_output);
+            }
+            let txid = tx.compute_txid();
+            for (vout, output) in (0..).zip(&tx.output) {
+                if output.script_pubkey == script() {
+                    state.coins.insert(OutPoint { txid, vout }, output.clone());
+                }
+            }
+        }
+    }
+
+    /// A block was taken back: these coins, and no others, are on the chain now.
+    pub(crate) fn reorganised(&self, coins: BTreeMap<OutPoint, TxOut>) {
+        self.state.borrow_mut().coins = coins;
+    }
+
+    /// Claims for which coins are set aside.
+    pub(crate) fn lent(&self) -> BTreeSet<OutPoint> {
+        self.state.borrow().lent.keys().copied().collect()
+    }
+
+    pub(crate) fn released(&self) -> Vec<OutPoint> {
+        self.state.borrow().released.clone()
+    }
+}
+
+impl CoinSource for Wallet {
+    fn reserve(&self, claim: OutPoint, needed: Amount, feerate: FeeratePerKw) -> Option<Coins> {
+        let mut state = self.state.borrow_mut();
+        let State { coins, lent, .. } = &mut *state;
+        // Outpoint 36, empty script 1, sequence 4; count 1, signature 1 + 72, key 1 + 33.
+        let input_weight = 4 * 41 + 108;
+        let worth = |value: Amount| value.to_sat().saturating_sub(feerate.fee(input_weight).to_sat());
+        let mut chosen = lent.get(&claim).cloned().unwrap_or_default();
+        chosen.retain(|coin| coins.contains_key(coin));
+        let mut total: u64 = chosen.iter().map(|coin| worth(coins[coin].value)).sum();
+        let free: Vec<OutPoint> =
+            coins.keys().filter(|coin| !lent.values().any(|set| set.contains(coin))).copied().collect();
+        for coin in free {
+            if total >= needed.to_sat() {
+                break;
+            }
+            total += worth(coins[&coin].value);
+            chosen.insert(coin);
+        }
+        if total < needed.to_sat() {
+            return None;
+        }
+        let inputs = chosen
+            .iter()
+            .map(|coin| Coin { outpoint: *coin, output: coins[coin].clone(), input_weight })
+            .collect();
+        lent.insert(claim, chosen);
+        Some(Coins { inputs, change: script() })
+    }
+
+    fn sign(&self, mut transaction: Transaction) -> Option<Transaction> {
+        let state = self.state.borrow();
+        let secp = Secp256k1::new();
+        let mut cache = SighashCache::new(transaction.clone());
+        for index in 0..transaction.input.len() {
+            let Some(coin) = state.coins.get(&transaction.input[index].previous_output) else { continue };
+            let kind = EcdsaSighashType::All;
+            let digest = cache.p2wpkh_signature_hash(index, &coin.script_pubkey, coin.value, kind).unwrap();
+            let signature = secp.sign_ecdsa(&Message::from(digest), &key());
+            let signature = ecdsa::Signature { signature, sighash_type: kind };
+            transaction.input[index].witness = Witness::p2wpkh(&signature, &key().public_key(&secp));
+        }
+        Some(transaction)
+    }
+
+    fn release(&self, claim: OutPoint) {
+        let mut state = self.state.borrow_mut();
+        state.lent.remove(&claim);
+        state.released.push(claim);
+    }
+}
