@@ -49,7 +49,9 @@ impl ChannelMonitor {
         let mut known = self.htlc_scripts(&keys, self.remembered_htlcs());
         let txid = transaction.compute_txid();
         for (vout, output) in (0..).zip(&transaction.output) {
-            let Some((script, htlc)) = known.get_mut(&output.script_pubkey).and_then(Vec::pop) else { continue };
+            let Some((script, htlc)) = known.get_mut(&output.script_pubkey).and_then(Vec::pop) else {
+                continue;
+            };
             let outpoint = OutPoint { txid, vout };
             outputs.push(their_htlc(htlc, outpoint, output, script, point, height));
         }

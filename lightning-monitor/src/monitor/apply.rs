@@ -163,7 +163,8 @@ impl ChannelMonitor {
         if self.preimages.is_empty() {
             return;
         }
-        let on_chain = self.closing.iter().flat_map(|closing| &closing.outputs).filter_map(|output| output.htlc);
+        let on_chain =
+            self.closing.iter().flat_map(|closing| &closing.outputs).filter_map(|output| output.htlc);
         let in_channel = self.valid_specs().flat_map(|(spec, _)| spec.htlcs.iter().copied());
         let hashes: BTreeSet<PaymentHash> =
             on_chain.chain(in_channel).map(|htlc| htlc.payment_hash).collect();

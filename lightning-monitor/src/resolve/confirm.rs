@@ -34,7 +34,8 @@ impl ChannelMonitor {
         if self.closing.as_ref().is_some_and(|closing| closing.txid == txid) {
             return true;
         }
-        let Ok((kind, outputs)) = self.recognise(secp, signer, &confirmed.transaction, confirmed.height) else {
+        let Ok((kind, outputs)) = self.recognise(secp, signer, &confirmed.transaction, confirmed.height)
+        else {
             todo.signer_failed = true;
             return false;
         };

@@ -30,7 +30,8 @@ impl ChannelMonitor {
             // Something has spent the funding output already.
             return;
         }
-        if self.stance == (Stance::Open {}) && self.deadline().is_some_and(|deadline| deadline <= moment.tip) {
+        if self.stance == (Stance::Open {}) && self.deadline().is_some_and(|deadline| deadline <= moment.tip)
+        {
             self.stance = Stance::ForceClosing {};
             todo.events.push(MonitorEvent::ForceClosed { channel: self.init.channel });
             todo.changed = true;

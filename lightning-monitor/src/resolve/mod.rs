@@ -109,7 +109,8 @@ impl ChannelMonitor {
         // The funding output is unspent again; what confirms next is looked at anew.
         if let Some(closing) = self.closing.take_if(|closing| closing.height >= height) {
             let funded = closing.outputs.iter().filter(|output| needs_coins && output.is_second_stage());
-            todo.released.extend(funded.filter(|output| output.claim.is_some()).map(|output| output.outpoint));
+            todo.released
+                .extend(funded.filter(|output| output.claim.is_some()).map(|output| output.outpoint));
             todo.changed = true;
         }
         let Some(closing) = &mut self.closing else { return };
@@ -140,8 +141,7 @@ impl ChannelMonitor {
 /// All outputs of a transaction, to be watched.
 fn outputs_of(transaction: &Transaction) -> impl Iterator<Item = (OutPoint, ScriptBuf)> {
     let txid = transaction.compute_txid();
-    let place = move |(vout, output): (u32, &bitcoin::TxOut)| {
-        (OutPoint { txid, vout }, output.script_pubkey.clone())
-    };
+    let place =
+        move |(vout, output): (u32, &bitcoin::TxOut)| (OutPoint { txid, vout }, output.script_pubkey.clone());
     (0..).zip(&transaction.output).map(place)
 }

@@ -102,9 +102,8 @@ impl ChannelMonitor {
 
     /// Whether an unspent output is not worth waiting for: the peer's to time out, or never worth its fee.
     fn is_lost(&self, output: &Output, tip: BlockHeight) -> bool {
-        let is_expired = output
-            .htlc
-            .is_none_or(|htlc| tip.get() > htlc.expiry.get().saturating_add(IRREVOCABLE_DEPTH));
+        let is_expired =
+            output.htlc.is_none_or(|htlc| tip.get() > htlc.expiry.get().saturating_add(IRREVOCABLE_DEPTH));
         let is_theirs = output.needs_preimage() && self.preimage_of(output).is_none();
         is_expired && (is_theirs || self.is_dust(output))
     }

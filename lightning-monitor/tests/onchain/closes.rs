@@ -100,7 +100,10 @@ fn their_current_commitment() {
         world.mine(vec![close]);
         assert_eq!(world.kinds(), [SpendKind::Theirs { number: number(1) }]);
         they_act(&mut world, 1);
-        assert_eq!(world.swept(), to_remote(&world, 1) + sum(&[TIMES_OUT, TWINS[1], KNOWN_BEFORE, KNOWN_AFTER]));
+        assert_eq!(
+            world.swept(),
+            to_remote(&world, 1) + sum(&[TIMES_OUT, TWINS[1], KNOWN_BEFORE, KNOWN_AFTER])
+        );
         finish(world, &OUTCOMES);
     });
 }
@@ -137,7 +140,10 @@ fn their_current_commitment_while_the_next_is_signed() {
         world.mine(vec![close]);
         assert_eq!(world.kinds(), [SpendKind::Theirs { number: number(1) }]);
         they_act(&mut world, 1);
-        assert_eq!(world.swept(), to_remote(&world, 1) + sum(&[TIMES_OUT, TWINS[1], KNOWN_BEFORE, KNOWN_AFTER]));
+        assert_eq!(
+            world.swept(),
+            to_remote(&world, 1) + sum(&[TIMES_OUT, TWINS[1], KNOWN_BEFORE, KNOWN_AFTER])
+        );
         finish(world, &[&OUTCOMES[..], &[(5, false)]].concat());
     });
 }

@@ -104,7 +104,8 @@ impl Chain {
         let height = BASE + self.blocks.len() as u32;
         let mut spent = Vec::new();
         for tx in &transactions {
-            let fee = self.check(tx).unwrap_or_else(|reject| panic!("block {height}: {reject:?}: {}", shown(tx)));
+            let fee =
+                self.check(tx).unwrap_or_else(|reject| panic!("block {height}: {reject:?}: {}", shown(tx)));
             let txid = tx.compute_txid();
             self.fees.insert(txid, fee);
             for input in &tx.input {

@@ -84,8 +84,7 @@ impl ChannelSigner for Side {
     fn sign_theirs(&self, request: &CommitmentToSign<'_>) -> Result<CommitmentSignatures, SignError> {
         let CommitmentToSign { params, keys, commitment } = *request;
         let htlc = derive_secret_key(&self.secp, &self.htlc, &keys.per_commitment_point).unwrap();
-        let (commitment, htlcs) =
-            sign_commitment(&self.secp, params, keys, commitment, &self.funding, &htlc);
+        let (commitment, htlcs) = sign_commitment(&self.secp, params, keys, commitment, &self.funding, &htlc);
         Ok(CommitmentSignatures { commitment, htlcs })
     }
 
