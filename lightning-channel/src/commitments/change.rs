@@ -4,6 +4,7 @@
 //! changed and nothing that was there before.
 use alloc::vec::Vec;
 
+use lightning_traits::codec::{Decode, DecodeError, Encode, Reader};
 use lightning_traits::id::HtlcId;
 use lightning_traits::monitor::{HtlcOutcome, MonitorStep};
 use lightning_traits::record;
@@ -61,10 +62,8 @@ pub enum Change {
     Signed {},
     /// They signed our next commitment; we revoke the one before.
     Committed {
-        /// Their signature.
-        signature: Signature,
-        /// Their signatures for its HTLC transactions.
-        htlc_signatures: Vec<Signature>,
+        /// Their signatures.
+        proof: Proof,
         /// The point of our commitment after it.
         next_point: PublicKey,
     },
@@ -99,12 +98,39 @@ record!(enum Change {
     5 => TheirFee { feerate },
     6 => TheirReady { next_point },
     7 => Signed {},
-    8 => Committed { signature, htlc_signatures list, next_point },
+    8 => Committed { proof, next_point },
     9 => Revoked { secret, next_point },
     10 => Dropped {},
     11 => ResolvedOnChain { htlc, outcome },
     12 => NoticeDone { notice },
 });
+
+/// Their signatures for our commitment, on their way to the monitor, which alone needs them.
+///
+/// The record does not hold them: the monitor's step stands beside it in the same durable write. So what is read back is
+/// [`WithMonitor`](Self::WithMonitor), and evolves without a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// As they came.
+    Fresh {
+        /// For the commitment.
+        signature: Signature,
+        /// For its HTLC transactions, in the order of its outputs.
+        htlc_signatures: Vec<Signature>,
+    },
+    /// Left out of the record.
+    WithMonitor,
+}
+
+impl Encode for Proof {
+    fn encode(&self, _: &mut Vec<u8>) {}
+}
+
+impl Decode for Proof {
+    fn decode(_: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self::WithMonitor)
+    }
+}
 
 /// What followed from a change, for others to know. Empty lists cost nothing; a replay ignores it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

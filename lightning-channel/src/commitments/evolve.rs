@@ -10,9 +10,8 @@ use lightning_traits::id::{CommitmentNumber, HtlcId};
 use lightning_traits::monitor::{CommitmentChange, HtlcOutcome, MonitorStep};
 use lightning_traits::tx::{CommitmentSecret, CommitmentSpec, HtlcSpec, TxSide};
 use secp256k1::PublicKey;
-use secp256k1::ecdsa::Signature;
 
-use super::change::{Change, Evolved};
+use super::change::{Change, Evolved, Proof};
 use super::htlc::{IncomingHtlc, OutgoingHtlc, PendingOutgoing, Removal};
 use super::log::{Update, htlc_spec, reduce};
 use super::notice::{Claim, Notice, NoticeKey, Outcome, Settlement};
@@ -32,9 +31,7 @@ impl Commitments {
             Change::TheirFee { feerate } => self.theirs.proposed.push(Update::Fee { feerate: *feerate }),
             Change::TheirReady { next_point } => self.turn = Turn::MaySign { next_point: *next_point },
             Change::Signed {} => self.signed(&mut evolved),
-            Change::Committed { signature, htlc_signatures, next_point } => {
-                self.committed(signature, htlc_signatures, next_point, &mut evolved);
-            }
+            Change::Committed { proof, next_point } => self.committed(proof, next_point, &mut evolved),
             Change::Revoked { secret, next_point } => self.revoked(secret, next_point, &mut evolved),
             Change::Dropped {} => self.dropped(&mut evolved),
             Change::ResolvedOnChain { htlc, outcome } => self.resolved_on_chain(*htlc, outcome, &mut evolved),
@@ -128,13 +125,7 @@ impl Commitments {
         evolved.steps.push(MonitorStep::TheirCommitment { change, point: next_point });
     }
 
-    fn committed(
-        &mut self,
-        signature: &Signature,
-        htlc_signatures: &[Signature],
-        next_point: &PublicKey,
-        evolved: &mut Evolved,
-    ) {
+    fn committed(&mut self, proof: &Proof, next_point: &PublicKey, evolved: &mut Evolved) {
         let ours = &mut self.funding.ours;
         let number = ours.number.next();
         let change = advance(
@@ -149,11 +140,10 @@ impl Commitments {
             self.incoming.remove(&id);
         }
         self.theirs.acked.append(&mut self.theirs.proposed);
-        evolved.steps.push(MonitorStep::OurCommitment {
-            change,
-            signature: *signature,
-            htlc_signatures: htlc_signatures.to_vec(),
-        });
+        if let Proof::Fresh { signature, htlc_signatures } = proof {
+            let (signature, htlc_signatures) = (*signature, htlc_signatures.clone());
+            evolved.steps.push(MonitorStep::OurCommitment { change, signature, htlc_signatures });
+        }
     }
 
     fn revoked(&mut self, secret: &CommitmentSecret, next_point: &PublicKey, evolved: &mut Evolved) {

@@ -41,7 +41,7 @@ mod tests;
 mod view;
 mod violation;
 
-pub use change::{Change, Evolved};
+pub use change::{Change, Evolved, Proof};
 pub use htlc::{BADONION, IncomingHtlc, Origin, OutgoingHtlc, PendingOutgoing, Removal, SessionKey};
 pub use limits::Policy;
 pub use notice::{Notice, NoticeKey, Outcome};

@@ -15,7 +15,7 @@ use lightning_traits::wire::{CommitmentSigned, RevokeAndAck};
 use secp256k1::PublicKey;
 use secp256k1::ecdsa::Signature;
 
-use super::change::Change;
+use super::change::{Change, Proof};
 use super::refusal::{CommitRefused, NotNow};
 use super::violation::Violation;
 use super::{Commitments, Turn};
@@ -128,11 +128,9 @@ impl Commitments {
         self.verify_ours(secp, ours.next_point, &self.our_next().spec, number, signatures)?;
         let next_point = signer.commitment_point(number.next()).map_err(CommitRefused::Signer)?;
         let revocation = self.revoke(signer, ours.number, next_point).map_err(CommitRefused::Signer)?;
-        let change = Change::Committed {
-            signature: message.signature,
-            htlc_signatures: message.htlc_signature.clone(),
-            next_point,
-        };
+        let proof =
+            Proof::Fresh { signature: message.signature, htlc_signatures: message.htlc_signature.clone() };
+        let change = Change::Committed { proof, next_point };
         Ok((change, revocation))
     }
 
