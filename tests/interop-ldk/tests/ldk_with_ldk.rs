@@ -9,17 +9,18 @@
     clippy::disallowed_methods,
     reason = "tests"
 )]
-use bitcoin::{Amount, OutPoint};
+use bitcoin::Amount;
 use interop_ldk::chain::Chain;
-use interop_ldk::ldk::{Close, LdkNode, LdkOptions, PaymentResult, hash_of};
-use interop_ldk::wait::{PATIENCE, turn, wait_until, wait_within};
+use interop_ldk::ldk::{LdkNode, LdkOptions};
+use interop_ldk::node::{Close, Node, Opening, mine, mine_until, open_channel};
+use interop_ldk::wait::turn;
 
-const CHANNEL: Amount = Amount::from_sat(1_000_000);
 const COINS: Amount = Amount::from_sat(20_000_000);
-const PUSH_MSAT: u64 = 400_000_000;
+const OPENING: Opening =
+    Opening { value: Amount::from_sat(1_000_000), push_msat: 400_000_000, announce: true };
 const PAYMENT_MSAT: u64 = 2_000_000;
 
-/// Two connected nodes with coins. Fields drop in this order: the nodes before their chain and folder.
+/// Two nodes with coins. Fields drop in this order: the nodes before their chain and folder.
 struct Pair {
     alice: LdkNode,
     bob: LdkNode,
@@ -31,43 +32,23 @@ impl Pair {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let chain = Chain::start();
-        let options = LdkOptions::default();
-        let alice = LdkNode::start(&chain, folder.path(), "alice", &options);
-        let bob = LdkNode::start(&chain, folder.path(), "bob", &options);
-        alice.fund(&chain, COINS);
-        bob.fund(&chain, COINS);
-        alice.connect(bob.id(), bob.address());
-        Self { alice, bob, chain, _folder: folder }
+        let start = |name| LdkNode::start(&chain, folder.path(), name, &LdkOptions::default());
+        let (alice, bob) = (start("alice"), start("bob"));
+        let pair = Self { alice, bob, chain, _folder: folder };
+        pair.nodes().into_iter().for_each(|node| node.give(&pair.chain, COINS));
+        pair
     }
 
-    fn open(&self) -> OutPoint {
-        let funding = self.alice.open_channel(&self.chain, self.bob.id(), CHANNEL, PUSH_MSAT, true);
-        self.mine(6);
-        self.alice.wait_usable(funding);
-        self.bob.wait_usable(funding);
-        funding
-    }
-
-    fn mine(&self, blocks: u32) {
-        self.chain.mine(blocks);
-        self.alice.sync(&self.chain);
-        self.bob.sync(&self.chain);
+    fn nodes(&self) -> [&dyn Node; 2] {
+        [&self.alice, &self.bob]
     }
 
     /// Mines until nothing of the channel is left to claim and both wallets have at least what they should.
-    fn mine_until_swept(&self, alice: Amount, bob: Amount) {
-        wait_within(
-            PATIENCE,
-            &format!("{alice} with alice and {bob} with bob"),
-            || format!("{}\n{}", self.alice, self.bob),
-            || {
-                self.mine(1);
-                let done = |node: &LdkNode, wanted: Amount| {
-                    node.balances().is_empty() && node.unswept() == 0 && node.wallet_balance() >= wanted
-                };
-                (done(&self.alice, alice) && done(&self.bob, bob)).then_some(())
-            },
-        );
+    fn mine_until_swept(&self, wanted: [Amount; 2]) {
+        let nodes = self.nodes();
+        let what = format!("wallets of at least {wanted:?}");
+        let done = |(node, wanted): (&dyn Node, Amount)| node.is_settled() && node.wallet_balance() >= wanted;
+        mine_until(&self.chain, &nodes, &what, || nodes.into_iter().zip(wanted).all(done));
     }
 }
 
@@ -76,28 +57,28 @@ impl Pair {
 fn payments_both_ways_restarts_and_a_cooperative_close() {
     let _turn = turn();
     let mut pair = Pair::start();
-    let funding = pair.open();
-    let scid = pair.alice.channel(funding).unwrap().details.short_channel_id;
+    let [alice, bob] = pair.nodes();
+    let funding = open_channel(&pair.chain, alice, bob, OPENING, &pair.nodes());
     for _ in 0..10 {
-        pair.alice.pay_now(&pair.bob.invoice(PAYMENT_MSAT, "there"));
-        pair.bob.pay_now(&pair.alice.invoice(PAYMENT_MSAT, "and back"));
+        alice.pay(bob, PAYMENT_MSAT);
+        bob.pay(alice, PAYMENT_MSAT);
     }
+    let scid = pair.alice.short_id(funding).unwrap();
     pair.alice = pair.alice.restart(&pair.chain);
     pair.bob = pair.bob.restart(&pair.chain);
-    pair.alice.connect(pair.bob.id(), pair.bob.address());
-    pair.alice.wait_usable(funding);
-    pair.bob.wait_usable(funding);
-    pair.alice.wait_announced(funding, scid);
-    let hashes: Vec<_> =
-        (0..20).map(|_| pair.alice.pay(&pair.bob.invoice(PAYMENT_MSAT, "at once")).unwrap()).collect();
+    let [alice, bob] = pair.nodes();
+    alice.connect_to(bob.id(), bob.address());
+    alice.wait_usable(funding);
+    bob.wait_usable(funding);
+    pair.alice.wait_announced(scid);
+    let hashes: Vec<_> = (0..20).map(|_| alice.must_begin(&bob.new_invoice(PAYMENT_MSAT))).collect();
     for hash in hashes {
-        assert!(matches!(pair.alice.outcome(hash), PaymentResult::Sent { .. }));
+        alice.must_be_paid(hash, bob, PAYMENT_MSAT);
     }
-    pair.bob.close_channel(funding, Close::Cooperative);
-    wait_until("the closing transaction", || &pair.bob, || !pair.chain.is_unspent(funding));
+    bob.close(funding, Close::Cooperative);
     // Alice gave 400,000 away at the start and 40,000 by payments.
     let (given, fees) = (Amount::from_sat(440_000), Amount::from_sat(5_000));
-    pair.mine_until_swept(COINS - given - fees, COINS + given - fees);
+    pair.mine_until_swept([COINS - given - fees, COINS + given - fees]);
     assert!(pair.alice.channels().is_empty() && pair.bob.channels().is_empty());
 }
 
@@ -106,20 +87,17 @@ fn payments_both_ways_restarts_and_a_cooperative_close() {
 fn a_force_close_with_an_htlc_pending_is_swept_by_both() {
     let _turn = turn();
     let pair = Pair::start();
-    let funding = pair.open();
-    let invoice = pair.bob.hold_invoice(30_000_000);
-    pair.alice.pay(&invoice).unwrap();
-    let preimage = pair.bob.wait_held(hash_of(&invoice));
-    pair.alice.close_channel(funding, Close::Force);
-    wait_until("the commitment", || &pair.alice, || !pair.chain.is_unspent(funding));
-    pair.mine(1);
+    let [alice, bob] = pair.nodes();
+    let funding = open_channel(&pair.chain, alice, bob, OPENING, &pair.nodes());
+    let (invoice, hash) = pair.bob.hold_invoice(30_000_000);
+    alice.must_begin(&invoice);
+    let preimage = pair.bob.wait_held(hash, alice);
+    alice.close(funding, Close::Force);
+    mine_until(&pair.chain, &pair.nodes(), "the commitment", || !pair.chain.is_unspent(funding));
+    mine(&pair.chain, &pair.nodes(), 1);
     // Bob knows the preimage and takes the HTLC on chain, which proves the payment to Alice.
-    pair.bob.claim(preimage);
+    pair.bob.claim(&preimage);
     let (given, fees) = (Amount::from_sat(430_000), Amount::from_sat(20_000));
-    pair.mine_until_swept(COINS - given - fees, COINS + given - fees);
-    let outcome = pair.alice.outcome(hash_of(&invoice));
-    assert!(
-        matches!(outcome, PaymentResult::Sent { preimage: proof, .. } if proof == preimage),
-        "{outcome:?}"
-    );
+    pair.mine_until_swept([COINS - given - fees, COINS + given - fees]);
+    assert_eq!(alice.must_be_paid(hash, bob, 30_000_000), preimage);
 }
