@@ -1,0 +1,9 @@
+//! Whole managers talking to each other in memory: payments, failures, forwarding, restarts.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod channels;
+mod forwarding;
+mod keys;
+mod mocks;
+mod payments;
+mod world;

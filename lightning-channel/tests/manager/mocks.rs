@@ -1,0 +1,416 @@
+//! What a manager calls, in memory: a disk that is slow and loses what it has not written, a route finder that knows all.
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use bitcoin::Transaction;
+use lightning_traits::id::{ChannelId, EventId, NodeId, PaymentId, ShortChannelId};
+use lightning_traits::interface::{
+    BroadcasterInterface, ConfirmationTarget, Environment, FeeEstimator, LogRecord, Logger,
+    ManyChannelMonitor, RouteFinder,
+};
+use lightning_traits::monitor::{
+    ChannelMonitorUpdate, MonitorEvent, MonitorStep, NewMonitor, Persist, Receipt, RecordChange,
+    StoredChannel, StoredChannels,
+};
+use lightning_traits::route::{
+    DirectedChannel, NoRoute, Path, Route, RouteAnswer, RouteHop, RouteQuery, RouteReport,
+};
+use lightning_traits::sync::{Mutex, assert_unlocked};
+use lightning_traits::units::{CltvDelta, CltvExpiry, FeeratePerKw, Msat};
+
+use super::keys::TestKeys;
+
+/// A write on its way.
+enum Write {
+    New(NewMonitor),
+    Update(ChannelMonitorUpdate),
+}
+
+#[derive(Default)]
+struct Disk {
+    stored: BTreeMap<ChannelId, StoredChannel>,
+    steps: BTreeMap<ChannelId, Vec<MonitorStep>>,
+    /// The next id that each channel must use.
+    expected: BTreeMap<ChannelId, u64>,
+    writing: VecDeque<Write>,
+    receipts: Vec<Receipt>,
+    is_slow: bool,
+    events: BTreeMap<EventId, MonitorEvent>,
+    next_event: u64,
+}
+
+/// The monitors, and the disk under them.
+#[derive(Default)]
+pub(crate) struct Monitors(Mutex<Disk>);
+
+impl Disk {
+    fn write(&mut self, write: Write) -> Receipt {
+        match write {
+            Write::New(new) => {
+                let new = NewMonitor::from_versioned(&new.to_versioned()).unwrap();
+                let RecordChange::Snapshot { bytes } = new.record.clone() else { panic!("no snapshot") };
+                let stored =
+                    StoredChannel { new: new.to_versioned(), record: bytes, ..StoredChannel::default() };
+                assert!(self.stored.insert(new.init.channel, stored).is_none(), "channel stored twice");
+                new.receipt()
+            }
+            Write::Update(update) => {
+                let update = ChannelMonitorUpdate::from_versioned(&update.to_versioned()).unwrap();
+                let stored = self.stored.get_mut(&update.channel).unwrap();
+                assert_eq!(stored.last_update.next(), update.id, "writes out of order");
+                stored.last_update = update.id;
+                match update.record.clone() {
+                    RecordChange::Same {} => {}
+                    RecordChange::Append { bytes } => stored.record_changes.push(bytes),
+                    RecordChange::Snapshot { bytes } => {
+                        stored.record = bytes;
+                        stored.record_changes.clear();
+                    }
+                }
+                self.steps.entry(update.channel).or_default().extend(update.steps.clone());
+                update.receipt()
+            }
+        }
+    }
+
+    fn take(&mut self, channel: ChannelId, id: u64, write: Write) -> Persist {
+        let expected = self.expected.entry(channel).or_default();
+        assert_eq!(*expected, id, "update ids do not count up");
+        *expected += 1;
+        if self.is_slow || !self.writing.is_empty() {
+            self.writing.push_back(write);
+            Persist::InProgress
+        } else {
+            Persist::Durable(self.write(write))
+        }
+    }
+}
+
+impl Monitors {
+    /// From now on writes wait for [`Monitors::write_some`].
+    pub(crate) fn set_slow(&self, is_slow: bool) {
+        self.0.lock().is_slow = is_slow;
+        if !is_slow {
+            self.write_some(usize::MAX);
+        }
+    }
+
+    /// Lets up to `count` writes reach the disk; their receipts wait to be fetched.
+    pub(crate) fn write_some(&self, count: usize) {
+        let mut disk = self.0.lock();
+        for _ in 0..count.min(disk.writing.len()) {
+            let write = disk.writing.pop_front().unwrap();
+            let receipt = disk.write(write);
+            disk.receipts.push(receipt);
+        }
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        let disk = self.0.lock();
+        disk.writing.is_empty() && disk.receipts.is_empty()
+    }
+
+    /// Everything that has not reached the disk is lost.
+    pub(crate) fn crash(&self) {
+        let mut disk = self.0.lock();
+        disk.writing.clear();
+        disk.receipts.clear();
+        disk.expected =
+            disk.stored.iter().map(|(channel, stored)| (*channel, stored.last_update.0 + 1)).collect();
+    }
+
+    pub(crate) fn stored(&self) -> StoredChannels {
+        self.0.lock().stored.clone().into_iter().collect()
+    }
+
+    pub(crate) fn steps(&self, channel: ChannelId) -> Vec<MonitorStep> {
+        self.0.lock().steps.get(&channel).cloned().unwrap_or_default()
+    }
+
+    /// The monitor reports.
+    pub(crate) fn report(&self, event: MonitorEvent) {
+        let mut disk = self.0.lock();
+        disk.next_event += 1;
+        let id = EventId(disk.next_event);
+        disk.events.insert(id, event);
+    }
+
+    pub(crate) fn unacknowledged(&self) -> usize {
+        self.0.lock().events.len()
+    }
+}
+
+impl ManyChannelMonitor for Monitors {
+    fn add_channel(&self, new: NewMonitor) -> Persist {
+        assert_unlocked();
+        self.0.lock().take(new.init.channel, 0, Write::New(new))
+    }
+
+    fn update_channel(&self, update: ChannelMonitorUpdate) -> Persist {
+        assert_unlocked();
+        let (channel, id) = (update.channel, update.id.0);
+        self.0.lock().take(channel, id, Write::Update(update))
+    }
+
+    fn next_receipt(&self) -> Option<Receipt> {
+        assert_unlocked();
+        // The last first: receipts may come in any order.
+        self.0.lock().receipts.pop()
+    }
+
+    fn next_monitor_event(&self, after: Option<EventId>) -> Option<(EventId, MonitorEvent)> {
+        assert_unlocked();
+        let from = after.map_or(EventId(0), EventId::next);
+        self.0.lock().events.range(from..).next().map(|(id, event)| (*id, event.clone()))
+    }
+
+    fn acknowledge_monitor_event(&self, id: EventId) {
+        assert_unlocked();
+        self.0.lock().events.remove(&id);
+    }
+}
+
+/// What each hop takes.
+#[derive(Clone, Copy)]
+pub(crate) struct Edge {
+    pub(crate) scid: ShortChannelId,
+    pub(crate) from: NodeId,
+    pub(crate) to: NodeId,
+    pub(crate) fee_base: u64,
+    pub(crate) fee_ppm: u64,
+    pub(crate) cltv_delta: u16,
+}
+
+#[derive(Default)]
+struct Map {
+    edges: Vec<Edge>,
+    is_late: bool,
+    late: VecDeque<(PaymentId, Result<Route, NoRoute>)>,
+    reports: Vec<RouteReport>,
+    queries: Vec<RouteQuery>,
+}
+
+/// Knows every channel and no liquidity but that of the first hops.
+#[derive(Default)]
+pub(crate) struct Routes(Mutex<Map>);
+
+impl Routes {
+    pub(crate) fn add(&self, edge: Edge) {
+        self.0.lock().edges.push(edge);
+    }
+
+    pub(crate) fn change(&self, change: impl Fn(&mut Edge)) {
+        self.0.lock().edges.iter_mut().for_each(change);
+    }
+
+    pub(crate) fn set_late(&self, is_late: bool) {
+        self.0.lock().is_late = is_late;
+    }
+
+    pub(crate) fn reports(&self) -> Vec<RouteReport> {
+        self.0.lock().reports.clone()
+    }
+
+    pub(crate) fn queries(&self) -> Vec<RouteQuery> {
+        self.0.lock().queries.clone()
+    }
+}
+
+impl Map {
+    /// All ways to the payee, short ones first, as edges.
+    fn ways(&self, query: &RouteQuery) -> Vec<Vec<Edge>> {
+        let allowed = |scid, from| !query.excluded.contains(&DirectedChannel { scid, from });
+        let first = query.first_hops.iter().filter(|hop| allowed(hop.scid, query.payer));
+        let mut ways: Vec<Vec<Edge>> = first
+            .map(|hop| {
+                let (from, to) = (query.payer, hop.node);
+                vec![Edge { scid: hop.scid, from, to, fee_base: 0, fee_ppm: 0, cltv_delta: 0 }]
+            })
+            .collect();
+        let mut found = Vec::new();
+        for _ in 0..4 {
+            let (done, open): (Vec<_>, Vec<_>) =
+                ways.into_iter().partition(|way| way.last().unwrap().to == query.payee);
+            found.extend(done);
+            ways = open
+                .iter()
+                .flat_map(|way| {
+                    let here = way.last().unwrap().to;
+                    let visited = |node| node == query.payer || way.iter().any(|edge| edge.to == node);
+                    let next = self.edges.iter().filter(move |edge| edge.from == here && !visited(edge.to));
+                    next.filter(|edge| allowed(edge.scid, edge.from)).map(|edge| {
+                        let mut longer = way.clone();
+                        longer.push(*edge);
+                        longer
+                    })
+                })
+                .collect();
+        }
+        found
+    }
+
+    fn find(&self, query: &RouteQuery) -> Result<Route, NoRoute> {
+        let mut missing = query.amount.to_msat();
+        let mut paths: Vec<Path> = Vec::new();
+        let mut used: BTreeMap<ShortChannelId, u64> = BTreeMap::new();
+        for way in self.ways(query) {
+            let first = query.first_hops.iter().find(|hop| hop.scid == way[0].scid).unwrap();
+            let room = first.sendable.to_msat() - used.get(&first.scid).copied().unwrap_or(0);
+            let mut amount = missing;
+            if path(&way, amount, query).sent().to_msat() > room {
+                if query.max_parts == 1 {
+                    continue;
+                }
+                // Leaves enough for fees, and for the reserve of the fee of one more HTLC.
+                amount = room.saturating_sub(2_000_000).min(missing);
+            }
+            if amount == 0 || paths.len() >= usize::from(query.max_parts) {
+                continue;
+            }
+            let path = path(&way, amount, query);
+            *used.entry(first.scid).or_default() += path.sent().to_msat();
+            missing -= amount;
+            paths.push(path);
+            if missing == 0 {
+                return Ok(Route { paths });
+            }
+        }
+        Err(NoRoute::NoCapacity { amount: query.amount })
+    }
+}
+
+fn path(way: &[Edge], amount: u64, query: &RouteQuery) -> Path {
+    let mut amount = amount;
+    let mut expiry = CltvExpiry::after(query.height, u32::from(query.final_cltv_delta.get()));
+    let mut hops = Vec::new();
+    for edge in way.iter().rev() {
+        hops.push(RouteHop { node: edge.to, scid: edge.scid, amount: Msat::new(amount), expiry });
+        amount += edge.fee_base + amount * edge.fee_ppm / 1_000_000;
+        expiry = expiry.plus(CltvDelta::new(edge.cltv_delta));
+    }
+    hops.reverse();
+    Path { hops }
+}
+
+impl RouteFinder for Routes {
+    fn find_route(&self, query: RouteQuery) -> RouteAnswer {
+        assert_unlocked();
+        let mut map = self.0.lock();
+        let answer = map.find(&query);
+        map.queries.push(query.clone());
+        if map.is_late {
+            map.late.push_back((query.payment, answer));
+            return RouteAnswer::InProgress;
+        }
+        RouteAnswer::Ready(answer)
+    }
+
+    fn next_route(&self) -> Option<(PaymentId, Result<Route, NoRoute>)> {
+        assert_unlocked();
+        self.0.lock().late.pop_front()
+    }
+
+    fn report(&self, report: RouteReport) {
+        assert_unlocked();
+        self.0.lock().reports.push(report);
+    }
+}
+
+/// Keeps what is broadcast.
+#[derive(Default)]
+pub(crate) struct Broadcaster(Mutex<Vec<Transaction>>);
+
+impl Broadcaster {
+    pub(crate) fn take(&self) -> Vec<Transaction> {
+        std::mem::take(&mut self.0.lock())
+    }
+}
+
+impl BroadcasterInterface for Broadcaster {
+    fn broadcast(&self, package: &[Transaction]) {
+        assert_unlocked();
+        self.0.lock().extend_from_slice(package);
+    }
+}
+
+/// Fees that do not move.
+pub(crate) struct Fees;
+
+impl FeeEstimator for Fees {
+    fn feerate(&self, target: ConfirmationTarget) -> FeeratePerKw {
+        assert_unlocked();
+        FeeratePerKw::new(match target {
+            ConfirmationTarget::AnchorCommitment => 1_000,
+            ConfirmationTarget::NonAnchorCommitment => 2_500,
+            ConfirmationTarget::Normal => 1_500,
+            ConfirmationTarget::MinimumAccepted => 253,
+            _ => 500,
+        })
+    }
+}
+
+/// Prints, for whoever reads why a test failed.
+pub(crate) struct Printer(pub(crate) String);
+
+impl Logger for Printer {
+    fn log(&self, record: &LogRecord<'_>) {
+        println!("{} {:?} {}", self.0, record.level, record.message);
+    }
+}
+
+/// All of it.
+#[derive(Clone)]
+pub(crate) struct TestEnv {
+    pub(crate) monitors: Arc<Monitors>,
+    pub(crate) keys: Arc<TestKeys>,
+    pub(crate) fees: Arc<Fees>,
+    pub(crate) broadcaster: Arc<Broadcaster>,
+    pub(crate) routes: Arc<Routes>,
+    pub(crate) log: Arc<Printer>,
+}
+
+impl TestEnv {
+    pub(crate) fn new(name: &str) -> Self {
+        Self {
+            monitors: Arc::default(),
+            keys: Arc::new(TestKeys::new(name)),
+            fees: Arc::new(Fees),
+            broadcaster: Arc::default(),
+            routes: Arc::default(),
+            log: Arc::new(Printer(name.into())),
+        }
+    }
+}
+
+impl Environment for TestEnv {
+    type Monitors = Arc<Monitors>;
+    type Keys = Arc<TestKeys>;
+    type Fees = Arc<Fees>;
+    type Broadcaster = Arc<Broadcaster>;
+    type Routes = Arc<Routes>;
+    type Log = Arc<Printer>;
+
+    fn monitors(&self) -> &Self::Monitors {
+        &self.monitors
+    }
+
+    fn keys(&self) -> &Self::Keys {
+        &self.keys
+    }
+
+    fn fees(&self) -> &Self::Fees {
+        &self.fees
+    }
+
+    fn broadcaster(&self) -> &Self::Broadcaster {
+        &self.broadcaster
+    }
+
+    fn routes(&self) -> &Self::Routes {
+        &self.routes
+    }
+
+    fn log(&self) -> &Self::Log {
+        &self.log
+    }
+}
