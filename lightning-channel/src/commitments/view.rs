@@ -86,6 +86,13 @@ impl Commitments {
         self.outgoing.iter().map(|(id, htlc)| (*id, htlc))
     }
 
+    /// Whether the outcome of an HTLC of ours was told and taken over, though the HTLC may still be in the channel: nothing
+    /// more will be told of it.
+    #[must_use]
+    pub fn is_done_with(&self, id: HtlcId) -> bool {
+        self.settlements.get(&id).is_some_and(|settlement| settlement.is_done)
+    }
+
     /// Whether there is something new for their next commitment.
     #[must_use]
     pub const fn has_unsigned(&self) -> bool {

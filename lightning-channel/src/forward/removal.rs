@@ -79,6 +79,11 @@ impl Removals {
         }
     }
 
+    /// Whether somebody has decided on the HTLC.
+    pub(crate) fn is_decided(&self, key: HtlcKey) -> bool {
+        self.pending.contains_key(&key)
+    }
+
     /// It is durable, or there is nothing left to remove.
     pub(crate) fn finish(&mut self, key: HtlcKey) -> Option<Pending> {
         self.pending.remove(&key)

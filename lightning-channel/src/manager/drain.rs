@@ -101,7 +101,11 @@ impl<E: Environment> ChannelManager<E> {
             }
             Output::Unsent(id, htlc) => {
                 let channel = slot.lock().names().id;
-                self.queue([Work::Unsent { channel, id, htlc }]);
+                let mut table = self.table.lock();
+                // At a restart it is as if never offered: whatever it was for is decided on anew, or lost.
+                if !table.is_recovering {
+                    table.work.push_back(Work::Unsent { channel, id, htlc });
+                }
             }
             Output::Event(event) => {
                 let source = Source::of_channel(&event, self.events.lock().number());

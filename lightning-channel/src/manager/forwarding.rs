@@ -35,6 +35,12 @@ impl<E: Environment> ChannelManager<E> {
     /// Decides on an incoming HTLC.
     pub(super) fn decide(&self, channel: ChannelId, htlc: IncomingHtlc, patience: u32) {
         let key = (channel, htlc.id);
+        {
+            let table = self.table.lock();
+            if table.answered.contains(&key) || table.removals.is_decided(key) {
+                return;
+            }
+        }
         match onion::read(&self.secp, self.env.keys(), &htlc) {
             Err(_) => self.park(Work::Decide { channel, htlc, patience }),
             Ok(Asked::Refuse(removal)) => self.remove(key, removal),
@@ -80,18 +86,26 @@ impl<E: Environment> ChannelManager<E> {
             path_key: None,
             origin: Origin::Forward { channel: key.0, htlc: key.1 },
         };
+        // Before the offer: its outcome may come on another thread.
+        self.table.lock().answered.insert(key);
         // What the named channel says counts; the others only help out.
         let mut first = None;
         for slot in slots {
             let answer = self.step(&slot, |channel, cx| offer(channel, cx, htlc, payload, outgoing.clone()));
             match answer {
-                Ok(_) => {
+                Ok(id) => {
                     self.sign_later(&slot);
+                    let to = slot.lock().names().id;
+                    self.log(
+                        Level::Debug,
+                        format_args!("HTLC {} of {} goes out as HTLC {id} of {to}", key.1, key.0),
+                    );
                     return Ok(());
                 }
                 Err(why) => drop(first.get_or_insert(why)),
             }
         }
+        self.table.lock().answered.remove(&key);
         Err(first.unwrap_or(NotForwarded::Failed(Failure::UnknownNextPeer)))
     }
 
@@ -246,6 +260,7 @@ impl<E: Environment> ChannelManager<E> {
         self.log(Level::Debug, format_args!("HTLC {id} of {channel} was never sent"));
         match htlc.origin {
             Origin::Forward { channel, htlc } => {
+                self.table.lock().answered.remove(&(channel, htlc));
                 if let Some(incoming) = self.incoming((channel, htlc)) {
                     self.queue([Work::Decide { channel, htlc: incoming, patience: 0 }]);
                 }

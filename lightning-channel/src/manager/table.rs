@@ -57,7 +57,7 @@ pub(crate) struct Table<K: KeysInterface> {
     pub(crate) payments: Payments,
     pub(crate) inbound: Inbound,
     pub(crate) removals: Removals,
-    /// Incoming HTLCs that an outgoing one answers, as the records said at the start.
+    /// Incoming HTLCs that an outgoing one answers.
     pub(crate) answered: BTreeSet<HtlcKey>,
     /// The records are being read.
     pub(crate) is_recovering: bool,

@@ -126,7 +126,7 @@ pub(crate) enum Next {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Phase {
     Pending,
-    Sent { preimage: Preimage, fee: Msat },
+    Sent { preimage: Preimage },
     Failed(PaymentFailure),
 }
 
@@ -139,6 +139,8 @@ struct Payment {
     phase: Phase,
     /// What is in flight, by session key.
     parts: BTreeMap<[u8; 32], Path>,
+    /// Fees of the parts that arrived.
+    paid_fees: BTreeMap<[u8; 32], Msat>,
     /// What became of parts, not yet done with.
     notices: BTreeSet<(ChannelId, NoticeKey)>,
     attempts: u32,
@@ -169,6 +171,7 @@ impl Payment {
             retry: None,
             phase: Phase::Pending,
             parts: BTreeMap::new(),
+            paid_fees: BTreeMap::new(),
             notices: BTreeSet::new(),
             attempts: 0,
             excluded: Vec::new(),
@@ -287,14 +290,16 @@ impl Payments {
         }
         let Some(payment) = self.payments.get_mut(&id) else { return Next::Wait };
         match &payment.phase {
-            Phase::Sent { preimage, fee } if !payment.told => {
+            Phase::Sent { preimage } if !payment.told => {
                 payment.told = true;
+                // All parts that are in flight are the payee's by now, or as good as.
+                let fee = payment.paid_fees.values().copied().fold(payment.fees(), Msat::saturating_add);
                 return Next::Tell(Event::PaymentSent {
                     id,
                     hash: payment.hash,
                     preimage: preimage.clone(),
                     amount: payment.total,
-                    fee: *fee,
+                    fee,
                 });
             }
             Phase::Pending if !payment.asking => {}
@@ -427,13 +432,12 @@ impl Payments {
     ) {
         let payment = self.payments.entry(id).or_insert_with(|| Payment::new(hash, total));
         payment.attempts = payment.attempts.max(1);
-        // All parts that are in flight are the payee's by now, or as good as.
-        payment.parts.insert(*session.as_bytes(), path.clone());
+        payment.parts.remove(session.as_bytes());
+        payment.paid_fees.insert(*session.as_bytes(), path.fee());
         payment.notices.insert(notice);
         if payment.phase == Phase::Pending {
-            payment.phase = Phase::Sent { preimage, fee: payment.fees() };
+            payment.phase = Phase::Sent { preimage };
         }
-        payment.parts.remove(session.as_bytes());
     }
 
     /// The user gives it up: what is in flight still ends by itself.
@@ -475,7 +479,7 @@ impl Payments {
                 Phase::Pending => {
                     PaymentState::Pending { attempts: payment.attempts, in_flight: payment.in_flight() }
                 }
-                Phase::Sent { preimage, .. } => PaymentState::Sent { preimage: preimage.clone() },
+                Phase::Sent { preimage } => PaymentState::Sent { preimage: preimage.clone() },
                 Phase::Failed(reason) => PaymentState::Failed(reason.clone()),
             },
         };

@@ -94,8 +94,11 @@ impl<E: Environment> ChannelManager<E> {
     /// Notes what the channel's outgoing HTLCs, and outcomes of past ones, answer.
     fn join(&self, channel: &Channel<E::Keys>) {
         let mut table = self.table.lock();
-        for (_, htlc) in channel.outgoing() {
+        for (id, htlc) in channel.outgoing() {
+            let is_done = channel.commitments().is_some_and(|commitments| commitments.is_done_with(id));
             match &htlc.origin {
+                // Its payment ended, and the user knows.
+                Origin::Payment { .. } if is_done => {}
                 Origin::Forward { channel, htlc } => {
                     table.answered.insert((*channel, *htlc));
                 }

@@ -306,11 +306,12 @@ impl World {
                 self.manager(node).funding_transaction(*temporary, transaction).unwrap();
             }
             Event::PaymentClaimable { hash, preimage, .. } if self.nodes[node].user.claims => {
-                match (preimage, self.nodes[node].user.held.get(hash)) {
-                    (Some(_), _) => self.manager(node).claim(*hash).unwrap(),
-                    (None, Some(preimage)) => self.manager(node).claim_with(preimage.clone()).unwrap(),
-                    (None, None) => {}
-                }
+                // Seen again, it may be claimed or given back by now.
+                let _repeated = match (preimage, self.nodes[node].user.held.get(hash)) {
+                    (Some(_), _) => self.manager(node).claim(*hash),
+                    (None, Some(preimage)) => self.manager(node).claim_with(preimage.clone()),
+                    (None, None) => Ok(()),
+                };
             }
             _ => {}
         }
@@ -454,7 +455,8 @@ impl World {
         self.nodes[node].user.seen.iter().filter(|event| is(event)).cloned().collect()
     }
 
-    /// How a payment ended, as its user saw it; each different ending once.
+    /// How a payment ended, as its user saw it; each different ending once. After a restart a failure may be told again with
+    /// another reason.
     pub(crate) fn endings(&self, node: usize, payment: PaymentId) -> Vec<Event> {
         let is_end = |event: &Event| match event {
             Event::PaymentSent { id, .. } | Event::PaymentFailed { id, .. } => *id == payment,
@@ -462,7 +464,8 @@ impl World {
         };
         let mut endings: Vec<Event> = Vec::new();
         for event in self.seen(node, is_end) {
-            if !endings.contains(&event) {
+            let failed = |event: &Event| matches!(event, Event::PaymentFailed { .. });
+            if !endings.iter().any(|known| *known == event || (failed(known) && failed(&event))) {
                 endings.push(event);
             }
         }

@@ -1,0 +1,200 @@
+//! Random schedules: messages, writes, connections and crashes in any order, while payments run in all directions.
+//!
+//! Whatever happens: money is conserved to the millisatoshi, a payment has one ending, who is credited is credited once, no
+//! channel closes, and once the trouble stops nothing stays in flight.
+use std::collections::BTreeSet;
+
+use lightning_channel::channel::PhaseName;
+use lightning_traits::event::Event;
+use lightning_traits::id::PaymentId;
+use lightning_traits::interface::EventsProvider as _;
+use lightning_traits::payment::PaymentHash;
+
+use super::world::World;
+
+/// Marsaglia's xorshift: the same schedule for the same seed.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % sides
+    }
+
+    fn pick(&mut self, count: usize) -> usize {
+        self.roll(count as u64) as usize
+    }
+}
+
+struct Payment {
+    id: PaymentId,
+    hash: PaymentHash,
+    payer: usize,
+    payee: usize,
+    msat: u64,
+}
+
+/// How much trouble.
+#[derive(Clone, Copy)]
+struct Trouble {
+    crashes: bool,
+    disconnects: bool,
+    slow_disks: bool,
+}
+
+const LINKS: [(usize, usize); 2] = [(0, 1), (1, 2)];
+
+fn network() -> World {
+    let mut world = World::new(&["a", "b", "c"]);
+    world.open(0, 1, 1_000_000, 400_000, true);
+    world.open(0, 1, 500_000, 200_000, true);
+    world.open(1, 2, 1_000_000, 500_000, true);
+    world
+}
+
+fn step(world: &mut World, dice: &mut Dice, payments: &mut Vec<Payment>, trouble: Trouble) {
+    let node = dice.pick(3);
+    match dice.roll(100) {
+        0..=44 => {
+            let wires: Vec<_> = world.wires.iter().filter(|(_, w)| !w.is_empty()).map(|(k, _)| *k).collect();
+            if !wires.is_empty() {
+                let (from, to) = wires[dice.pick(wires.len())];
+                world.deliver(from, to);
+            }
+        }
+        45..=64 => world.collect(node),
+        65..=74 => {
+            let count = dice.pick(4);
+            world.nodes[node].env.monitors.write_some(count);
+            world.manager(node).process();
+        }
+        75..=80 => world.manager(node).process(),
+        81..=86 => {
+            if let Some((id, event)) = world.manager(node).next_event(None) {
+                world.handle(node, id, &event);
+                if dice.roll(4) > 0 {
+                    world.manager(node).acknowledge_event(id);
+                }
+            }
+        }
+        87..=90 if payments.len() < 12 => {
+            let payee = (node + 1 + dice.pick(2)) % 3;
+            let msat = [1_000, 700_000, 30_000_000, 150_000_000, 350_000_000][dice.pick(5)];
+            let invoice = world.invoice(payee, msat);
+            let mut params = world.params(payee, msat, &invoice);
+            params.max_parts = 1 + dice.pick(3) as u16;
+            let id = world.new_payment();
+            world.manager(node).pay(id, params).unwrap();
+            payments.push(Payment { id, hash: invoice.hash, payer: node, payee, msat });
+        }
+        91..=93 => world.keep_record(node),
+        94 if trouble.crashes => {
+            world.restart(node);
+            world.nodes[node].env.monitors.set_slow(trouble.slow_disks && dice.roll(2) == 0);
+        }
+        95 if trouble.disconnects => {
+            let (a, b) = LINKS[dice.pick(2)];
+            world.disconnect(a, b);
+        }
+        96..=97 => {
+            let (a, b) = LINKS[dice.pick(2)];
+            world.connect(a, b);
+        }
+        98 if trouble.slow_disks => {
+            let is_slow = dice.roll(2) == 0;
+            world.nodes[node].env.monitors.set_slow(is_slow);
+        }
+        99 if dice.roll(4) == 0 => world.tick(),
+        _ => {}
+    }
+}
+
+/// The trouble stops.
+fn heal(world: &mut World) {
+    for node in 0..3 {
+        world.nodes[node].env.monitors.set_slow(false);
+    }
+    for _ in 0..6 {
+        for (a, b) in LINKS {
+            world.connect(a, b);
+        }
+        world.settle();
+        world.tick();
+        world.settle();
+    }
+}
+
+fn check(world: &World, payments: &[Payment], before: [u64; 3]) -> usize {
+    let mut expected = before;
+    let mut sent = 0;
+    for payment in payments {
+        let endings = world.endings(payment.payer, payment.id);
+        let claimed: BTreeSet<_> = world.claimed(payment.payee, payment.hash).into_iter().collect();
+        assert!(endings.len() <= 1, "two endings: {endings:?}");
+        match endings.first() {
+            Some(Event::PaymentSent { preimage, fee, .. }) => {
+                assert_eq!(preimage.hash(), payment.hash);
+                assert_eq!(claimed.len(), 1, "sent but not claimed, or claimed as two amounts: {claimed:?}");
+                assert_eq!(claimed.first().unwrap().to_msat(), payment.msat);
+                expected[payment.payer] -= payment.msat + fee.to_msat();
+                expected[payment.payee] += payment.msat;
+                // Only b forwards.
+                expected[1] += fee.to_msat();
+                sent += 1;
+            }
+            Some(_) | None => assert!(claimed.is_empty(), "claimed but not sent"),
+        }
+        let known = world.manager(payment.payer).list_payments();
+        assert!(known.iter().all(|known| known.id != payment.id), "still under way: {known:?}");
+    }
+    for node in 0..3 {
+        assert_eq!(world.nodes[node].htlcs(), 0, "an HTLC of node {node} stays in flight");
+        assert_eq!(world.nodes[node].balance(), expected[node], "balance of node {node}");
+        for channel in world.manager(node).list_channels() {
+            assert_eq!(channel.phase, PhaseName::Open, "a channel of node {node}");
+        }
+    }
+    sent
+}
+
+fn run(seed: u64, trouble: Trouble) -> (usize, usize) {
+    let mut world = network();
+    let before = [0, 1, 2].map(|node| world.nodes[node].balance());
+    let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut payments = Vec::new();
+    for _ in 0..600 {
+        step(&mut world, &mut dice, &mut payments, trouble);
+    }
+    heal(&mut world);
+    println!("seed {seed}");
+    (payments.len(), check(&world, &payments, before))
+}
+
+fn run_many(seeds: std::ops::Range<u64>, trouble: Trouble) {
+    let (mut begun, mut sent) = (0, 0);
+    for seed in seeds {
+        println!("---- seed {seed}");
+        let (more_begun, more_sent) = run(seed, trouble);
+        begun += more_begun;
+        sent += more_sent;
+    }
+    println!("{sent} of {begun} payments arrived");
+    assert!(sent * 4 > begun, "only {sent} of {begun} payments arrived: the schedules test little");
+}
+
+#[test]
+fn any_order_of_messages_and_writes() {
+    run_many(0..40, Trouble { crashes: false, disconnects: false, slow_disks: true });
+}
+
+#[test]
+fn connections_that_come_and_go() {
+    run_many(100..140, Trouble { crashes: false, disconnects: true, slow_disks: true });
+}
+
+#[test]
+fn crashes_at_any_step() {
+    run_many(200..280, Trouble { crashes: true, disconnects: true, slow_disks: true });
+}
