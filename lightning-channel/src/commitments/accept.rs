@@ -100,7 +100,7 @@ impl Commitments {
         let removal = Removal::Fulfill {
             preimage: message.payment_preimage.clone(),
             attribution: message.attribution_data.clone(),
-            claimed: false,
+            claimed: None,
         };
         Ok(Change::TheirRemove { htlc, removal })
     }

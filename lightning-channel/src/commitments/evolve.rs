@@ -52,9 +52,9 @@ impl Commitments {
     fn our_remove(&mut self, id: HtlcId, removal: &Removal, evolved: &mut Evolved) {
         if let Removal::Fulfill { preimage, claimed, .. } = removal {
             evolved.steps.push(MonitorStep::Preimage { preimage: preimage.clone() });
-            if let (true, Some(htlc)) = (*claimed, self.incoming.get(&id)) {
-                let claim =
-                    Claim { htlc: id, hash: htlc.hash, amount: htlc.amount, preimage: preimage.clone() };
+            if let (Some(total), Some(htlc)) = (*claimed, self.incoming.get(&id)) {
+                let (hash, amount, preimage) = (htlc.hash, htlc.amount, preimage.clone());
+                let claim = Claim { htlc: id, hash, amount, total, preimage };
                 evolved.notices.push(claim.notice());
                 self.claims.insert(id, claim);
             }

@@ -145,9 +145,9 @@ pub enum Removal {
         preimage: Preimage,
         /// How long each hop held it, if known.
         attribution: Option<AttributionData>,
-        /// We are the payee: a [`Notice::Claimed`](super::Notice::Claimed) is kept until it is done with. False for
-        /// forwards, and for HTLCs that the peer fulfils.
-        claimed: bool,
+        /// We are the payee, of this much in all parts: a [`Notice::Claimed`](super::Notice::Claimed) is kept until it is done
+        /// with. `None` for forwards, and for HTLCs that the peer fulfils.
+        claimed: Option<Msat>,
     },
     /// `update_fail_htlc`.
     Fail {

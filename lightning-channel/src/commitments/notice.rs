@@ -88,6 +88,8 @@ pub enum Notice {
         hash: PaymentHash,
         /// What it carried.
         amount: Msat,
+        /// What all parts of the payment carried.
+        total: Msat,
         /// What it was claimed with: other parts of the same payment, on other channels, may still lack it.
         preimage: Preimage,
     },
@@ -156,9 +158,10 @@ pub(super) struct Claim {
     pub(super) htlc: HtlcId,
     pub(super) hash: PaymentHash,
     pub(super) amount: Msat,
+    pub(super) total: Msat,
     pub(super) preimage: Preimage,
 }
-record!(struct Claim { htlc, hash, amount, preimage });
+record!(struct Claim { htlc, hash, amount, total, preimage });
 
 impl Claim {
     pub(super) fn notice(&self) -> Notice {
@@ -166,6 +169,7 @@ impl Claim {
             htlc: self.htlc,
             hash: self.hash,
             amount: self.amount,
+            total: self.total,
             preimage: self.preimage.clone(),
         }
     }

@@ -126,7 +126,7 @@ pub(crate) fn pass_back(
 ) -> Result<Removal, SignError> {
     match outcome {
         Outcome::Fulfilled { preimage, .. } => {
-            Ok(Removal::Fulfill { preimage, attribution: None, claimed: false })
+            Ok(Removal::Fulfill { preimage, attribution: None, claimed: None })
         }
         Outcome::Failed { reason, .. } if reason.len() > MAX_ATTRIBUTED_REASON_LEN => {
             // Longer than what we pass on (RELIABILITY B16): whoever made it is not worth more of an answer.

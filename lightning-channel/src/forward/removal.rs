@@ -103,7 +103,7 @@ mod tests {
     }
 
     fn fulfill() -> Removal {
-        Removal::Fulfill { preimage: Preimage::new([2; 32]), attribution: None, claimed: false }
+        Removal::Fulfill { preimage: Preimage::new([2; 32]), attribution: None, claimed: None }
     }
 
     fn owed() -> Owed {

@@ -209,8 +209,8 @@ impl<E: Environment> ChannelManager<E> {
     pub(super) fn on_notice(&self, channel: ChannelId, notice: Notice) {
         let key = notice.key();
         match notice {
-            Notice::Claimed { htlc, hash, amount, preimage } => {
-                self.on_claimed(channel, htlc, hash, amount, preimage);
+            Notice::Claimed { htlc, hash, total, preimage, .. } => {
+                self.on_claimed(channel, htlc, hash, total, preimage);
             }
             Notice::Settled {
                 origin: Origin::Payment { id, path, session_key, total },

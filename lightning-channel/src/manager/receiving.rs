@@ -81,9 +81,9 @@ impl<E: Environment> ChannelManager<E> {
     fn claim_payment(&self, hash: PaymentHash, preimage: Option<Preimage>) -> Result<(), ClaimError> {
         {
             let mut table = self.table.lock();
-            let (preimage, keys) = table.inbound.claim(hash, preimage)?;
+            let (preimage, total, keys) = table.inbound.claim(hash, preimage)?;
             for key in keys {
-                table.removals.decide(key, fulfilment(preimage.clone()), None, Some(hash));
+                table.removals.decide(key, fulfilment(preimage.clone(), total), None, Some(hash));
                 table.work.push_back(Work::Settle(key));
             }
             table.records.is_due = true;
@@ -133,8 +133,8 @@ impl<E: Environment> ChannelManager<E> {
         match judgement {
             Judgement::Held => {}
             Judgement::Fail(failure) => self.remove(key, onion::fail(secret, &failure)),
-            Judgement::Claim(preimage) => {
-                let removal = fulfilment(preimage);
+            Judgement::Claim(preimage, total) => {
+                let removal = fulfilment(preimage, total);
                 self.table.lock().removals.decide(key, removal, None, Some(htlc.hash));
                 self.settle(key);
             }
@@ -150,12 +150,12 @@ impl<E: Environment> ChannelManager<E> {
         channel: ChannelId,
         htlc: HtlcId,
         hash: PaymentHash,
-        amount: Msat,
+        total: Msat,
         preimage: Preimage,
     ) {
         let is_recovering = {
             let mut table = self.table.lock();
-            table.inbound.on_claimed(channel, htlc, hash, amount, preimage);
+            table.inbound.on_claimed(channel, htlc, hash, total, preimage);
             table.is_recovering
         };
         // At a restart other parts of it may still be undecided.
@@ -207,6 +207,6 @@ impl<E: Environment> EventsProvider for ChannelManager<E> {
     }
 }
 
-const fn fulfilment(preimage: Preimage) -> Removal {
-    Removal::Fulfill { preimage, attribution: None, claimed: true }
+const fn fulfilment(preimage: Preimage, total: Msat) -> Removal {
+    Removal::Fulfill { preimage, attribution: None, claimed: Some(total) }
 }

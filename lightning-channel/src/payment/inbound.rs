@@ -53,7 +53,7 @@ pub(crate) enum Judgement {
     /// It goes back.
     Fail(Failure),
     /// It belongs to a payment that we have claimed other parts of.
-    Claim(Preimage),
+    Claim(Preimage, Msat),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -79,9 +79,11 @@ struct Set {
 #[derive(Clone, Debug)]
 struct Claim {
     preimage: Preimage,
+    /// What all parts carry.
+    total: Msat,
     /// Parts whose claim is not durable.
     open: BTreeSet<HtlcKey>,
-    done: BTreeMap<(ChannelId, NoticeKey), Msat>,
+    done: BTreeSet<(ChannelId, NoticeKey)>,
     told: bool,
 }
 
@@ -160,7 +162,7 @@ impl Inbound {
         if let (Some(claim), Some(_)) = (self.claims.get_mut(&htlc.hash), &opened)
             && claim.open.contains(&key)
         {
-            return Ok(Judgement::Claim(claim.preimage.clone()));
+            return Ok(Judgement::Claim(claim.preimage.clone(), claim.total));
         }
         let Some(opened) = opened else { return Err(unknown) };
         if !self.is_wanted(htlc, data.total, &opened, limits) {
@@ -238,24 +240,25 @@ impl Inbound {
         &mut self,
         hash: PaymentHash,
         preimage: Option<Preimage>,
-    ) -> Result<(Preimage, Vec<HtlcKey>), ClaimError> {
+    ) -> Result<(Preimage, Msat, Vec<HtlcKey>), ClaimError> {
         if let Some(claim) = self.claims.get(&hash) {
             // Again: whatever is still open is offered again.
-            return Ok((claim.preimage.clone(), claim.open.iter().copied().collect()));
+            return Ok((claim.preimage.clone(), claim.total, claim.open.iter().copied().collect()));
         }
         let set = self.sets.get(&hash).filter(|set| set.is_complete).ok_or(ClaimError::Unknown(hash))?;
         let preimage = preimage.or_else(|| set.preimage.clone()).ok_or(ClaimError::PreimageNeeded(hash))?;
-        let keys: Vec<_> = set.parts.keys().copied().collect();
+        let (total, keys) = (set.received(), set.parts.keys().copied().collect::<Vec<_>>());
         self.paid.insert(hash, set.expires);
         self.sets.remove(&hash);
         let claim = Claim {
             preimage: preimage.clone(),
+            total,
             open: keys.iter().copied().collect(),
-            done: BTreeMap::new(),
+            done: BTreeSet::new(),
             told: false,
         };
         self.claims.insert(hash, claim);
-        Ok((preimage, keys))
+        Ok((preimage, total, keys))
     }
 
     /// The user does not want the payment; returns the HTLCs to fail.
@@ -270,17 +273,18 @@ impl Inbound {
         channel: ChannelId,
         htlc: HtlcId,
         hash: PaymentHash,
-        amount: Msat,
+        total: Msat,
         preimage: Preimage,
     ) {
         let claim = self.claims.entry(hash).or_insert_with(|| Claim {
             preimage,
+            total,
             open: BTreeSet::new(),
-            done: BTreeMap::new(),
+            done: BTreeSet::new(),
             told: false,
         });
         claim.open.remove(&(channel, htlc));
-        claim.done.insert((channel, NoticeKey::Claimed { htlc }), amount);
+        claim.done.insert((channel, NoticeKey::Claimed { htlc }));
     }
 
     /// The channel does not take the claim of a part: it is settled already, one way or the other.
@@ -308,8 +312,7 @@ impl Inbound {
             return None;
         }
         claim.told = true;
-        let amount = claim.done.values().copied().fold(Msat::ZERO, Msat::saturating_add);
-        Some(Event::PaymentClaimed { hash, amount })
+        Some(Event::PaymentClaimed { hash, amount: claim.total })
     }
 
     /// The hashes of all claims.
@@ -323,7 +326,7 @@ impl Inbound {
             Some(claim) if claim.told => {}
             _ => return Vec::new(),
         }
-        self.claims.remove(&hash).map(|claim| claim.done.into_keys().collect()).unwrap_or_default()
+        self.claims.remove(&hash).map(|claim| claim.done.into_iter().collect()).unwrap_or_default()
     }
 
     /// A block has come: what is too near its expiry goes back (RELIABILITY F4).

@@ -384,9 +384,11 @@ impl Pair {
             let name = htlc.onion.payloads[0];
             let fate = self.intents.iter().find(|intent| intent.name == name).expect("wanted").fate;
             let removal = match fate {
-                Fate::Claim => {
-                    Removal::Fulfill { preimage: preimage(name), attribution: None, claimed: true }
-                }
+                Fate::Claim => Removal::Fulfill {
+                    preimage: preimage(name),
+                    attribution: None,
+                    claimed: Some(Msat::new(1)),
+                },
                 Fate::Fail => Removal::Fail { reason: vec![name; 300], attribution: None },
                 Fate::Malformed => Removal::Malformed { sha256_of_onion: [name; 32], code: 0xc005 },
             };

@@ -389,7 +389,7 @@ pub(super) fn hash(secret: u8) -> PaymentHash {
 }
 
 pub(super) fn fulfil(secret: u8) -> Removal {
-    Removal::Fulfill { preimage: preimage(secret), attribution: None, claimed: true }
+    Removal::Fulfill { preimage: preimage(secret), attribution: None, claimed: Some(Msat::new(1)) }
 }
 
 pub(super) fn fail() -> Removal {

@@ -447,7 +447,8 @@ fn fulfilment_is_told_once_whatever_happens() {
     assert!(pair.nodes[0].state.outgoing().next().is_none());
     // We, the payee, are told until it is done with.
     let amount = Msat::from_sat(20_000);
-    let claimed = Notice::Claimed { htlc: id, hash: hash(1), amount, preimage: preimage(1) };
+    let claimed =
+        Notice::Claimed { htlc: id, hash: hash(1), amount, total: Msat::new(1), preimage: preimage(1) };
     assert_eq!(pair.nodes[1].state.notices(), core::slice::from_ref(&claimed));
     pair.nodes[1].evolve(Change::NoticeDone { notice: claimed.key() });
     assert!(pair.nodes[1].state.notices().is_empty());
