@@ -34,12 +34,23 @@ use redb::{Database, Durability};
 pub use error::StoreError;
 use queue::Write;
 
+/// A closure that wakes whoever commits.
+struct Notify(Box<dyn Fn() + Send + Sync>);
+
+impl core::fmt::Debug for Notify {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Notify(..)")
+    }
+}
+
 /// The store. All methods take `&self`; only [`RedbStore::commit`] waits for the disk.
 #[derive(Debug)]
 pub struct RedbStore {
     database: Database,
     queue: Mutex<Vec<Write>>,
     receipts: Mutex<VecDeque<Receipt>>,
+    /// Told whenever something was queued, so that somebody commits.
+    notify: Option<Notify>,
     /// Held while a transaction is being written: commits happen one after another, in the order of the queue.
     committing: Mutex<()>,
 }
@@ -57,8 +68,17 @@ impl RedbStore {
             database,
             queue: Mutex::default(),
             receipts: Mutex::default(),
+            notify: None,
             committing: Mutex::default(),
         })
+    }
+
+    /// Calls `notify` whenever something was queued. It may be called from any thread, must be quick, and must not
+    /// call back: it is there to wake whoever commits.
+    #[must_use]
+    pub fn with_notify(mut self, notify: impl Fn() + Send + Sync + 'static) -> Self {
+        self.notify = Some(Notify(Box::new(notify)));
+        self
     }
 
     /// Writes everything queued so far in one transaction and waits until it is on the disk; then its
@@ -95,12 +115,19 @@ impl RedbStore {
 
     /// Queues a value of the program's own under `key`; durable with the next commit.
     pub fn put(&self, key: &str, value: Vec<u8>) {
-        lock(&self.queue).push(Write::Put { key: key.to_owned(), value: Some(value) });
+        self.enqueue(Write::Put { key: key.to_owned(), value: Some(value) });
     }
 
     /// Queues the removal of a value.
     pub fn remove(&self, key: &str) {
-        lock(&self.queue).push(Write::Put { key: key.to_owned(), value: None });
+        self.enqueue(Write::Put { key: key.to_owned(), value: None });
+    }
+
+    fn enqueue(&self, write: Write) {
+        lock(&self.queue).push(write);
+        if let Some(Notify(notify)) = &self.notify {
+            notify();
+        }
     }
 
     fn write(&self, batch: &[Write]) -> Result<(), StoreError> {
@@ -115,25 +142,25 @@ impl RedbStore {
 
 impl MonitorStore for RedbStore {
     fn write_new(&self, new: &NewMonitor) -> Persist {
-        lock(&self.queue).push(Write::new_channel(new));
+        self.enqueue(Write::new_channel(new));
         Persist::InProgress
     }
 
     fn write_update(&self, update: &ChannelMonitorUpdate, snapshot: Option<Vec<u8>>) -> Persist {
-        lock(&self.queue).push(Write::update(update, snapshot));
+        self.enqueue(Write::update(update, snapshot));
         Persist::InProgress
     }
 
     fn write_chain_state(&self, channel: ChannelId, snapshot: Vec<u8>) {
-        lock(&self.queue).push(Write::ChainState { channel, snapshot });
+        self.enqueue(Write::ChainState { channel, snapshot });
     }
 
     fn write_tip(&self, hash: BlockHash, height: BlockHeight) {
-        lock(&self.queue).push(Write::Tip { hash, height });
+        self.enqueue(Write::Tip { hash, height });
     }
 
     fn archive(&self, channel: ChannelId) {
-        lock(&self.queue).push(Write::Archive { channel });
+        self.enqueue(Write::Archive { channel });
     }
 
     fn next_receipt(&self) -> Option<Receipt> {

@@ -215,3 +215,20 @@ fn a_missing_directory_is_a_disk_error() {
     let path = directory.path().join("missing").join("store.redb");
     assert!(matches!(RedbStore::open(&path), Err(StoreError::Disk(_))));
 }
+
+#[test]
+fn whoever_commits_is_woken_by_every_write() {
+    let directory = tempfile::tempdir().unwrap();
+    let woken = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counter = std::sync::Arc::clone(&woken);
+    let store = RedbStore::open(&directory.path().join("store.redb"))
+        .unwrap()
+        .with_notify(move || drop(counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst)));
+    let _ = store.write_new(&new_channel(1));
+    let _ = store.write_update(&update(1, 1, append(1)), None);
+    store.put("a", vec![1]);
+    store.archive(ChannelId([1; 32]));
+    assert_eq!(woken.load(std::sync::atomic::Ordering::SeqCst), 4);
+    store.commit().unwrap();
+    assert_eq!(woken.load(std::sync::atomic::Ordering::SeqCst), 4);
+}
