@@ -221,9 +221,9 @@ fn whoever_commits_is_woken_by_every_write() {
     let directory = tempfile::tempdir().unwrap();
     let woken = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let counter = std::sync::Arc::clone(&woken);
-    let store = RedbStore::open(&directory.path().join("store.redb"))
-        .unwrap()
-        .with_notify(move || drop(counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst)));
+    let store = RedbStore::open(&directory.path().join("store.redb")).unwrap().with_notify(move || {
+        counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    });
     let _ = store.write_new(&new_channel(1));
     let _ = store.write_update(&update(1, 1, append(1)), None);
     store.put("a", vec![1]);
