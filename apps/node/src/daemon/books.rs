@@ -1,0 +1,149 @@
+//! What the node remembers for its user: invoices, payments, what happened, where peers are.
+//!
+//! The channels need none of it: secrets of invoices are derived, payments in flight stand in the channels' own
+//! records. A row is queued for the store before the event behind it is acknowledged, and both become durable in
+//! order, so nothing a user was owed is lost (I11).
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use lightning_store_redb::{RedbStore, StoreError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::api::response::{EventEntry, InvoiceEntry, Payment};
+
+/// All rows, in memory and in the store.
+pub struct Books {
+    store: Arc<RedbStore>,
+    rows: Mutex<Rows>,
+}
+
+#[derive(Default)]
+struct Rows {
+    invoices: BTreeMap<String, InvoiceEntry>,
+    payments: BTreeMap<String, Payment>,
+    peers: BTreeMap<String, String>,
+    events: VecDeque<EventEntry>,
+}
+
+const INVOICES: &str = "invoice/";
+const PAYMENTS: &str = "payment/";
+const PEERS: &str = "peer/";
+const EVENTS: &str = "event/";
+/// Events that are kept.
+const MAX_EVENTS: usize = 1_000;
+
+impl Books {
+    /// Reads all rows.
+    pub fn open(store: Arc<RedbStore>) -> Result<Self, StoreError> {
+        let events: BTreeMap<String, EventEntry> = load(&store, EVENTS)?;
+        let rows = Rows {
+            invoices: load(&store, INVOICES)?,
+            payments: load(&store, PAYMENTS)?,
+            peers: load(&store, PEERS)?,
+            events: events.into_values().collect(),
+        };
+        Ok(Self { store, rows: Mutex::new(rows) })
+    }
+
+    /// Writes an invoice.
+    pub fn put_invoice(&self, row: InvoiceEntry) {
+        self.write(INVOICES, &row.payment_hash, &row);
+        self.rows().invoices.insert(row.payment_hash.clone(), row);
+    }
+
+    /// An invoice by its hash.
+    pub fn invoice(&self, payment_hash: &str) -> Option<InvoiceEntry> {
+        self.rows().invoices.get(payment_hash).cloned()
+    }
+
+    /// All invoices, oldest first.
+    pub fn invoices(&self) -> Vec<InvoiceEntry> {
+        let mut rows: Vec<InvoiceEntry> = self.rows().invoices.values().cloned().collect();
+        rows.sort_by_key(|row| row.created_at);
+        rows
+    }
+
+    /// Writes a payment.
+    pub fn put_payment(&self, row: Payment) {
+        self.write(PAYMENTS, &row.payment_hash, &row);
+        self.rows().payments.insert(row.payment_hash.clone(), row);
+    }
+
+    /// A payment by its hash, which is its name: no invoice is paid twice.
+    pub fn payment(&self, payment_hash: &str) -> Option<Payment> {
+        self.rows().payments.get(payment_hash).cloned()
+    }
+
+    /// All payments, oldest first.
+    pub fn payments(&self) -> Vec<Payment> {
+        let mut rows: Vec<Payment> = self.rows().payments.values().cloned().collect();
+        rows.sort_by_key(|row| row.created_at);
+        rows
+    }
+
+    /// Remembers where a peer was reached.
+    pub fn put_peer(&self, node_id: &str, address: &str) {
+        let known = self.rows().peers.insert(node_id.to_owned(), address.to_owned());
+        if known.as_deref() != Some(address) {
+            self.write(PEERS, node_id, &address);
+        }
+    }
+
+    /// Where peers were reached, by their node ids.
+    pub fn peers(&self) -> BTreeMap<String, String> {
+        self.rows().peers.clone()
+    }
+
+    /// Notes something that the user may want to know.
+    pub fn note(&self, kind: &str, text: String) {
+        let mut rows = self.rows();
+        let id = rows.events.back().map_or(1, |last| last.id.saturating_add(1));
+        let entry = EventEntry { id, at: now(), kind: kind.to_owned(), text };
+        self.write(EVENTS, &event_key(id), &entry);
+        rows.events.push_back(entry);
+        if rows.events.len() > MAX_EVENTS
+            && let Some(oldest) = rows.events.pop_front()
+        {
+            self.store.remove(&format!("{EVENTS}{}", event_key(oldest.id)));
+        }
+    }
+
+    /// Events with an id above `after`, oldest first.
+    pub fn events(&self, after: u64, limit: usize) -> Vec<EventEntry> {
+        self.rows().events.iter().filter(|event| event.id > after).take(limit).cloned().collect()
+    }
+
+    fn rows(&self) -> MutexGuard<'_, Rows> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, table: &str, key: &str, row: &impl Serialize) {
+        // Rows are plain structs of text and numbers: encoding them has no way to fail.
+        if let Ok(bytes) = serde_json::to_vec(row) {
+            self.store.put(&format!("{table}{key}"), bytes);
+        }
+    }
+}
+
+/// Seconds since 1970, for people: the channels know time by blocks only.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Keys sort as numbers do.
+fn event_key(id: u64) -> String {
+    format!("{id:020}")
+}
+
+fn load<T: DeserializeOwned>(store: &RedbStore, table: &str) -> Result<BTreeMap<String, T>, StoreError> {
+    let rows = store.list(table)?;
+    rows.into_iter()
+        .map(|(key, bytes)| {
+            let row = serde_json::from_slice(&bytes);
+            let row = row.map_err(|error| StoreError::Damaged(format!("{key}: {error}")))?;
+            Ok((key.strip_prefix(table).unwrap_or(&key).to_owned(), row))
+        })
+        .collect()
+}

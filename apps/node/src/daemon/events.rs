@@ -1,0 +1,130 @@
+//! What the structures report, answered and written down.
+//!
+//! # Invariants
+//! - an event is acknowledged only after what follows from it is queued for the store; repeating it is harmless (I11)
+use lightning_traits::event::Event;
+use lightning_traits::id::EventId;
+use lightning_traits::interface::{ConfirmationTarget, EventsProvider, FeeEstimator as _};
+use lightning_traits::payment::PaymentHash;
+
+use super::node::Inner;
+use crate::api::response::{InvoiceState, PaymentState};
+
+/// Answers all events that wait.
+pub(super) fn handle(node: &Inner) {
+    handle_of(node, &node.channels);
+    handle_of(node, &node.monitors);
+}
+
+fn handle_of(node: &Inner, provider: &impl EventsProvider) {
+    let mut after: Option<EventId> = None;
+    while let Some((id, event)) = provider.next_event(after) {
+        if on_event(node, event) {
+            provider.acknowledge_event(id);
+        }
+        after = Some(id);
+    }
+}
+
+/// Whether the event is dealt with; it comes again if not.
+fn on_event(node: &Inner, event: Event) -> bool {
+    if let Some((kind, text)) = describe(&event) {
+        tracing::info!("{text}");
+        node.books.note(kind, text);
+    }
+    match event {
+        Event::FundingNeeded { temporary, value, ref script, .. } => {
+            let feerate = node.opening_feerate(temporary).unwrap_or_else(|| node.fees.feerate(ConfirmationTarget::Normal));
+            match node.wallet.wallet().build_funding(script, value, feerate) {
+                Ok(built) => {
+                    let transaction = built.transaction;
+                    if let Err(error) = node.channels.funding_transaction(temporary, transaction.clone()) {
+                        tracing::warn!("the funding transaction of {temporary} is not taken: {error}");
+                        node.wallet.wallet().release_transaction(&transaction);
+                    }
+                }
+                Err(error) => {
+                    tracing::error!("channel {temporary} cannot be funded: {error}");
+                    node.note_opening_failure(temporary, error.to_string());
+                    let _closed = node.channels.force_close(temporary);
+                }
+            }
+        }
+        Event::PaymentClaimable { hash, preimage, .. } => {
+            if let Err(error) = node.channels.claim(hash, preimage) {
+                tracing::warn!("payment {hash} cannot be claimed: {error}");
+            }
+        }
+        Event::PaymentClaimed { hash, amount } => on_received(node, hash, amount.to_msat()),
+        Event::PaymentSent { hash, ref preimage, amount, fee, .. } => {
+            update_payment(node, hash, |row| {
+                row.state = PaymentState::Succeeded;
+                row.amount_msat = amount.to_msat();
+                row.fee_msat = fee.to_msat();
+                row.preimage = Some(hex(preimage.as_bytes()));
+            });
+        }
+        Event::PaymentFailed { hash, ref reason, .. } => {
+            let reason = reason.to_string();
+            update_payment(node, hash, |row| {
+                row.state = PaymentState::Failed;
+                row.failure = Some(reason);
+            });
+        }
+        Event::AttemptFailed { hash, .. } => {
+            update_payment(node, hash, |row| row.attempts = row.attempts.saturating_add(1));
+        }
+        Event::ChannelClosed { channel, ref reason, .. } => node.note_closed(channel, reason.to_string()),
+        _ => {}
+    }
+    true
+}
+
+fn on_received(node: &Inner, hash: PaymentHash, amount_msat: u64) {
+    if let Some(mut row) = node.books.invoice(&hash.to_string()) {
+        row.state = InvoiceState::Paid;
+        row.received_msat = amount_msat;
+        node.books.put_invoice(row);
+    }
+}
+
+fn update_payment(node: &Inner, hash: PaymentHash, change: impl FnOnce(&mut crate::api::response::Payment)) {
+    if let Some(mut row) = node.books.payment(&hash.to_string()) {
+        change(&mut row);
+        node.books.put_payment(row);
+    }
+}
+
+/// A kind for programs and a sentence for people.
+fn describe(event: &Event) -> Option<(&'static str, String)> {
+    let described = match event {
+        Event::ChannelPending { channel, funding, .. } => {
+            ("channel_pending", format!("channel {channel} waits for its funding transaction {}", funding.txid))
+        }
+        Event::ChannelReady { channel, peer, .. } => ("channel_ready", format!("channel {channel} with {peer} is open")),
+        Event::ChannelClosed { channel, reason, .. } => ("channel_closed", format!("channel {channel} is closed: {reason}")),
+        Event::PaymentClaimed { hash, amount } => ("payment_received", format!("received {amount} for {hash}")),
+        Event::PaymentSent { hash, amount, fee, .. } => {
+            ("payment_sent", format!("payment {hash} of {amount} arrived, for {fee} in fees"))
+        }
+        Event::PaymentFailed { hash, reason, .. } => ("payment_failed", format!("payment {hash} failed: {reason}")),
+        Event::AttemptFailed { hash, failure, .. } => {
+            ("attempt_failed", format!("an attempt of payment {hash} failed: {failure}"))
+        }
+        Event::Forwarded { from, to, amount, fee } => {
+            let earned = fee.map_or_else(|| "an unknown fee".to_owned(), |fee| fee.to_string());
+            ("forwarded", format!("forwarded {amount} from channel {from} to {to} for {earned}"))
+        }
+        Event::Swept { channel, transaction, .. } => {
+            ("swept", format!("funds of channel {channel} came back in {}", transaction.compute_txid()))
+        }
+        Event::Resolved { channel } => ("resolved", format!("nothing of channel {channel} is left on chain")),
+        _ => return None,
+    };
+    Some(described)
+}
+
+/// Bytes as people read them.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

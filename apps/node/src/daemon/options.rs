@@ -1,0 +1,38 @@
+//! What a node is started with, whoever collected it: configuration file, flags, or the demo.
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bitcoin::Network;
+use lightning_chain_bitcoind::Auth;
+use lightning_traits::config::UserConfig;
+
+/// Where blocks come from: a bitcoind, or an `lnode chain`, which speaks the same language.
+#[derive(Clone, Debug)]
+pub struct ChainOptions {
+    /// Its RPC address.
+    pub url: String,
+    /// How to authenticate there.
+    pub auth: Auth,
+}
+
+/// What a node is started with.
+#[derive(Clone, Debug)]
+pub struct NodeOptions {
+    /// The network.
+    pub network: Network,
+    /// Where everything is kept.
+    pub data_dir: PathBuf,
+    /// Where blocks come from.
+    pub chain: ChainOptions,
+    /// Where peers can connect.
+    pub listen: Vec<SocketAddr>,
+    /// Addresses to announce to the network.
+    pub announce: Vec<SocketAddr>,
+    /// The name to announce.
+    pub alias: String,
+    /// Channel limits, fees, payment limits.
+    pub user: UserConfig,
+    /// How often to look for new blocks.
+    pub poll: Duration,
+}
