@@ -74,6 +74,7 @@ fn on_event(node: &Inner, event: Event) -> bool {
         Event::AttemptFailed { hash, .. } => {
             update_payment(node, hash, |row| row.attempts = row.attempts.saturating_add(1));
         }
+        Event::ChannelPending { channel, temporary, .. } => node.note_opened(temporary, channel),
         Event::ChannelClosed { channel, ref reason, .. } => node.note_closed(channel, reason.to_string()),
         _ => {}
     }

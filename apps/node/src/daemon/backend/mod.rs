@@ -1,0 +1,76 @@
+//! What users ask of the node, done.
+//!
+//! `onchain.rs`, `peers.rs`, `channels.rs` and `payments.rs` hold the methods by subject; this file only leads to them.
+mod channels;
+mod onchain;
+mod payments;
+mod peers;
+
+use std::sync::Arc;
+
+use super::node::Inner;
+use crate::api::backend::Backend;
+use crate::api::{request, response};
+use crate::error::ApiError;
+
+type Answer<T> = Result<T, ApiError>;
+
+/// Answers for one running node.
+pub struct NodeBackend(pub Arc<Inner>);
+
+impl Backend for NodeBackend {
+    fn getinfo(&self) -> Answer<response::Info> {
+        Ok(peers::info(&self.0))
+    }
+    fn newaddr(&self) -> Answer<response::NewAddress> {
+        onchain::new_address(&self.0)
+    }
+    fn balance(&self) -> Answer<response::Balance> {
+        Ok(onchain::balance(&self.0))
+    }
+    fn send(&self, request: request::Send) -> Answer<response::Sent> {
+        onchain::send(&self.0, &request)
+    }
+    fn listunspent(&self) -> Answer<response::UnspentList> {
+        Ok(onchain::list_unspent(&self.0))
+    }
+    fn connect(&self, request: request::Connect) -> Answer<response::Connected> {
+        peers::connect(&self.0, &request.peer)
+    }
+    fn disconnect(&self, request: request::Disconnect) -> Answer<response::Done> {
+        peers::disconnect(&self.0, request.node_id)
+    }
+    fn listpeers(&self) -> Answer<response::PeerList> {
+        Ok(peers::list(&self.0))
+    }
+    fn openchannel(&self, request: request::OpenChannel) -> Answer<response::Channel> {
+        channels::open(&self.0, &request)
+    }
+    fn listchannels(&self) -> Answer<response::ChannelList> {
+        Ok(channels::list(&self.0))
+    }
+    fn closechannel(&self, request: request::CloseChannel) -> Answer<response::Channel> {
+        channels::close(&self.0, request)
+    }
+    fn invoice(&self, request: request::Invoice) -> Answer<response::NewInvoice> {
+        payments::invoice(&self.0, &request)
+    }
+    fn listinvoices(&self) -> Answer<response::InvoiceList> {
+        Ok(payments::list_invoices(&self.0))
+    }
+    fn decode(&self, request: request::Decode) -> Answer<response::Decoded> {
+        payments::decode(&self.0, &request)
+    }
+    fn pay(&self, request: request::Pay) -> Answer<response::Payment> {
+        payments::pay(&self.0, &request)
+    }
+    fn listpayments(&self) -> Answer<response::PaymentList> {
+        Ok(response::PaymentList { payments: self.0.books.payments() })
+    }
+    fn getpayment(&self, request: request::GetPayment) -> Answer<response::Payment> {
+        payments::get(&self.0, request.payment_hash)
+    }
+    fn listevents(&self, request: request::ListEvents) -> Answer<response::EventList> {
+        Ok(response::EventList { events: self.0.books.events(request.after, request.limit as usize) })
+    }
+}

@@ -1,0 +1,358 @@
+//! The node: its parts, put together.
+//!
+//! The library's structures know nothing of threads, clocks, sockets and files; this file gives them all four. Three
+//! threads beside the API's: the pump (`pump.rs`), the chain (`chain.rs`), and Tokio's for sockets.
+//!
+//! # Invariants
+//! - the chain is caught up before the first peer is heard
+//! - one data directory belongs to one network and one running node
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use bitcoin::constants::ChainHash;
+use lightning_chain_bitcoind::{BitcoindBroadcaster, BitcoindClient, BitcoindFees, ChainFollower, FollowError};
+use lightning_channel::manager::{ChannelManager, Tip as ChannelTip};
+use lightning_keys::{KeysError, SeedKeys};
+use lightning_monitor::{MonitorSet, RestoreError};
+use lightning_net_tokio::{Net, NetConfig, NetError, PeerAddress};
+use lightning_peer::PeerManager;
+use lightning_router::{Router, RouterConfig};
+use lightning_store_redb::{RedbStore, StoreError};
+use lightning_traits::id::{ChannelId, NodeId};
+use lightning_traits::interface::{BlockSource as _, KeysInterface as _, SourceError};
+use lightning_traits::units::{BlockHeight, FeeratePerKw};
+use thiserror::Error;
+
+use super::books::Books;
+use super::environment::{Broadcaster, ChannelParts, Channels, MonitorParts, Monitors, PeerParts, Source};
+use super::options::NodeOptions;
+use super::pump::Wake;
+use super::seed::{self, SeedError};
+use super::wallet::{OpenWalletError, WalletKeeper, WalletScripts};
+use super::{chain, pump};
+use crate::logging::TracingLogger;
+
+/// Where the channel manager's record stands in the store.
+pub(super) const MANAGER: &str = "manager";
+const NETWORK: &str = "network";
+const GRAPH: &str = "graph";
+
+/// Why a node does not start. Nothing was changed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The data directory.
+    #[error("the data directory {0} cannot be used: {1}")]
+    DataDir(PathBuf, std::io::Error),
+    /// The data directory is another network's.
+    #[error("the data directory {0} belongs to {1}, not to {2}: give each network a directory of its own")]
+    OtherNetwork(PathBuf, String, bitcoin::Network),
+    /// The seed.
+    #[error(transparent)]
+    Seed(#[from] SeedError),
+    /// The keys.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The wallet.
+    #[error(transparent)]
+    Wallet(#[from] OpenWalletError),
+    /// The chain source does not answer, or is of another network.
+    #[error(transparent)]
+    Chain(#[from] SourceError),
+    /// The chain cannot be followed.
+    #[error(transparent)]
+    Follow(#[from] FollowError),
+    /// A stored monitor.
+    #[error("{0}; restore the database from a backup")]
+    Monitor(#[from] RestoreError),
+    /// A stored channel.
+    #[error("a stored channel cannot be restored: {0}; restore the database from a backup")]
+    Channel(String),
+    /// Listening for peers.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// A thread.
+    #[error("a thread cannot be started: {0}")]
+    Thread(std::io::Error),
+}
+
+/// The parts of a running node.
+pub struct Inner {
+    pub options: NodeOptions,
+    pub keys: SeedKeys,
+    pub store: Arc<RedbStore>,
+    pub wallet: WalletKeeper,
+    pub source: Source,
+    pub broadcaster: Broadcaster,
+    pub fees: Arc<BitcoindFees>,
+    pub monitors: Monitors,
+    pub router: Arc<Router>,
+    pub channels: Channels,
+    pub net: Net<PeerParts>,
+    pub books: Books,
+    pub wake: Arc<Wake>,
+    pub chain_wake: Arc<Wake>,
+    pub chain_down: AtomicBool,
+    pub started: Instant,
+    pub runtime: tokio::runtime::Handle,
+    notes: Mutex<Notes>,
+}
+
+/// What the API remembers while the node runs.
+#[derive(Default)]
+struct Notes {
+    /// Feerates that users chose for openings under way.
+    feerates: BTreeMap<ChannelId, FeeratePerKw>,
+    failures: BTreeMap<ChannelId, String>,
+    closed: BTreeMap<ChannelId, String>,
+    /// What became of temporary ids.
+    opened: BTreeMap<ChannelId, ChannelId>,
+    bound: Vec<std::net::SocketAddr>,
+}
+
+impl Inner {
+    /// The height that the channels know.
+    pub fn height(&self) -> BlockHeight {
+        use lightning_traits::interface::ChainListener as _;
+        self.channels.best_block().map_or(BlockHeight::new(0), |(_, height)| height)
+    }
+
+    fn notes(&self) -> std::sync::MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers the feerate that the user chose for an opening.
+    pub fn choose_feerate(&self, temporary: ChannelId, feerate: FeeratePerKw) {
+        self.notes().feerates.insert(temporary, feerate);
+    }
+
+    pub(super) fn opening_feerate(&self, temporary: ChannelId) -> Option<FeeratePerKw> {
+        self.notes().feerates.remove(&temporary)
+    }
+
+    pub(super) fn note_opening_failure(&self, temporary: ChannelId, why: String) {
+        self.notes().failures.insert(temporary, why);
+    }
+
+    /// Why an opening failed, once it has.
+    pub fn opening_failure(&self, temporary: ChannelId) -> Option<String> {
+        let notes = self.notes();
+        notes.failures.get(&temporary).or_else(|| notes.closed.get(&temporary)).cloned()
+    }
+
+    pub(super) fn note_opened(&self, temporary: ChannelId, channel: ChannelId) {
+        self.notes().opened.insert(temporary, channel);
+    }
+
+    /// The channel that an opening has become.
+    pub fn opened_as(&self, temporary: ChannelId) -> Option<ChannelId> {
+        self.notes().opened.get(&temporary).copied()
+    }
+
+    /// Where peers can connect.
+    pub fn bound(&self) -> Vec<std::net::SocketAddr> {
+        self.notes().bound.clone()
+    }
+
+    pub(super) fn note_closed(&self, channel: ChannelId, why: String) {
+        self.notes().closed.insert(channel, why);
+    }
+
+    /// Why a channel was closed.
+    pub fn close_reason(&self, channel: ChannelId) -> Option<String> {
+        self.notes().closed.get(&channel).cloned()
+    }
+}
+
+/// A running node.
+pub struct Node {
+    inner: Arc<Inner>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Node {
+    /// Opens the data directory, catches up with the chain, and listens. Blocks; to be called where that is allowed,
+    /// inside a Tokio runtime.
+    ///
+    /// # Errors
+    /// [`StartError`], each a sentence that says what to do.
+    pub fn start(options: NodeOptions) -> Result<Self, StartError> {
+        let runtime = tokio::runtime::Handle::current();
+        let (inner, mut follower) = open(options, runtime)?;
+        chain::catch_up(&inner, &mut follower)?;
+        if let Err(error) = inner.fees.refresh(&*inner.source) {
+            tracing::warn!("no fee estimates yet: {error}");
+        }
+        for address in &inner.options.listen {
+            let bound = inner.runtime.block_on(inner.net.listen(*address))?;
+            inner.notes().bound.push(bound);
+        }
+        let threads = vec![
+            pump::start(Arc::clone(&inner)).map_err(StartError::Thread)?,
+            chain::start(Arc::clone(&inner), follower).map_err(StartError::Thread)?,
+        ];
+        let node = Self { inner, threads };
+        node.keep_connected();
+        Ok(node)
+    }
+
+    /// The parts.
+    #[must_use]
+    pub fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+
+    /// Connects to peers with whom there are channels, again and again.
+    fn keep_connected(&self) {
+        let with_channels: Vec<NodeId> =
+            self.inner.channels.list_channels().into_iter().map(|channel| channel.peer).collect();
+        for (node_id, address) in self.inner.books.peers() {
+            if let Ok(peer) = format!("{node_id}@{address}").parse::<PeerAddress>()
+                && with_channels.iter().any(|id| id.to_string() == node_id)
+            {
+                self.inner.net.keep_connected(peer);
+            }
+        }
+    }
+
+    /// Stops: says good-bye to peers, makes durable what waits, ends the threads. Blocks for some seconds at most.
+    pub fn stop(self) {
+        let Self { inner, threads, .. } = self;
+        inner.runtime.block_on(inner.net.shutdown());
+        inner.chain_wake.stop();
+        inner.store.put(GRAPH, inner.router.snapshot());
+        inner.wake.stop();
+        for thread in threads {
+            // A thread that panicked has said so already; the store is whole either way.
+            let _ended = thread.join();
+        }
+    }
+}
+
+type Follower = ChainFollower<Source>;
+
+fn open(options: NodeOptions, runtime: tokio::runtime::Handle) -> Result<(Arc<Inner>, Follower), StartError> {
+    fs::create_dir_all(&options.data_dir).map_err(|error| StartError::DataDir(options.data_dir.clone(), error))?;
+    let wake = Arc::new(Wake::default());
+    let to_wake = Arc::clone(&wake);
+    let store = RedbStore::open(&options.data_dir.join("lnode.redb"))?.with_notify(move || to_wake.raise());
+    let store = Arc::new(store);
+    check_network(&store, &options)?;
+    let (wallet_seed, node_seed) = seed::open(&options.data_dir)?;
+
+    let source = Arc::new(BitcoindClient::new(&options.chain.url, options.chain.auth.clone(), options.network));
+    let tip = source.tip()?;
+    let wallet =
+        WalletKeeper::open(Arc::clone(&store), &wallet_seed, options.network, Some((tip.hash, tip.height)))?;
+    let keys = SeedKeys::new(node_seed, Arc::new(WalletScripts(Arc::clone(wallet.wallet()))))?;
+    let broadcaster = Arc::new(BitcoindBroadcaster::new(Arc::clone(&source)));
+    let fees = Arc::new(BitcoindFees::new());
+    let log = TracingLogger;
+
+    let stored = store.load_channels()?;
+    let parts = MonitorParts {
+        keys: keys.clone(),
+        store: Arc::clone(&store),
+        broadcaster: Arc::clone(&broadcaster),
+        fees: Arc::clone(&fees),
+        coins: Arc::clone(wallet.wallet()),
+        log,
+    };
+    let monitors: Monitors = Arc::new(MonitorSet::restore(parts, &stored, store.load_tip()?)?);
+    let router = Arc::new(open_router(&options, &store, &keys)?);
+    let parts = ChannelParts {
+        monitors: Arc::clone(&monitors),
+        keys: keys.clone(),
+        fees: Arc::clone(&fees),
+        broadcaster: Arc::clone(&broadcaster),
+        routes: Arc::clone(&router),
+        log,
+    };
+    let channels: Channels = Arc::new(open_channels(parts, &options, &store, &source, &stored)?);
+    let peers = PeerManager::new(
+        PeerParts { keys: keys.clone(), channels: Arc::clone(&channels), routing: Arc::clone(&router), custom: (), log },
+        options.network,
+    );
+    let net = {
+        let _inside = runtime.enter();
+        Net::new(Arc::new(peers), NetConfig::default())
+    };
+    let follower = ChainFollower::new(Arc::clone(&source), options.network);
+    let inner = Inner {
+        books: Books::open(Arc::clone(&store))?,
+        options,
+        keys,
+        store,
+        wallet,
+        source,
+        broadcaster,
+        fees,
+        monitors,
+        router,
+        channels,
+        net,
+        wake,
+        chain_wake: Arc::new(Wake::default()),
+        chain_down: AtomicBool::new(false),
+        started: Instant::now(),
+        runtime,
+        notes: Mutex::default(),
+    };
+    Ok((Arc::new(inner), follower))
+}
+
+/// A data directory belongs to the network it was made for.
+fn check_network(store: &RedbStore, options: &NodeOptions) -> Result<(), StartError> {
+    match store.get(NETWORK)? {
+        Some(found) if found != options.network.to_string().as_bytes() => {
+            let found = String::from_utf8_lossy(&found).into_owned();
+            Err(StartError::OtherNetwork(options.data_dir.clone(), found, options.network))
+        }
+        Some(_) => Ok(()),
+        None => {
+            store.put(NETWORK, options.network.to_string().into_bytes());
+            store.commit()?;
+            Ok(())
+        }
+    }
+}
+
+fn open_router(options: &NodeOptions, store: &RedbStore, keys: &SeedKeys) -> Result<Router, StartError> {
+    let config = RouterConfig::new(options.network, NodeId::from(keys.node_id()));
+    let Some(snapshot) = store.get(GRAPH)? else { return Ok(Router::new(config)) };
+    Ok(Router::restore(config.clone(), &snapshot).unwrap_or_else(|error| {
+        tracing::warn!("{error}; peers will send the graph again");
+        Router::new(config)
+    }))
+}
+
+fn open_channels(
+    parts: ChannelParts,
+    options: &NodeOptions,
+    store: &RedbStore,
+    source: &Source,
+    stored: &lightning_traits::monitor::StoredChannels,
+) -> Result<ChannelManager<ChannelParts>, StartError> {
+    let chain = ChainHash::using_genesis_block_const(options.network);
+    // Channels hear again of every block since the monitors' tip: both were true at the same commit.
+    let (hash, height) = match store.load_tip()? {
+        Some((hash, height)) => (hash, height),
+        None => {
+            let tip = source.tip()?;
+            (tip.hash, BlockHeight::new(tip.height))
+        }
+    };
+    let time = source.header(&hash)?.map_or(0, |info| info.header.time);
+    let tip = ChannelTip { hash, height, time };
+    let record = store.get(MANAGER)?;
+    let restored = ChannelManager::restore(parts, options.user.clone(), chain, tip, stored, record.as_deref());
+    restored.map_err(|error| StartError::Channel(error.to_string()))
+}
