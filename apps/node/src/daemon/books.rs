@@ -8,10 +8,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use lightning_store_redb::{RedbStore, StoreError};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::api::response::{EventEntry, InvoiceEntry, Payment};
+
+/// All that was forwarded, in sum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forwards {
+    /// How many.
+    pub count: u64,
+    /// What went out.
+    pub amount_msat: u64,
+    /// What was earned.
+    pub fee_msat: u64,
+}
 
 /// All rows, in memory and in the store.
 pub struct Books {
@@ -25,12 +36,14 @@ struct Rows {
     payments: BTreeMap<String, Payment>,
     peers: BTreeMap<String, String>,
     events: VecDeque<EventEntry>,
+    forwards: Forwards,
 }
 
 const INVOICES: &str = "invoice/";
 const PAYMENTS: &str = "payment/";
 const PEERS: &str = "peer/";
 const EVENTS: &str = "event/";
+const FORWARDS: &str = "forwards/";
 /// Events that are kept.
 const MAX_EVENTS: usize = 1_000;
 
@@ -43,6 +56,7 @@ impl Books {
             payments: load(&store, PAYMENTS)?,
             peers: load(&store, PEERS)?,
             events: events.into_values().collect(),
+            forwards: load::<Forwards>(&store, FORWARDS)?.remove("sum").unwrap_or_default(),
         };
         Ok(Self { store, rows: Mutex::new(rows) })
     }
@@ -94,6 +108,21 @@ impl Books {
     /// Where peers were reached, by their node ids.
     pub fn peers(&self) -> BTreeMap<String, String> {
         self.rows().peers.clone()
+    }
+
+    /// Adds a forwarded payment to the sum.
+    pub fn add_forward(&self, amount_msat: u64, fee_msat: u64) {
+        let mut rows = self.rows();
+        let sum = &mut rows.forwards;
+        sum.count = sum.count.saturating_add(1);
+        sum.amount_msat = sum.amount_msat.saturating_add(amount_msat);
+        sum.fee_msat = sum.fee_msat.saturating_add(fee_msat);
+        self.write(FORWARDS, "sum", sum);
+    }
+
+    /// All that was forwarded.
+    pub fn forwards(&self) -> Forwards {
+        self.rows().forwards
     }
 
     /// Notes something that the user may want to know.

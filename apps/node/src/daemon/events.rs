@@ -74,6 +74,10 @@ fn on_event(node: &Inner, event: Event) -> bool {
         Event::AttemptFailed { hash, .. } => {
             update_payment(node, hash, |row| row.attempts = row.attempts.saturating_add(1));
         }
+        Event::Forwarded { amount, fee, .. } => {
+            let fee = fee.unwrap_or(lightning_traits::units::Msat::ZERO);
+            node.books.add_forward(amount.to_msat(), fee.to_msat());
+        }
         Event::ChannelPending { channel, temporary, .. } => node.note_opened(temporary, channel),
         Event::ChannelClosed { channel, ref reason, .. } => node.note_closed(channel, reason.to_string()),
         _ => {}
