@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use lightning_chain_bitcoind::{BitcoindBroadcaster, BitcoindClient, BitcoindFees};
-use lightning_channel::ChannelManager;
+use lightning_channel::manager::ChannelManager;
 use lightning_keys::SeedKeys;
 use lightning_monitor::{MonitorEnvironment, MonitorSet};
 use lightning_peer::Parts;

@@ -38,7 +38,7 @@ fn on_event(node: &Inner, event: Event) -> bool {
             match node.wallet.wallet().build_funding(script, value, feerate) {
                 Ok(built) => {
                     let transaction = built.transaction;
-                    if let Err(error) = node.channels.funding_transaction(temporary, transaction.clone()) {
+                    if let Err((transaction, error)) = node.channels.funding_transaction(temporary, transaction) {
                         tracing::warn!("the funding transaction of {temporary} is not taken: {error}");
                         node.wallet.wallet().release_transaction(&transaction);
                     }
@@ -50,8 +50,8 @@ fn on_event(node: &Inner, event: Event) -> bool {
                 }
             }
         }
-        Event::PaymentClaimable { hash, preimage, .. } => {
-            if let Err(error) = node.channels.claim(hash, preimage) {
+        Event::PaymentClaimable { hash, .. } => {
+            if let Err(error) = node.channels.claim(hash) {
                 tracing::warn!("payment {hash} cannot be claimed: {error}");
             }
         }

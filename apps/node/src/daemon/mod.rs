@@ -10,9 +10,11 @@ mod events;
 mod node;
 mod options;
 mod pump;
+mod run;
 mod seed;
 mod wallet;
 
 pub use backend::NodeBackend;
 pub use node::{Inner, Node, StartError};
 pub use options::{ChainOptions, NodeOptions};
+pub use run::{run, start_error};

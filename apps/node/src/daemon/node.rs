@@ -26,6 +26,7 @@ use lightning_store_redb::{RedbStore, StoreError};
 use lightning_traits::id::{ChannelId, NodeId};
 use lightning_traits::interface::{BlockSource as _, KeysInterface as _, SourceError};
 use lightning_traits::units::{BlockHeight, FeeratePerKw};
+use lightning_traits::wire::{Addresses, NodeAlias};
 use thiserror::Error;
 
 use super::books::Books;
@@ -35,6 +36,7 @@ use super::pump::Wake;
 use super::seed::{self, SeedError};
 use super::wallet::{OpenWalletError, WalletKeeper, WalletScripts};
 use super::{chain, pump};
+use crate::api::response::PaymentState;
 use crate::logging::TracingLogger;
 
 /// Where the channel manager's record stands in the store.
@@ -201,6 +203,8 @@ impl Node {
         ];
         let node = Self { inner, threads };
         node.keep_connected();
+        node.settle_lost_payments();
+        node.announce();
         Ok(node)
     }
 
@@ -220,6 +224,37 @@ impl Node {
             {
                 self.inner.net.keep_connected(peer);
             }
+        }
+    }
+
+    /// Payments that were written down and never sent, since the node died in between, have failed: all others are known
+    /// to the channels, from their records.
+    fn settle_lost_payments(&self) {
+        let known: Vec<String> =
+            self.inner.channels.list_payments().iter().map(|payment| payment.hash.to_string()).collect();
+        for mut row in self.inner.books.payments() {
+            if row.state == PaymentState::Pending && !known.contains(&row.payment_hash) {
+                row.state = PaymentState::Failed;
+                row.failure = Some("the node stopped before anything was sent; pay it again".to_owned());
+                self.inner.books.put_payment(row);
+            }
+        }
+    }
+
+    fn announce(&self) {
+        let options = &self.inner.options;
+        let name = if options.alias.is_empty() {
+            self.inner.channels.node_id().to_string().chars().take(20).collect()
+        } else {
+            options.alias.clone()
+        };
+        let Some(alias) = NodeAlias::new(&name) else {
+            tracing::warn!("the alias {name:?} is longer than 32 bytes and is not announced");
+            return;
+        };
+        let addresses = Addresses { known: options.announce.clone(), unknown: Vec::new() };
+        if let Err(error) = self.inner.channels.announce_node(alias, options.color, addresses) {
+            tracing::warn!("the node is not announced: {error}");
         }
     }
 
@@ -276,10 +311,10 @@ fn open(options: NodeOptions, runtime: tokio::runtime::Handle) -> Result<(Arc<In
         routes: Arc::clone(&router),
         log,
     };
-    let channels: Channels = Arc::new(open_channels(parts, &options, &store, &source, &stored)?);
+    let channels: Channels = Arc::new(open_channels(parts, &options, &store, &source, stored)?);
     let peers = PeerManager::new(
         PeerParts { keys: keys.clone(), channels: Arc::clone(&channels), routing: Arc::clone(&router), custom: (), log },
-        options.network,
+        vec![ChainHash::using_genesis_block_const(options.network)],
     );
     let net = {
         let _inside = runtime.enter();
@@ -339,7 +374,7 @@ fn open_channels(
     options: &NodeOptions,
     store: &RedbStore,
     source: &Source,
-    stored: &lightning_traits::monitor::StoredChannels,
+    stored: lightning_traits::monitor::StoredChannels,
 ) -> Result<ChannelManager<ChannelParts>, StartError> {
     let chain = ChainHash::using_genesis_block_const(options.network);
     // Channels hear again of every block since the monitors' tip: both were true at the same commit.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bitcoin::Network;
 use lightning_chain_bitcoind::Auth;
 use lightning_traits::config::UserConfig;
+use lightning_traits::wire::NodeAddress;
 
 /// Where blocks come from: a bitcoind, or an `lnode chain`, which speaks the same language.
 #[derive(Clone, Debug)]
@@ -28,9 +29,11 @@ pub struct NodeOptions {
     /// Where peers can connect.
     pub listen: Vec<SocketAddr>,
     /// Addresses to announce to the network.
-    pub announce: Vec<SocketAddr>,
+    pub announce: Vec<NodeAddress>,
     /// The name to announce.
     pub alias: String,
+    /// The colour to announce.
+    pub color: [u8; 3],
     /// Channel limits, fees, payment limits.
     pub user: UserConfig,
     /// How often to look for new blocks.

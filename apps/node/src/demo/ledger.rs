@@ -12,7 +12,7 @@ use lightning_traits::interface::BlockSource as _;
 use super::DemoError;
 use super::network::Network;
 use super::story::Before;
-use crate::api::backend::Backend as _;
+use crate::api::Backend as _;
 use crate::api::response::{InvoiceState, PaymentState};
 
 /// One node's line.
@@ -103,7 +103,7 @@ impl Ledger {
     }
 }
 
-const fn msat(amount: Amount) -> i128 {
+fn msat(amount: Amount) -> i128 {
     amount.to_sat() as i128 * 1_000
 }
 
@@ -148,7 +148,7 @@ fn read_blocks(network: &Network, height: u32) -> Result<(Amount, Amount), DemoE
 impl fmt::Display for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = comfy_table::Table::new();
-        table.load_style(comfy_table::TableStyle::utf8_full_condensed());
+        table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED);
         table.set_header([
             "msat", "on chain before", "sent", "received", "routing fees", "chain cost", "on chain after",
         ]);

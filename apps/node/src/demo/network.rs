@@ -11,7 +11,7 @@ use lightning_traits::config::UserConfig;
 use lightning_traits::interface::BlockSource as _;
 
 use super::{DemoChain, DemoError};
-use crate::api::backend::Backend as _;
+use crate::api::Backend as _;
 use crate::daemon::{ChainOptions, Inner, Node, NodeBackend, NodeOptions};
 use crate::error::ApiError;
 
@@ -137,6 +137,7 @@ impl Network {
                 listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
                 announce: Vec::new(),
                 alias: name.to_owned(),
+                color: [0; 3],
                 user,
                 poll: Duration::from_millis(50),
             };

@@ -6,11 +6,11 @@ use lightning_traits::units::Msat;
 
 use super::DemoError;
 use super::network::{ALICE, BOB, CAROL, Network, Person, wait};
-use crate::api::backend::Backend as _;
+use super::say;
+use crate::api::Backend as _;
 use crate::api::kind::{ChannelRef, FromText as _, Peer};
 use crate::api::request::{self, AmountOrAll, AmountOrAny};
 use crate::api::response::{ChannelState, PaymentState};
-use crate::output::progress::say;
 
 /// What everybody had before, in satoshi on chain.
 pub(super) struct Before {

@@ -9,7 +9,7 @@ mod peers;
 use std::sync::Arc;
 
 use super::node::Inner;
-use crate::api::backend::Backend;
+use crate::api::Backend;
 use crate::api::{request, response};
 use crate::error::ApiError;
 

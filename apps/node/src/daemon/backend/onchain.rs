@@ -50,7 +50,7 @@ pub(super) fn list_unspent(node: &Inner) -> response::UnspentList {
     let outputs = node.wallet.wallet().list_unspent().into_iter().map(|coin| response::Unspent {
         outpoint: coin.outpoint.to_string(),
         amount_sat: coin.output.value.to_sat(),
-        confirmations: coin.height.map_or(0, |at| height.saturating_sub(at).saturating_add(1)),
+        confirmations: coin.confirmed_at.map_or(0, |at| height.saturating_sub(at).saturating_add(1)),
         address: bitcoin::Address::from_script(&coin.output.script_pubkey, network)
             .map_or_else(|_| String::new(), |address| address.to_string()),
     });

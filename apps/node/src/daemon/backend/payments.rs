@@ -1,7 +1,7 @@
 //! Invoices and payments.
-use lightning_channel::payment::outbound::{PayError, PayParams};
+use lightning_channel::payment::{PayError, PayParams};
 use lightning_offers::bolt11::{Bolt11Invoice, BuildError, Currency, Description, Fallback, InvoiceBuilder};
-use lightning_traits::feature::{Feature, Features};
+use lightning_traits::feature::Feature;
 use lightning_traits::id::{NodeId, PaymentId};
 use lightning_traits::interface::{KeysInterface as _, SignError};
 use lightning_traits::payment::PaymentHash;
@@ -26,16 +26,16 @@ pub(super) fn invoice(node: &Inner, request: &request::Invoice) -> Answer<respon
         AmountOrAny::Amount(amount) => Some(amount),
     };
     let expiry = request.expiry_s.unwrap_or(DEFAULT_EXPIRY);
-    let inbound = node.channels.create_inbound_payment(amount, expiry);
     let created_at = now();
-    let final_cltv = u32::from(node.options.user.payment.final_cltv_delta.get());
+    let expires = u32::try_from(created_at.saturating_add(u64::from(expiry))).unwrap_or(u32::MAX);
+    let inbound = node.channels.create_inbound_payment(amount, expires);
     let mut builder = InvoiceBuilder::new(Currency::of_network(node.options.network), created_at)
         .payment_hash(inbound.hash)
         .payment_secret(inbound.secret)
         .description(request.description.clone())
         .expiry_seconds(u64::from(expiry))
-        .min_final_cltv_expiry_delta(final_cltv)
-        .features(invoice_features());
+        .min_final_cltv_expiry_delta(u32::from(inbound.final_cltv_delta.get()))
+        .features(node.channels.invoice_features());
     for hint in node.channels.route_hints() {
         builder = builder.route_hint(hint);
     }
@@ -62,11 +62,6 @@ pub(super) fn invoice(node: &Inner, request: &request::Invoice) -> Answer<respon
     };
     node.books.put_invoice(row);
     Ok(answer)
-}
-
-fn invoice_features() -> Features {
-    // BOLT 9, context 9: both are compulsory for whoever pays us.
-    Features::from_bits([Feature::VarOnion.required_bit(), Feature::PaymentSecret.required_bit()])
 }
 
 pub(super) fn list_invoices(node: &Inner) -> response::InvoiceList {
@@ -189,7 +184,7 @@ fn check(node: &Inner, invoice: &Bolt11Invoice, request: &request::Pay) -> Answe
         amount,
         hash: invoice.payment_hash(),
         recipient: lightning_channel::payment::Recipient {
-            secret: Some(invoice.payment_secret().clone()),
+            secret: invoice.payment_secret().clone(),
             metadata: invoice.metadata().map(<[u8]>::to_vec),
         },
         final_cltv_delta: CltvDelta::new(final_cltv),
