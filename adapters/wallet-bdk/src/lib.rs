@@ -19,6 +19,7 @@ mod changes;
 mod coins;
 mod error;
 mod follow;
+mod lock;
 mod seed;
 mod spend;
 mod wallet;

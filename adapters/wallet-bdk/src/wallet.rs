@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::lock::Mutex;
 use bdk_wallet::chain::{BlockId, ChainPosition};
 use bdk_wallet::{KeychainKind, LoadError, LoadMismatch, LocalOutput, Update, Wallet};
 use bitcoin::hex::DisplayHex;
@@ -11,7 +12,6 @@ use bitcoin::{
 };
 use lightning_traits::Secp;
 use lightning_traits::interface::Coins;
-use lightning_traits::sync::Mutex;
 
 use crate::changes::Changes;
 use crate::error::WalletError;

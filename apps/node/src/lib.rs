@@ -17,6 +17,7 @@ pub mod chain;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod demo;
 pub mod error;
 pub mod logging;
 pub mod output;

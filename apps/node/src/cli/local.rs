@@ -1,10 +1,12 @@
 //! The commands that need no node: they run one, or tell about the program.
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use lightning_chain_bitcoind::Auth;
 use serde_json::{Value, json};
 
 use super::{args, completions, miner, print};
 use crate::api::methods::View;
 use crate::config::{Config, Sources};
+use crate::demo::{self, DemoChain};
 use crate::error::{ApiError, Code, Exit};
 use crate::output::{self, Format};
 use crate::{daemon, logging};
@@ -29,6 +31,7 @@ const LOCALS: &[Local] = &[
     },
     Local { name: "chain", build: miner::build_chain, run: miner::run_chain },
     Local { name: "mine", build: miner::build_mine, run: miner::run_mine },
+    Local { name: "demo", build: build_demo, run: run_demo },
     Local { name: "config", build: build_config, run: run_config },
     Local { name: "explain", build: build_explain, run: explain },
     Local { name: "completions", build: completions::build, run: completions::run },
@@ -50,6 +53,49 @@ pub(super) fn run(
     let local =
         local.ok_or_else(|| ApiError::new(Code::UnknownMethod, format!("there is no command {name:?}")))?;
     (local.run)(given, sources, format).map(|()| Exit::Ok)
+}
+
+fn build_demo(command: Command) -> Command {
+    let bitcoind = Arg::new("bitcoind").long("bitcoind").value_name("URL").help("Use this regtest bitcoind");
+    let cookie =
+        Arg::new("bitcoind-cookie").long("bitcoind-cookie").value_name("FILE").help("Its cookie file");
+    let user = Arg::new("bitcoind-user").long("bitcoind-user").value_name("NAME").help("Its RPC user");
+    let password = Arg::new("bitcoind-password-file")
+        .long("bitcoind-password-file")
+        .value_name("FILE")
+        .help("A file with its RPC password");
+    let about =
+        "Run three nodes that open channels, pay, restart and close, and account for every millisatoshi";
+    command.about(about).args([bitcoind, cookie.requires("bitcoind"), user.requires("bitcoind"), password])
+}
+
+fn run_demo(given: &ArgMatches, _: &Sources, _: Format) -> Result<(), ApiError> {
+    let text = |name: &str| given.get_one::<String>(name).cloned();
+    let chain = match text("bitcoind") {
+        None => DemoChain::Embedded,
+        Some(url) => {
+            let auth = match (text("bitcoind-cookie"), text("bitcoind-user"), text("bitcoind-password-file"))
+            {
+                (Some(cookie), ..) => Auth::Cookie(cookie.into()),
+                (None, Some(user), Some(file)) => {
+                    let password = std::fs::read_to_string(&file).map_err(|error| {
+                        ApiError::new(Code::Disk, format!("{file} cannot be read: {error}"))
+                    })?;
+                    Auth::Password { user, password: password.trim().to_owned() }
+                }
+                _ => {
+                    return Err(ApiError::bad("bitcoind wants credentials")
+                        .hint("give --bitcoind-cookie, or --bitcoind-user with --bitcoind-password-file"));
+                }
+            };
+            DemoChain::Bitcoind { url, auth }
+        }
+    };
+    let filter = std::env::var("LNODE_LOG").unwrap_or_else(|_| "error".to_owned());
+    logging::start(&crate::config::LogConfig { filter, json: false })?;
+    demo::run(&chain)
+        .map(|_| ())
+        .map_err(|error| ApiError::new(Code::Internal, format!("the demo did not hold: {error}")))
 }
 
 fn build_config(command: Command) -> Command {

@@ -15,17 +15,17 @@ use crate::api::response::{EventEntry, InvoiceEntry, Payment};
 
 /// All that was forwarded, in sum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Forwards {
+pub(crate) struct Forwards {
     /// How many.
-    pub count: u64,
+    pub(crate) count: u64,
     /// What went out.
-    pub amount_msat: u64,
+    pub(crate) amount_msat: u64,
     /// What was earned.
-    pub fee_msat: u64,
+    pub(crate) fee_msat: u64,
 }
 
 /// All rows, in memory and in the store.
-pub struct Books {
+pub(crate) struct Books {
     store: Arc<RedbStore>,
     rows: Mutex<Rows>,
 }
@@ -49,7 +49,7 @@ const MAX_EVENTS: usize = 1_000;
 
 impl Books {
     /// Reads all rows.
-    pub fn open(store: Arc<RedbStore>) -> Result<Self, StoreError> {
+    pub(crate) fn open(store: Arc<RedbStore>) -> Result<Self, StoreError> {
         let events: BTreeMap<String, EventEntry> = load(&store, EVENTS)?;
         let rows = Rows {
             invoices: load(&store, INVOICES)?,
@@ -62,43 +62,43 @@ impl Books {
     }
 
     /// Writes an invoice.
-    pub fn put_invoice(&self, row: InvoiceEntry) {
+    pub(crate) fn put_invoice(&self, row: InvoiceEntry) {
         self.write(INVOICES, &row.payment_hash, &row);
         self.rows().invoices.insert(row.payment_hash.clone(), row);
     }
 
     /// An invoice by its hash.
-    pub fn invoice(&self, payment_hash: &str) -> Option<InvoiceEntry> {
+    pub(crate) fn invoice(&self, payment_hash: &str) -> Option<InvoiceEntry> {
         self.rows().invoices.get(payment_hash).cloned()
     }
 
     /// All invoices, oldest first.
-    pub fn invoices(&self) -> Vec<InvoiceEntry> {
+    pub(crate) fn invoices(&self) -> Vec<InvoiceEntry> {
         let mut rows: Vec<InvoiceEntry> = self.rows().invoices.values().cloned().collect();
         rows.sort_by_key(|row| row.created_at);
         rows
     }
 
     /// Writes a payment.
-    pub fn put_payment(&self, row: Payment) {
+    pub(crate) fn put_payment(&self, row: Payment) {
         self.write(PAYMENTS, &row.payment_hash, &row);
         self.rows().payments.insert(row.payment_hash.clone(), row);
     }
 
     /// A payment by its hash, which is its name: no invoice is paid twice.
-    pub fn payment(&self, payment_hash: &str) -> Option<Payment> {
+    pub(crate) fn payment(&self, payment_hash: &str) -> Option<Payment> {
         self.rows().payments.get(payment_hash).cloned()
     }
 
     /// All payments, oldest first.
-    pub fn payments(&self) -> Vec<Payment> {
+    pub(crate) fn payments(&self) -> Vec<Payment> {
         let mut rows: Vec<Payment> = self.rows().payments.values().cloned().collect();
         rows.sort_by_key(|row| row.created_at);
         rows
     }
 
     /// Remembers where a peer was reached.
-    pub fn put_peer(&self, node_id: &str, address: &str) {
+    pub(crate) fn put_peer(&self, node_id: &str, address: &str) {
         let known = self.rows().peers.insert(node_id.to_owned(), address.to_owned());
         if known.as_deref() != Some(address) {
             self.write(PEERS, node_id, &address);
@@ -106,12 +106,12 @@ impl Books {
     }
 
     /// Where peers were reached, by their node ids.
-    pub fn peers(&self) -> BTreeMap<String, String> {
+    pub(crate) fn peers(&self) -> BTreeMap<String, String> {
         self.rows().peers.clone()
     }
 
     /// Adds a forwarded payment to the sum.
-    pub fn add_forward(&self, amount_msat: u64, fee_msat: u64) {
+    pub(crate) fn add_forward(&self, amount_msat: u64, fee_msat: u64) {
         let mut rows = self.rows();
         let sum = &mut rows.forwards;
         sum.count = sum.count.saturating_add(1);
@@ -121,12 +121,12 @@ impl Books {
     }
 
     /// All that was forwarded.
-    pub fn forwards(&self) -> Forwards {
+    pub(crate) fn forwards(&self) -> Forwards {
         self.rows().forwards
     }
 
     /// Notes something that the user may want to know.
-    pub fn note(&self, kind: &str, text: String) {
+    pub(crate) fn note(&self, kind: &str, text: String) {
         let mut rows = self.rows();
         let id = rows.events.back().map_or(1, |last| last.id.saturating_add(1));
         let entry = EventEntry { id, at: now(), kind: kind.to_owned(), text };
@@ -140,7 +140,7 @@ impl Books {
     }
 
     /// Events with an id above `after`, oldest first.
-    pub fn events(&self, after: u64, limit: usize) -> Vec<EventEntry> {
+    pub(crate) fn events(&self, after: u64, limit: usize) -> Vec<EventEntry> {
         self.rows().events.iter().filter(|event| event.id > after).take(limit).cloned().collect()
     }
 
@@ -157,7 +157,7 @@ impl Books {
 }
 
 /// Seconds since 1970, for people: the channels know time by blocks only.
-pub fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 

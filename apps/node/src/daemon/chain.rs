@@ -106,7 +106,10 @@ fn answer_look_ups(node: &Inner) -> bool {
     answered
 }
 
-fn look_up(node: &Inner, scid: ShortChannelId) -> Result<Option<Utxo>, lightning_traits::interface::SourceError> {
+fn look_up(
+    node: &Inner,
+    scid: ShortChannelId,
+) -> Result<Option<Utxo>, lightning_traits::interface::SourceError> {
     let Some(hash) = node.source.hash_at(scid.block())? else { return Ok(None) };
     let block = node.source.block(&hash)?;
     let Some(transaction) = block.txdata.get(scid.tx_index() as usize) else { return Ok(None) };

@@ -14,24 +14,24 @@ use lightning_wallet_bdk::OnchainWallet;
 use crate::logging::TracingLogger;
 
 /// The block source.
-pub type Source = Arc<BitcoindClient>;
+pub(crate) type Source = Arc<BitcoindClient>;
 /// The broadcaster.
-pub type Broadcaster = Arc<BitcoindBroadcaster<Source>>;
+pub(crate) type Broadcaster = Arc<BitcoindBroadcaster<Source>>;
 /// The monitors.
-pub type Monitors = Arc<MonitorSet<MonitorParts>>;
+pub(crate) type Monitors = Arc<MonitorSet<MonitorParts>>;
 /// The channels.
-pub type Channels = Arc<ChannelManager<ChannelParts>>;
+pub(crate) type Channels = Arc<ChannelManager<ChannelParts>>;
 /// What the peer manager calls.
-pub type PeerParts = Parts<SeedKeys, Channels, Arc<Router>, (), TracingLogger>;
+pub(crate) type PeerParts = Parts<SeedKeys, Channels, Arc<Router>, (), TracingLogger>;
 
 /// What the monitors call.
-pub struct MonitorParts {
-    pub keys: SeedKeys,
-    pub store: Arc<RedbStore>,
-    pub broadcaster: Broadcaster,
-    pub fees: Arc<BitcoindFees>,
-    pub coins: Arc<OnchainWallet>,
-    pub log: TracingLogger,
+pub(crate) struct MonitorParts {
+    pub(crate) keys: SeedKeys,
+    pub(crate) store: Arc<RedbStore>,
+    pub(crate) broadcaster: Broadcaster,
+    pub(crate) fees: Arc<BitcoindFees>,
+    pub(crate) coins: Arc<OnchainWallet>,
+    pub(crate) log: TracingLogger,
 }
 
 impl MonitorEnvironment for MonitorParts {
@@ -68,13 +68,13 @@ impl MonitorEnvironment for MonitorParts {
 }
 
 /// What the channels call.
-pub struct ChannelParts {
-    pub monitors: Monitors,
-    pub keys: SeedKeys,
-    pub fees: Arc<BitcoindFees>,
-    pub broadcaster: Broadcaster,
-    pub routes: Arc<Router>,
-    pub log: TracingLogger,
+pub(crate) struct ChannelParts {
+    pub(crate) monitors: Monitors,
+    pub(crate) keys: SeedKeys,
+    pub(crate) fees: Arc<BitcoindFees>,
+    pub(crate) broadcaster: Broadcaster,
+    pub(crate) routes: Arc<Router>,
+    pub(crate) log: TracingLogger,
 }
 
 impl Environment for ChannelParts {

@@ -34,11 +34,15 @@ fn on_event(node: &Inner, event: Event) -> bool {
     }
     match event {
         Event::FundingNeeded { temporary, value, ref script, .. } => {
-            let feerate = node.opening_feerate(temporary).unwrap_or_else(|| node.fees.feerate(ConfirmationTarget::Normal));
+            let feerate = node
+                .opening_feerate(temporary)
+                .unwrap_or_else(|| node.fees.feerate(ConfirmationTarget::Normal));
             match node.wallet.wallet().build_funding(script, value, feerate) {
                 Ok(built) => {
                     let transaction = built.transaction;
-                    if let Err((transaction, error)) = node.channels.funding_transaction(temporary, transaction) {
+                    if let Err((transaction, error)) =
+                        node.channels.funding_transaction(temporary, transaction)
+                    {
                         tracing::warn!("the funding transaction of {temporary} is not taken: {error}");
                         node.wallet.wallet().release_transaction(&transaction);
                     }
@@ -103,16 +107,25 @@ fn update_payment(node: &Inner, hash: PaymentHash, change: impl FnOnce(&mut crat
 /// A kind for programs and a sentence for people.
 fn describe(event: &Event) -> Option<(&'static str, String)> {
     let described = match event {
-        Event::ChannelPending { channel, funding, .. } => {
-            ("channel_pending", format!("channel {channel} waits for its funding transaction {}", funding.txid))
+        Event::ChannelPending { channel, funding, .. } => (
+            "channel_pending",
+            format!("channel {channel} waits for its funding transaction {}", funding.txid),
+        ),
+        Event::ChannelReady { channel, peer, .. } => {
+            ("channel_ready", format!("channel {channel} with {peer} is open"))
         }
-        Event::ChannelReady { channel, peer, .. } => ("channel_ready", format!("channel {channel} with {peer} is open")),
-        Event::ChannelClosed { channel, reason, .. } => ("channel_closed", format!("channel {channel} is closed: {reason}")),
-        Event::PaymentClaimed { hash, amount } => ("payment_received", format!("received {amount} for {hash}")),
+        Event::ChannelClosed { channel, reason, .. } => {
+            ("channel_closed", format!("channel {channel} is closed: {reason}"))
+        }
+        Event::PaymentClaimed { hash, amount } => {
+            ("payment_received", format!("received {amount} for {hash}"))
+        }
         Event::PaymentSent { hash, amount, fee, .. } => {
             ("payment_sent", format!("payment {hash} of {amount} arrived, for {fee} in fees"))
         }
-        Event::PaymentFailed { hash, reason, .. } => ("payment_failed", format!("payment {hash} failed: {reason}")),
+        Event::PaymentFailed { hash, reason, .. } => {
+            ("payment_failed", format!("payment {hash} failed: {reason}"))
+        }
         Event::AttemptFailed { hash, failure, .. } => {
             ("attempt_failed", format!("an attempt of payment {hash} failed: {failure}"))
         }

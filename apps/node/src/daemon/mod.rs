@@ -15,6 +15,7 @@ mod seed;
 mod wallet;
 
 pub use backend::NodeBackend;
-pub use node::{Inner, Node, StartError};
+pub(crate) use node::Inner;
+pub use node::{Node, StartError};
 pub use options::{ChainOptions, NodeOptions};
 pub use run::{run, start_error};

@@ -15,7 +15,9 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use bitcoin::constants::ChainHash;
-use lightning_chain_bitcoind::{BitcoindBroadcaster, BitcoindClient, BitcoindFees, ChainFollower, FollowError};
+use lightning_chain_bitcoind::{
+    BitcoindBroadcaster, BitcoindClient, BitcoindFees, ChainFollower, FollowError,
+};
 use lightning_channel::manager::{ChannelManager, Tip as ChannelTip};
 use lightning_keys::{KeysError, SeedKeys};
 use lightning_monitor::{MonitorSet, RestoreError};
@@ -87,24 +89,24 @@ pub enum StartError {
 }
 
 /// The parts of a running node.
-pub struct Inner {
-    pub options: NodeOptions,
-    pub keys: SeedKeys,
-    pub store: Arc<RedbStore>,
-    pub wallet: WalletKeeper,
-    pub source: Source,
-    pub broadcaster: Broadcaster,
-    pub fees: Arc<BitcoindFees>,
-    pub monitors: Monitors,
-    pub router: Arc<Router>,
-    pub channels: Channels,
-    pub net: Net<PeerParts>,
-    pub books: Books,
-    pub wake: Arc<Wake>,
-    pub chain_wake: Arc<Wake>,
-    pub chain_down: AtomicBool,
-    pub started: Instant,
-    pub runtime: tokio::runtime::Handle,
+pub(crate) struct Inner {
+    pub(crate) options: NodeOptions,
+    pub(crate) keys: SeedKeys,
+    pub(crate) store: Arc<RedbStore>,
+    pub(crate) wallet: WalletKeeper,
+    pub(crate) source: Source,
+    pub(crate) broadcaster: Broadcaster,
+    pub(crate) fees: Arc<BitcoindFees>,
+    pub(crate) monitors: Monitors,
+    pub(crate) router: Arc<Router>,
+    pub(crate) channels: Channels,
+    pub(crate) net: Net<PeerParts>,
+    pub(crate) books: Books,
+    pub(crate) wake: Arc<Wake>,
+    pub(crate) chain_wake: Arc<Wake>,
+    pub(crate) chain_down: AtomicBool,
+    pub(crate) started: Instant,
+    pub(crate) runtime: tokio::runtime::Handle,
     notes: Mutex<Notes>,
 }
 
@@ -122,7 +124,7 @@ struct Notes {
 
 impl Inner {
     /// The height that the channels know.
-    pub fn height(&self) -> BlockHeight {
+    pub(crate) fn height(&self) -> BlockHeight {
         use lightning_traits::interface::ChainListener as _;
         self.channels.best_block().map_or(BlockHeight::new(0), |(_, height)| height)
     }
@@ -131,8 +133,17 @@ impl Inner {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Connects to a peer again and again, if we know where it is: a channel without a connection carries nothing.
+    pub(crate) fn keep_connected(&self, peer: NodeId) {
+        let address = self.books.peers().get(&peer.to_string()).cloned();
+        let address = address.and_then(|host| format!("{peer}@{host}").parse::<PeerAddress>().ok());
+        if let Some(address) = address {
+            self.net.keep_connected(address);
+        }
+    }
+
     /// Remembers the feerate that the user chose for an opening.
-    pub fn choose_feerate(&self, temporary: ChannelId, feerate: FeeratePerKw) {
+    pub(crate) fn choose_feerate(&self, temporary: ChannelId, feerate: FeeratePerKw) {
         self.notes().feerates.insert(temporary, feerate);
     }
 
@@ -145,7 +156,7 @@ impl Inner {
     }
 
     /// Why an opening failed, once it has.
-    pub fn opening_failure(&self, temporary: ChannelId) -> Option<String> {
+    pub(crate) fn opening_failure(&self, temporary: ChannelId) -> Option<String> {
         let notes = self.notes();
         notes.failures.get(&temporary).or_else(|| notes.closed.get(&temporary)).cloned()
     }
@@ -155,12 +166,12 @@ impl Inner {
     }
 
     /// The channel that an opening has become.
-    pub fn opened_as(&self, temporary: ChannelId) -> Option<ChannelId> {
+    pub(crate) fn opened_as(&self, temporary: ChannelId) -> Option<ChannelId> {
         self.notes().opened.get(&temporary).copied()
     }
 
     /// Where peers can connect.
-    pub fn bound(&self) -> Vec<std::net::SocketAddr> {
+    pub(crate) fn bound(&self) -> Vec<std::net::SocketAddr> {
         self.notes().bound.clone()
     }
 
@@ -169,7 +180,7 @@ impl Inner {
     }
 
     /// Why a channel was closed.
-    pub fn close_reason(&self, channel: ChannelId) -> Option<String> {
+    pub(crate) fn close_reason(&self, channel: ChannelId) -> Option<String> {
         self.notes().closed.get(&channel).cloned()
     }
 }
@@ -210,7 +221,7 @@ impl Node {
 
     /// The parts.
     #[must_use]
-    pub fn inner(&self) -> &Arc<Inner> {
+    pub(crate) const fn inner(&self) -> &Arc<Inner> {
         &self.inner
     }
 
@@ -218,13 +229,7 @@ impl Node {
     fn keep_connected(&self) {
         let with_channels: Vec<NodeId> =
             self.inner.channels.list_channels().into_iter().map(|channel| channel.peer).collect();
-        for (node_id, address) in self.inner.books.peers() {
-            if let Ok(peer) = format!("{node_id}@{address}").parse::<PeerAddress>()
-                && with_channels.iter().any(|id| id.to_string() == node_id)
-            {
-                self.inner.net.keep_connected(peer);
-            }
-        }
+        with_channels.into_iter().for_each(|peer| self.inner.keep_connected(peer));
     }
 
     /// Payments that were written down and never sent, since the node died in between, have failed: all others are known
@@ -275,7 +280,8 @@ impl Node {
 type Follower = ChainFollower<Source>;
 
 fn open(options: NodeOptions, runtime: tokio::runtime::Handle) -> Result<(Arc<Inner>, Follower), StartError> {
-    fs::create_dir_all(&options.data_dir).map_err(|error| StartError::DataDir(options.data_dir.clone(), error))?;
+    fs::create_dir_all(&options.data_dir)
+        .map_err(|error| StartError::DataDir(options.data_dir.clone(), error))?;
     let wake = Arc::new(Wake::default());
     let to_wake = Arc::clone(&wake);
     let store = RedbStore::open(&options.data_dir.join("lnode.redb"))?.with_notify(move || to_wake.raise());
@@ -283,7 +289,8 @@ fn open(options: NodeOptions, runtime: tokio::runtime::Handle) -> Result<(Arc<In
     check_network(&store, &options)?;
     let (wallet_seed, node_seed) = seed::open(&options.data_dir)?;
 
-    let source = Arc::new(BitcoindClient::new(&options.chain.url, options.chain.auth.clone(), options.network));
+    let source =
+        Arc::new(BitcoindClient::new(&options.chain.url, options.chain.auth.clone(), options.network));
     let tip = source.tip()?;
     let wallet =
         WalletKeeper::open(Arc::clone(&store), &wallet_seed, options.network, Some((tip.hash, tip.height)))?;
@@ -313,7 +320,13 @@ fn open(options: NodeOptions, runtime: tokio::runtime::Handle) -> Result<(Arc<In
     };
     let channels: Channels = Arc::new(open_channels(parts, &options, &store, &source, stored)?);
     let peers = PeerManager::new(
-        PeerParts { keys: keys.clone(), channels: Arc::clone(&channels), routing: Arc::clone(&router), custom: (), log },
+        PeerParts {
+            keys: keys.clone(),
+            channels: Arc::clone(&channels),
+            routing: Arc::clone(&router),
+            custom: (),
+            log,
+        },
         vec![ChainHash::using_genesis_block_const(options.network)],
     );
     let net = {
@@ -388,6 +401,7 @@ fn open_channels(
     let time = source.header(&hash)?.map_or(0, |info| info.header.time);
     let tip = ChannelTip { hash, height, time };
     let record = store.get(MANAGER)?;
-    let restored = ChannelManager::restore(parts, options.user.clone(), chain, tip, stored, record.as_deref());
+    let restored =
+        ChannelManager::restore(parts, options.user.clone(), chain, tip, stored, record.as_deref());
     restored.map_err(|error| StartError::Channel(error.to_string()))
 }

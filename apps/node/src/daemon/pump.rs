@@ -15,7 +15,7 @@ use super::node::Inner;
 
 /// A flag that somebody waits for.
 #[derive(Default)]
-pub struct Wake {
+pub(crate) struct Wake {
     raised: Mutex<bool>,
     condition: Condvar,
     stopping: AtomicBool,
@@ -23,24 +23,24 @@ pub struct Wake {
 
 impl Wake {
     /// There is something to do.
-    pub fn raise(&self) {
+    pub(crate) fn raise(&self) {
         *self.raised.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.condition.notify_one();
     }
 
     /// Whoever waits should end.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
         self.raise();
     }
 
     /// Whether to end.
-    pub fn is_stopping(&self) -> bool {
+    pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::SeqCst)
     }
 
     /// Waits until the flag is raised or the time is over, and takes it down.
-    pub fn wait(&self, patience: Duration) {
+    pub(crate) fn wait(&self, patience: Duration) {
         let raised = self.raised.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.condition.wait_timeout_while(raised, patience, |raised| !*raised);
         let (mut raised, _) = waited.unwrap_or_else(PoisonError::into_inner);

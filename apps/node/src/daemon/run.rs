@@ -54,7 +54,9 @@ async fn serve(config: &Config, options: NodeOptions) -> Result<(), ApiError> {
     let node = match started {
         Ok(Ok(node)) => node,
         Ok(Err(error)) => return Err(start_error(&error)),
-        Err(panic) => return Err(ApiError::new(Code::Internal, format!("the node could not start: {panic}"))),
+        Err(panic) => {
+            return Err(ApiError::new(Code::Internal, format!("the node could not start: {panic}")));
+        }
     };
     slot.fill(Arc::new(NodeBackend(Arc::clone(node.inner()))));
     tracing::info!(node_id = %node.inner().channels.node_id(), "the node is running");
@@ -75,7 +77,11 @@ fn chain_of(config: &Config) -> Result<(ChainOptions, Option<ChainServer>), ApiE
         ChainConfig::Own { listen, cookie } => {
             let options = ServeOptions { listen: *listen, cookie_file: Some(cookie.clone()), password: None };
             let server = ChainServer::start(EmbeddedChain::new(), options).map_err(|error| {
-                let code = if error.kind() == std::io::ErrorKind::AddrInUse { Code::PortInUse } else { Code::CannotListen };
+                let code = if error.kind() == std::io::ErrorKind::AddrInUse {
+                    Code::PortInUse
+                } else {
+                    Code::CannotListen
+                };
                 ApiError::new(code, format!("the embedded chain cannot listen on {listen}: {error}"))
                     .hint("choose another address with --chain-listen")
             })?;

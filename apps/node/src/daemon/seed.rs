@@ -23,7 +23,7 @@ pub enum SeedError {
 }
 
 /// The wallet's seed and the node's, both from the words in `data_dir/seed`.
-pub fn open(data_dir: &Path) -> Result<(WalletSeed, Seed), SeedError> {
+pub(crate) fn open(data_dir: &Path) -> Result<(WalletSeed, Seed), SeedError> {
     let path = data_dir.join("seed");
     if !path.exists() {
         create(&path)?;

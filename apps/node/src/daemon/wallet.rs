@@ -21,7 +21,7 @@ pub enum OpenWalletError {
 }
 
 /// Channels pay to addresses of the wallet.
-pub struct WalletScripts(pub Arc<OnchainWallet>);
+pub(crate) struct WalletScripts(pub Arc<OnchainWallet>);
 
 impl Scripts for WalletScripts {
     fn script(&self, keys: &ChannelKeysId) -> ScriptBuf {
@@ -30,7 +30,7 @@ impl Scripts for WalletScripts {
 }
 
 /// Stores what changes in the wallet.
-pub struct WalletKeeper {
+pub(crate) struct WalletKeeper {
     wallet: Arc<OnchainWallet>,
     store: Arc<RedbStore>,
     next: AtomicU64,
@@ -42,7 +42,7 @@ const FOLD_ABOVE: usize = 100;
 
 impl WalletKeeper {
     /// Loads the wallet, or makes it when there is none; a new one need not look at blocks before `birthday`.
-    pub fn open(
+    pub(crate) fn open(
         store: Arc<RedbStore>,
         seed: &WalletSeed,
         network: Network,
@@ -66,12 +66,12 @@ impl WalletKeeper {
     }
 
     /// The wallet.
-    pub fn wallet(&self) -> &Arc<OnchainWallet> {
+    pub(crate) fn wallet(&self) -> &Arc<OnchainWallet> {
         &self.wallet
     }
 
     /// Queues what changed since the last call.
-    pub fn keep(&self) -> Result<(), WalletError> {
+    pub(crate) fn keep(&self) -> Result<(), WalletError> {
         if let Some(changes) = self.wallet.take_changes()? {
             self.store.put(&row(self.next.fetch_add(1, Ordering::SeqCst)), changes);
         }

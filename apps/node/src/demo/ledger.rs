@@ -38,7 +38,8 @@ impl Row {
     /// What the chain cost the node: what Lightning does not explain of its change.
     #[must_use]
     pub const fn chain_cost_msat(&self) -> i128 {
-        let lightning = self.received_msat - self.sent_msat - self.routing_paid_msat + self.routing_earned_msat;
+        let lightning =
+            self.received_msat - self.sent_msat - self.routing_paid_msat + self.routing_earned_msat;
         self.before_msat + lightning - self.after_msat
     }
 }
@@ -139,9 +140,14 @@ fn read_blocks(network: &Network, height: u32) -> Result<(Amount, Amount), DemoE
         }
     }
     let owned = |script: &bitcoin::ScriptBuf| {
-        network.people.iter().filter_map(|person| person.node()).any(|node| node.wallet.wallet().is_mine(script))
+        network
+            .people
+            .iter()
+            .filter_map(|person| person.node())
+            .any(|node| node.wallet.wallet().is_mine(script))
     };
-    let ownerless = unspent.values().filter(|output| !owned(&output.script_pubkey)).map(|output| output.value.to_sat());
+    let ownerless =
+        unspent.values().filter(|output| !owned(&output.script_pubkey)).map(|output| output.value.to_sat());
     Ok((Amount::from_sat(fees), Amount::from_sat(ownerless.sum())))
 }
 
@@ -150,7 +156,13 @@ impl fmt::Display for Ledger {
         let mut table = comfy_table::Table::new();
         table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED);
         table.set_header([
-            "msat", "on chain before", "sent", "received", "routing fees", "chain cost", "on chain after",
+            "msat",
+            "on chain before",
+            "sent",
+            "received",
+            "routing fees",
+            "chain cost",
+            "on chain after",
         ]);
         for row in &self.rows {
             table.add_row([

@@ -56,7 +56,9 @@ impl Chain {
                 let url = format!("http://{}", server.address());
                 (ChainOptions { url, auth: Auth::Cookie(cookie) }, Some(server))
             }
-            DemoChain::Bitcoind { url, auth } => (ChainOptions { url: url.clone(), auth: auth.clone() }, None),
+            DemoChain::Bitcoind { url, auth } => {
+                (ChainOptions { url: url.clone(), auth: auth.clone() }, None)
+            }
         };
         let client = BitcoindClient::new(&options.url, options.auth.clone(), BitcoinNetwork::Regtest);
         // A pay-to-witness-script-hash of a script that nothing satisfies.
@@ -83,7 +85,8 @@ impl Chain {
 
 impl Person {
     fn start(&mut self) -> Result<(), DemoError> {
-        let node = Node::start(self.options.clone()).map_err(|error| DemoError::Start { name: self.name, error })?;
+        let node =
+            Node::start(self.options.clone()).map_err(|error| DemoError::Start { name: self.name, error })?;
         // The same port after a restart, so that others find the node again.
         self.options.listen = node.inner().bound();
         self.node = Some(node);
@@ -96,7 +99,10 @@ impl Person {
     }
 
     /// Calls a method of the node's API.
-    pub(super) fn ask<T>(&self, call: impl FnOnce(&NodeBackend) -> Result<T, ApiError>) -> Result<T, DemoError> {
+    pub(super) fn ask<T>(
+        &self,
+        call: impl FnOnce(&NodeBackend) -> Result<T, ApiError>,
+    ) -> Result<T, DemoError> {
         let refused = |error| DemoError::Refused { name: self.name, error };
         let Some(inner) = self.node() else {
             return Err(refused(ApiError::new(crate::error::Code::NotReady, "the node is not running")));
@@ -168,7 +174,9 @@ impl Network {
         let height = self.chain.height()?;
         let nodes: Vec<&Arc<Inner>> = self.people.iter().filter_map(Person::node).collect();
         nodes.iter().for_each(|node| node.chain_wake.raise());
-        wait(&format!("block {height} everywhere"), 30, || Ok(nodes.iter().all(|node| node.height().get() >= height)))
+        wait(&format!("block {height} everywhere"), 30, || {
+            Ok(nodes.iter().all(|node| node.height().get() >= height))
+        })
     }
 }
 

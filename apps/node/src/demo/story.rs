@@ -72,7 +72,9 @@ fn open(network: &Network, from: usize, to: usize) -> Result<(), DemoError> {
     for side in [from, to] {
         wait(&format!("the channel open for {}", side.name), 30, || {
             let channels = side.ask(|api| api.listchannels())?.channels;
-            Ok(channels.iter().any(|row| row.channel_id == channel.channel_id && row.state == ChannelState::Open))
+            Ok(channels
+                .iter()
+                .any(|row| row.channel_id == channel.channel_id && row.state == ChannelState::Open))
         })?;
     }
     Ok(())
@@ -118,7 +120,9 @@ fn begin(payer: &Person, invoice: String) -> Result<String, DemoError> {
 
 fn arrived(payer: &Person, hash: &str) -> Result<bool, DemoError> {
     let payments = payer.ask(|api| api.listpayments())?.payments;
-    let Some(payment) = payments.into_iter().find(|payment| payment.payment_hash == hash) else { return Ok(false) };
+    let Some(payment) = payments.into_iter().find(|payment| payment.payment_hash == hash) else {
+        return Ok(false);
+    };
     match payment.state {
         PaymentState::Succeeded => Ok(true),
         PaymentState::Failed => {
@@ -166,8 +170,11 @@ fn close(network: &Network) -> Result<(), DemoError> {
     let channel_with = |person: &Person, peer: &Person| {
         let id = peer.ask(|api| api.getinfo())?.node_id;
         let channels = person.ask(|api| api.listchannels())?.channels;
-        let found = channels.into_iter().find(|channel| channel.peer_id == id).map(|channel| channel.channel_id);
-        found.ok_or_else(|| DemoError::Unaccounted(format!("{} has no channel with {}", person.name, peer.name)))
+        let found =
+            channels.into_iter().find(|channel| channel.peer_id == id).map(|channel| channel.channel_id);
+        found.ok_or_else(|| {
+            DemoError::Unaccounted(format!("{} has no channel with {}", person.name, peer.name))
+        })
     };
     for (who, peer, force) in [(alice, bob, false), (bob, carol, true)] {
         let how = if force { "by force" } else { "together" };

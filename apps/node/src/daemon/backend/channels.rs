@@ -24,13 +24,14 @@ pub(super) fn open(node: &Inner, request: &request::OpenChannel) -> Answer<respo
     super::peers::connect(node, &request.peer)?;
     let announce = request.announce.unwrap_or(node.options.user.handshake.announce);
     let peer = request.peer.node_id;
-    let temporary = node.channels.open_channel(peer, amount, request.push_msat, announce).map_err(|error| {
-        let code = match error {
-            OpenChannelError::NotConnected(_) => Code::NotConnected,
-            _ => Code::LimitExceeded,
-        };
-        ApiError::new(code, error.to_string())
-    })?;
+    let temporary =
+        node.channels.open_channel(peer, amount, request.push_msat, announce).map_err(|error| {
+            let code = match error {
+                OpenChannelError::NotConnected(_) => Code::NotConnected,
+                _ => Code::LimitExceeded,
+            };
+            ApiError::new(code, error.to_string())
+        })?;
     if request.feerate_sat_per_vbyte.is_some() {
         node.choose_feerate(temporary, rate);
     }
@@ -39,6 +40,7 @@ pub(super) fn open(node: &Inner, request: &request::OpenChannel) -> Answer<respo
     let begun = Instant::now();
     loop {
         if let Some(channel) = node.opened_as(temporary) {
+            node.keep_connected(peer);
             return find(node, ChannelRef::Id(channel)).map(|details| row(node, &details));
         }
         if let Some(why) = node.opening_failure(temporary) {
@@ -64,16 +66,20 @@ fn funding_amount(
         AmountOrAll::Amount(amount) => {
             let needed = Amount::from_sat(amount.to_sat().saturating_add(funding_fee(rate, 1).to_sat()));
             if spendable < needed {
-                let message = format!("not enough on-chain funds: {needed} are needed with fees, {spendable} can be spent");
+                let message = format!(
+                    "not enough on-chain funds: {needed} are needed with fees, {spendable} can be spent"
+                );
                 return Err(ApiError::new(Code::InsufficientFunds, message)
                     .hint("send funds to an address of `lnode newaddr`"));
             }
             Ok(amount)
         }
-        AmountOrAll::All => spendable.checked_sub(fee).filter(|amount| *amount > Amount::ZERO).ok_or_else(|| {
-            ApiError::new(Code::InsufficientFunds, format!("there are only {spendable} to spend"))
-                .hint("send funds to an address of `lnode newaddr`")
-        }),
+        AmountOrAll::All => {
+            spendable.checked_sub(fee).filter(|amount| *amount > Amount::ZERO).ok_or_else(|| {
+                ApiError::new(Code::InsufficientFunds, format!("there are only {spendable} to spend"))
+                    .hint("send funds to an address of `lnode newaddr`")
+            })
+        }
     }
 }
 
@@ -117,7 +123,8 @@ fn find(node: &Inner, wanted: ChannelRef) -> Answer<ChannelDetails> {
     };
     let found = node.channels.list_channels().into_iter().find(is);
     found.ok_or_else(|| {
-        ApiError::new(Code::NoSuchChannel, format!("there is no channel {wanted}")).hint("see `lnode listchannels`")
+        ApiError::new(Code::NoSuchChannel, format!("there is no channel {wanted}"))
+            .hint("see `lnode listchannels`")
     })
 }
 
@@ -148,7 +155,9 @@ fn row(node: &Inner, details: &ChannelDetails) -> response::Channel {
     };
     if let Some(funded) = &details.funded {
         let height = node.height().get();
-        let depth = |scid: lightning_traits::id::ShortChannelId| height.saturating_sub(scid.block()).saturating_add(1);
+        let depth = |scid: lightning_traits::id::ShortChannelId| {
+            height.saturating_sub(scid.block()).saturating_add(1)
+        };
         row.short_channel_id = funded.scid.map(|scid| scid.to_string());
         row.local_msat = funded.our_balance.to_msat();
         row.remote_msat = funded.their_balance.to_msat();

@@ -16,7 +16,7 @@ use crate::error::ApiError;
 type Answer<T> = Result<T, ApiError>;
 
 /// Answers for one running node.
-pub struct NodeBackend(pub Arc<Inner>);
+pub struct NodeBackend(pub(crate) Arc<Inner>);
 
 impl Backend for NodeBackend {
     fn getinfo(&self) -> Answer<response::Info> {

@@ -31,8 +31,10 @@ pub(super) fn balance(node: &Inner) -> response::Balance {
     let held = node.wallet.wallet().balance();
     let channels = node.channels.list_channels();
     let funded = || channels.iter().filter_map(|channel| channel.funded.as_ref());
-    let sum = |amounts: &mut dyn Iterator<Item = Msat>| amounts.fold(Msat::ZERO, Msat::saturating_add).to_msat();
-    let closing = node.monitors.balances().into_iter().filter(|balance| balance.kind != BalanceKind::InChannel);
+    let sum =
+        |amounts: &mut dyn Iterator<Item = Msat>| amounts.fold(Msat::ZERO, Msat::saturating_add).to_msat();
+    let closing =
+        node.monitors.balances().into_iter().filter(|balance| balance.kind != BalanceKind::InChannel);
     response::Balance {
         onchain_confirmed_sat: held.confirmed.to_sat(),
         onchain_unconfirmed_sat: held.change.to_sat().saturating_add(held.incoming.to_sat()),
@@ -98,6 +100,7 @@ pub(super) fn wallet_error(error: &WalletError) -> ApiError {
         WalletError::AddressNetwork(_) => Code::WrongNetwork,
         _ => Code::Internal,
     };
-    let hint = if code == Code::InsufficientFunds { "send funds to an address of `lnode newaddr`" } else { "" };
+    let hint =
+        if code == Code::InsufficientFunds { "send funds to an address of `lnode newaddr`" } else { "" };
     ApiError::new(code, error.to_string()).hint(hint)
 }

@@ -43,7 +43,7 @@ pub(super) fn invoice(node: &Inner, request: &request::Invoice) -> Answer<respon
         builder = builder.amount(amount);
     }
     let secp = bitcoin::secp256k1::Secp256k1::new();
-    let built = builder.build(&secp, |digest| node.keys.sign_invoice(&digest));
+    let built = builder.build(&secp, |digest| node.keys.sign_invoice(digest));
     let built = built.map_err(|error: BuildError<SignError>| ApiError::bad(error.to_string()))?;
     let row = response::InvoiceEntry {
         payment_hash: inbound.hash.to_string(),
@@ -95,7 +95,8 @@ pub(super) fn decode(node: &Inner, request: &request::Decode) -> Answer<response
     let network = node.options.network;
     let ours = invoice.currency().is_for(network);
     let at = now();
-    let address = |fallback: &Fallback| bitcoin::Address::from_script(&fallback.script_pubkey(), network).ok();
+    let address =
+        |fallback: &Fallback| bitcoin::Address::from_script(&fallback.script_pubkey(), network).ok();
     Ok(response::Decoded {
         network: invoice.currency().prefix().to_owned(),
         payable: ours && !invoice.is_expired_at(at) && invoice.required_beyond(UNDERSTOOD).is_none(),
@@ -111,7 +112,12 @@ pub(super) fn decode(node: &Inner, request: &request::Decode) -> Answer<response
         expired: invoice.is_expired_at(at),
         min_final_cltv_expiry_delta: invoice.min_final_cltv_expiry_delta(),
         route_hints: invoice.route_hints().len() as u32,
-        fallback_addresses: invoice.fallbacks().iter().filter_map(address).map(|found| found.to_string()).collect(),
+        fallback_addresses: invoice
+            .fallbacks()
+            .iter()
+            .filter_map(address)
+            .map(|found| found.to_string())
+            .collect(),
     })
 }
 
@@ -145,7 +151,8 @@ pub(super) fn pay(node: &Inner, request: &request::Pay) -> Answer<response::Paym
             PayError::Duplicate(_) | PayError::SameHash(_) => Code::AlreadyPaid,
             _ => Code::BadRequest,
         };
-        let failed = response::Payment { state: PaymentState::Failed, failure: Some(error.to_string()), ..row };
+        let failed =
+            response::Payment { state: PaymentState::Failed, failure: Some(error.to_string()), ..row };
         node.books.put_payment(before.unwrap_or(failed));
         return Err(ApiError::new(code, error.to_string()));
     }
@@ -158,11 +165,13 @@ pub(super) fn pay(node: &Inner, request: &request::Pay) -> Answer<response::Paym
 fn check(node: &Inner, invoice: &Bolt11Invoice, request: &request::Pay) -> Answer<(Msat, PayParams)> {
     let network = node.options.network;
     if !invoice.currency().is_for(network) {
-        let message = format!("the invoice is for {}, this node is on {network}", currency_name(invoice.currency()));
+        let message =
+            format!("the invoice is for {}, this node is on {network}", currency_name(invoice.currency()));
         return Err(ApiError::new(Code::WrongNetwork, message).hint("ask the payee for one of this network"));
     }
     if invoice.is_expired_at(now()) {
-        return Err(ApiError::new(Code::InvoiceExpired, "the invoice has expired").hint("ask the payee for a new one"));
+        return Err(ApiError::new(Code::InvoiceExpired, "the invoice has expired")
+            .hint("ask the payee for a new one"));
     }
     if let Some(feature) = invoice.required_beyond(UNDERSTOOD) {
         let message = format!("the invoice asks for {}, which this node does not know", feature.name());
@@ -175,8 +184,12 @@ fn check(node: &Inner, invoice: &Bolt11Invoice, request: &request::Pay) -> Answe
     }
     let sendable = node.channels.first_hops().iter().map(|hop| hop.sendable).max().unwrap_or(Msat::ZERO);
     if sendable < amount {
-        let message = format!("no channel of this node can send {amount}; the most that one can send now is {sendable}");
-        return Err(ApiError::new(Code::InsufficientFunds, message).hint("open a channel with `lnode openchannel`"));
+        let message = format!(
+            "no channel of this node can send {amount}; the most that one can send now is {sendable}"
+        );
+        return Err(
+            ApiError::new(Code::InsufficientFunds, message).hint("open a channel with `lnode openchannel`")
+        );
     }
     let final_cltv = u16::try_from(invoice.min_final_cltv_expiry_delta()).unwrap_or(u16::MAX);
     let params = PayParams {
@@ -200,8 +213,12 @@ fn amount_of(invoice: &Bolt11Invoice, given: Option<Msat>) -> Answer<Msat> {
         (Some(asked), None) => Ok(asked),
         (None, Some(given)) => Ok(given),
         (Some(asked), Some(given)) if asked == given => Ok(asked),
-        (Some(asked), Some(_)) => Err(ApiError::bad(format!("the invoice asks for {asked}; leave the amount out"))),
-        (None, None) => Err(ApiError::bad("the invoice leaves the amount to you").hint("name it with --amount")),
+        (Some(asked), Some(_)) => {
+            Err(ApiError::bad(format!("the invoice asks for {asked}; leave the amount out")))
+        }
+        (None, None) => {
+            Err(ApiError::bad("the invoice leaves the amount to you").hint("name it with --amount"))
+        }
     }
 }
 

@@ -13,7 +13,8 @@ use crate::error::{ApiError, Code};
 
 pub(super) fn info(node: &Inner) -> response::Info {
     let channels = node.channels.list_channels();
-    let count = |is: fn(PhaseName) -> bool| channels.iter().filter(|channel| is(channel.phase)).count() as u32;
+    let count =
+        |is: fn(PhaseName) -> bool| channels.iter().filter(|channel| is(channel.phase)).count() as u32;
     let node_id = node.channels.node_id();
     response::Info {
         node_id: node_id.to_string(),
@@ -25,7 +26,9 @@ pub(super) fn info(node: &Inner) -> response::Info {
         synced: !node.chain_down.load(Ordering::SeqCst),
         addresses: node.bound().iter().map(|address| format!("{node_id}@{address}")).collect(),
         peers: node.net.manager().peers().len() as u32,
-        channels_open: count(|phase| matches!(phase, PhaseName::Open | PhaseName::Offline | PhaseName::Syncing)),
+        channels_open: count(|phase| {
+            matches!(phase, PhaseName::Open | PhaseName::Offline | PhaseName::Syncing)
+        }),
         channels_pending: count(|phase| {
             matches!(
                 phase,
