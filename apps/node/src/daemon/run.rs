@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use lightning_chain_bitcoind::FollowError;
-use lightning_chain_embedded::{ChainServer, EmbeddedChain, ServeOptions};
 use lightning_net_tokio::NetError;
 use lightning_store_redb::StoreError;
 use lightning_traits::interface::SourceError;
@@ -14,6 +13,7 @@ use lightning_traits::interface::SourceError;
 use super::wallet::OpenWalletError;
 use super::{ChainOptions, Node, NodeBackend, NodeOptions, StartError};
 use crate::api::{ApiServer, ServerOptions, Shutdown, Slot};
+use crate::chain::{self, RunningChain};
 use crate::config::{ChainConfig, Config};
 use crate::error::{ApiError, Code};
 
@@ -27,7 +27,7 @@ pub fn run(config: &Config) -> Result<(), ApiError> {
     })?;
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| ApiError::new(Code::Internal, format!("no threads: {error}")))?;
-    let (chain, _server) = chain_of(config)?;
+    let (chain, _running) = chain_of(config)?;
     let options = NodeOptions {
         network: config.network,
         data_dir: config.data_dir.clone(),
@@ -71,23 +71,19 @@ async fn serve(config: &Config, options: NodeOptions) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Where blocks come from; the embedded chain of this process runs as long as its server.
-fn chain_of(config: &Config) -> Result<(ChainOptions, Option<ChainServer>), ApiError> {
+/// Where blocks come from; the embedded chain of this process runs until it is dropped.
+fn chain_of(config: &Config) -> Result<(ChainOptions, Option<RunningChain>), ApiError> {
     match &config.chain {
         ChainConfig::Own { listen, cookie } => {
-            let options = ServeOptions { listen: *listen, cookie_file: Some(cookie.clone()), password: None };
-            let server = ChainServer::start(EmbeddedChain::new(), options).map_err(|error| {
-                let code = if error.kind() == std::io::ErrorKind::AddrInUse {
-                    Code::PortInUse
-                } else {
-                    Code::CannotListen
-                };
-                ApiError::new(code, format!("the embedded chain cannot listen on {listen}: {error}"))
-                    .hint("choose another address with --chain-listen")
+            let running = RunningChain::start(chain::ChainOptions {
+                listen: *listen,
+                cookie: cookie.clone(),
+                file: Some(config.data_dir.join(chain::CHAIN_FILE)),
+                mine_every: None,
             })?;
-            let url = format!("http://{}", server.address());
+            let url = format!("http://{}", running.address());
             let auth = lightning_chain_bitcoind::Auth::Cookie(cookie.clone());
-            Ok((ChainOptions { url, auth }, Some(server)))
+            Ok((ChainOptions { url, auth }, Some(running)))
         }
         ChainConfig::Served { url, auth } | ChainConfig::Bitcoind { url, auth } => {
             Ok((ChainOptions { url: url.clone(), auth: auth.clone() }, None))
