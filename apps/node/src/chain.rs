@@ -4,9 +4,9 @@
 //! chains for trying things out.
 //!
 //! # Invariants
-//! - the file always holds a chain: blocks are added at its end, and a reorganisation replaces it as a whole
+//! - the file belongs to one process, and always holds a chain: blocks are added at its end, and a reorganisation replaces it as a whole
 //! - a block is in the file a moment after it was mined, and all are when the chain is stopped
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -159,6 +159,8 @@ impl Work {
 #[derive(Debug)]
 struct Keeper {
     path: PathBuf,
+    /// Held as long as this lives: two chains in one file would overwrite each other.
+    _lock: File,
     /// Hashes of the blocks in the file, from height 1.
     written: Vec<BlockHash>,
     /// [`EmbeddedChain::changes`] when it was last written.
@@ -168,10 +170,20 @@ struct Keeper {
 impl Keeper {
     /// Puts the blocks of the file, if there is one, onto the empty `chain`.
     fn load(path: &Path, chain: &EmbeddedChain) -> Result<Self, ApiError> {
-        let mut keeper = Self { path: path.to_path_buf(), written: Vec::new(), changes: 0 };
         let disk = |error: &io::Error| {
             ApiError::new(Code::Disk, format!("the chain's file {} cannot be used: {error}", path.display()))
         };
+        // The file itself is replaced now and then, so the lock is on another.
+        let lock = File::create(path.with_extension("lock")).map_err(|error| disk(&error))?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::Error(error) => disk(&error),
+            TryLockError::WouldBlock => {
+                let message = format!("another process runs the chain of {}", path.display());
+                ApiError::new(Code::DatabaseInUse, message)
+                    .hint("use that one with --chain-url, or stop it, or choose another --dir")
+            }
+        })?;
+        let mut keeper = Self { path: path.to_path_buf(), _lock: lock, written: Vec::new(), changes: 0 };
         let bytes = match fs::read(path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -324,7 +336,9 @@ mod tests {
             };
             keeper.write(&chain).unwrap();
             let copy = EmbeddedChain::new();
-            let again = Keeper::load(&path, &copy).unwrap();
+            let other = dir.path().join("copy.blocks");
+            fs::copy(&path, &other).unwrap();
+            let again = Keeper::load(&other, &copy).unwrap();
             assert_eq!(copy.tip(), chain.tip(), "step {step}");
             assert_eq!(again.written, keeper.written);
         }
@@ -353,11 +367,12 @@ mod tests {
     }
 
     #[test]
-    fn used_port_is_said() {
+    fn used_port_and_used_file_are_said() {
         let dir = tempfile::tempdir().unwrap();
         let running = RunningChain::start(options(dir.path())).unwrap();
         let other = tempfile::tempdir().unwrap();
-        let options = ChainOptions { listen: running.address(), ..options(other.path()) };
-        assert_eq!(RunningChain::start(options).unwrap_err().code, Code::PortInUse);
+        let same_port = ChainOptions { listen: running.address(), ..options(other.path()) };
+        assert_eq!(RunningChain::start(same_port).unwrap_err().code, Code::PortInUse);
+        assert_eq!(RunningChain::start(options(dir.path())).unwrap_err().code, Code::DatabaseInUse);
     }
 }

@@ -55,3 +55,53 @@ impl Logger for TracingLogger {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use lightning_traits::id::{ChannelId, NodeId};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn records_keep_level_module_peer_and_channel() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = fmt()
+            .with_env_filter(EnvFilter::new("component=info"))
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            for (level, text) in [(Level::Debug, "hidden"), (Level::Info, "seen"), (Level::Error, "loud")] {
+                TracingLogger.log(&LogRecord {
+                    level,
+                    module: "lightning_channel::open",
+                    peer: Some(NodeId([2; 33])),
+                    channel: (level == Level::Info).then_some(ChannelId([7; 32])),
+                    message: format_args!("{text}"),
+                });
+            }
+        });
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let (info, error) = text.trim_end().split_once('\n').unwrap();
+        assert!(info.contains("INFO component: seen") && info.contains("lightning_channel::open"), "{info}");
+        assert!(info.contains(&format!("peer={}", NodeId([2; 33]))), "{info}");
+        assert!(info.contains(&format!("channel={}", ChannelId([7; 32]))), "{info}");
+        assert!(error.contains("ERROR component: loud") && !error.contains("channel="), "{error}");
+    }
+}

@@ -393,7 +393,10 @@ fn chain_is_served_mined_and_kept() {
         1,
         "no address of regtest",
     );
-    assert_refused(&run(dir.path(), &["chain", "--listen", &address]), 1, "is in use");
+    let other = tempfile::tempdir().unwrap();
+    assert_refused(&run(other.path(), &["chain", "--listen", &address]), 1, "is in use");
+    let same = run(dir.path(), &["chain", "--listen", "127.0.0.1:0"]);
+    assert_refused(&same, 1, "another process runs the chain of");
     running.terminate();
     assert_eq!(running.end(), Some(0));
     let (_running, _, line) = start();

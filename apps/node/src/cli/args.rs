@@ -49,7 +49,7 @@ fn globals() -> Vec<Arg> {
         Arg::new(JSON).long("json").action(ArgAction::SetTrue).help("Print JSON, as is done when piped"),
     ];
     globals.extend(KEYS.iter().filter(|key| key.global).map(setting));
-    globals.into_iter().map(|arg| arg.global(true)).collect()
+    globals.into_iter().map(|arg| arg.global(true).help_heading("Options of all commands")).collect()
 }
 
 /// The flags of all settings, for the commands that run something.

@@ -143,8 +143,7 @@ pub(super) fn run_mine(given: &ArgMatches, sources: &Sources, format: Format) ->
     };
     let mined = miner.generate(count, &address);
     let hashes = mined.map_err(|error| {
-        ApiError::new(Code::ChainUnreachable, error.to_string().trim_end_matches('.'))
-            .hint("run a chain with `lnode chain`, or a node with its own with `lnode run`")
+        ApiError::from(error).hint("run a chain with `lnode chain`, or a node with its own with `lnode run`")
     })?;
     let hashes: Vec<String> = hashes.iter().map(ToString::to_string).collect();
     let answer = json!({ "blocks": hashes.len(), "tip": hashes.last(), "to": address.to_string() });

@@ -1,9 +1,11 @@
 //! Errors as users meet them: a code that does not change, one sentence, and what to do.
 //!
-//! [`Code`] is the table of all of them; it decides the HTTP status, the exit code, and what `lnode explain` says.
+//! `adapter.rs` gives the errors of the adapters their codes. [`Code`] is the table of all of them; it decides the HTTP status, the exit code, and what `lnode explain` says.
 //!
 //! # Invariants
 //! - a code is never given another meaning; new ones are added at the end
+mod adapter;
+
 use std::fmt;
 use std::process::ExitCode;
 
