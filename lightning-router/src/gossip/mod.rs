@@ -6,6 +6,6 @@ mod peers;
 mod pending;
 mod verify;
 
-pub(crate) use peers::{Cursor, Peers};
+pub(crate) use peers::{Dump, IdsQuestion, Peer, Peers, RangeQuestion};
 pub(crate) use pending::Pending;
 pub use verify::{GossipError, Unverified, Verified};

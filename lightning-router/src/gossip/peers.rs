@@ -1,24 +1,53 @@
 //! What each peer has asked for, and what it is still owed.
 //!
-//! Answers are streamed by a cursor over the graph, a piece whenever the peer layer has room for one, so that a peer that
-//! asks for everything costs a few bytes of state and cannot fill a queue (RELIABILITY H).
+//! Answers are streamed: a question is kept as a cursor over the graph and goes on by a piece whenever the peer layer
+//! has room, so that a peer that asks for everything, and again, costs a few bytes and no copies (RELIABILITY H1, H2).
+//!
+//! # Invariants
+//! - of each kind of question a peer has at most one open (BOLT 7: "MUST NOT send `query_short_channel_ids` if it has
+//!   sent a previous ... and not received `reply_short_channel_ids_end`", and so for ranges); others are dropped
+//! - a piece is at most 64 KiB of messages
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
 
 use lightning_traits::id::{NodeId, ShortChannelId};
-use lightning_traits::wire::RoutingMessage;
+use lightning_traits::wire::{QueryChannelRange, RoutingMessage};
 
-/// Messages in a piece: a `channel_announcement` is about 430 bytes, so a piece stays below 64 KiB.
-const MESSAGES_PER_PIECE: usize = 120;
-/// Answers to queries that wait for one peer.
-const MAX_ANSWERS: usize = 20_000;
+/// Bytes of one piece.
+const PIECE: usize = 64 * 1024;
+
+/// Dumps that a peer may ask for before the next block. One is usual; each may look at the whole graph, even to
+/// find nothing.
+const DUMPS: u8 = 16;
 
 /// Where a dump of the graph has got to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cursor {
+pub(crate) enum Dump {
     /// Channels with their updates, from this id on.
     Channels(ShortChannelId),
-    /// Nodes, from this key on.
-    Nodes(Option<NodeId>),
+    /// Nodes, from this number on.
+    Nodes(u32),
+}
+
+/// A range query, and the block where its next reply begins.
+#[derive(Clone, Debug)]
+pub(crate) struct RangeQuestion {
+    pub(crate) query: QueryChannelRange,
+    pub(crate) from_block: u32,
+    /// The first id of the next reply.
+    pub(crate) from: ShortChannelId,
+    /// Whether the query is about our chain.
+    pub(crate) ours: bool,
+}
+
+/// Channels asked for by id, each with what is wanted of it.
+#[derive(Debug)]
+pub(crate) struct IdsQuestion {
+    pub(crate) wanted: VecDeque<(ShortChannelId, u64)>,
+    /// Nodes whose announcement is part of this answer already.
+    pub(crate) told: BTreeSet<NodeId>,
+    /// `reply_short_channel_ids_end`.
+    pub(crate) end: RoutingMessage,
 }
 
 /// One connected peer.
@@ -27,11 +56,13 @@ pub(crate) struct Peer {
     /// Timestamps that it wants to hear of: first, and how many.
     pub(crate) filter: Option<(u32, u32)>,
     /// The dump it is owed.
-    pub(crate) cursor: Option<Cursor>,
-    /// Ids whose announcement and updates it asked for.
-    pub(crate) asked: VecDeque<ShortChannelId>,
-    /// Messages that are ready.
-    pub(crate) ready: VecDeque<RoutingMessage>,
+    pub(crate) dump: Option<Dump>,
+    dumps_left: u8,
+    pub(crate) range: Option<RangeQuestion>,
+    pub(crate) ids: Option<IdsQuestion>,
+    /// Messages that are ready: of one step of an answer at most, and what we ask ourselves.
+    ready: VecDeque<RoutingMessage>,
+    /// Bytes that may still go out before there is room again.
     budget: usize,
 }
 
@@ -39,35 +70,41 @@ impl Peer {
     const fn new() -> Self {
         Self {
             filter: None,
-            cursor: None,
-            asked: VecDeque::new(),
+            dump: None,
+            dumps_left: DUMPS,
+            range: None,
+            ids: None,
             ready: VecDeque::new(),
-            budget: MESSAGES_PER_PIECE,
+            budget: PIECE,
         }
     }
 
-    /// Puts an answer behind those that wait; drops it when the peer asks more than it reads.
-    pub(crate) fn answer(&mut self, message: RoutingMessage) {
-        if self.ready.len() < MAX_ANSWERS {
-            self.ready.push_back(message);
+    /// BOLT 7: a filter asks for what is known inside its range, and for what comes. It "replaces any previous one".
+    pub(crate) fn set_filter(&mut self, first: u32, range: u32) {
+        self.filter = Some((first, range));
+        self.dump = None;
+        if let Some(left) = self.dumps_left.checked_sub(1).filter(|_| range > 0) {
+            self.dumps_left = left;
+            self.dump = Some(Dump::Channels(ShortChannelId(0)));
         }
     }
 
-    pub(crate) fn ask(&mut self, scid: ShortChannelId) {
-        if self.asked.len() < MAX_ANSWERS {
-            self.asked.push_back(scid);
-        }
+    /// Adds messages behind those that are ready.
+    pub(crate) fn push(&mut self, messages: Vec<RoutingMessage>) {
+        self.ready.extend(messages);
     }
 
-    /// Spends one message of the budget; `false` when it is used up until there is room again.
-    pub(crate) fn spend(&mut self) -> bool {
-        match self.budget.checked_sub(1) {
-            Some(left) => {
-                self.budget = left;
-                true
-            }
-            None => false,
-        }
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// The next message, if the piece has room for it.
+    pub(crate) fn pop(&mut self) -> Option<RoutingMessage> {
+        let message = self.ready.front()?;
+        // A message that cannot be sent costs nothing; whoever sends it will say so.
+        let size = message.to_wire().map_or(0, |bytes| bytes.len());
+        self.budget = self.budget.checked_sub(size)?;
+        self.ready.pop_front()
     }
 
     /// Whether a message of this time is in the peer's filter (BOLT 7, `gossip_timestamp_filter`).
@@ -117,10 +154,15 @@ impl Peers {
         self.active.remove(id);
     }
 
+    /// A new block: peers may ask for dumps again.
+    pub(crate) fn on_block(&mut self) {
+        self.peers.values_mut().for_each(|peer| peer.dumps_left = DUMPS);
+    }
+
     /// There is room for another piece.
     pub(crate) fn has_room(&mut self, id: &NodeId) {
         if let Some(peer) = self.wake(id) {
-            peer.budget = MESSAGES_PER_PIECE;
+            peer.budget = PIECE;
         }
     }
 }

@@ -24,13 +24,16 @@ pub enum Refused {
     /// Not newer than what is known.
     #[error("not newer than what is known")]
     Stale,
-    /// A policy that makes no sense: a maximum above the capacity, or below the minimum.
+    /// A policy that makes no sense: a maximum above the capacity, or below the minimum, or no timestamp.
     #[error("limits of the policy contradict each other or the capacity")]
     Nonsense,
+    /// The channel's funding output is spent.
+    #[error("the channel is closed")]
+    Spent,
 }
 
 impl Graph {
-    /// Adds a channel, with what a look-up on chain found.
+    /// Adds a channel, with what a look-up on chain found, at the time `now`.
     ///
     /// # Errors
     /// [`Refused::Known`].
@@ -38,6 +41,7 @@ impl Graph {
         &mut self,
         announcement: Verified<ChannelAnnouncement>,
         funding: Option<(OutPoint, Amount)>,
+        now: u32,
     ) -> Result<(), Refused> {
         let announcement = announcement.into_inner();
         let scid = announcement.body.short_channel_id;
@@ -46,27 +50,46 @@ impl Graph {
         }
         let nodes =
             [self.node_or_new(announcement.body.node_id_1), self.node_or_new(announcement.body.node_id_2)];
+        let usable = announcement.body.features.unknown_required().next().is_none();
         let channel = ChannelInfo {
             scid,
             nodes,
-            capacity: funding.map(|(_, value)| value),
-            funding: funding.map(|(outpoint, _)| outpoint),
+            capacity: None,
+            funding: None,
+            usable,
             announcement,
             updates: [None, None],
             policies: [None, None],
             spent: None,
+            since: now,
+            relayed: false,
         };
         let number = put(&mut self.channels, &mut self.free_channels, channel);
         self.scids.insert(scid, number);
-        if let Some((outpoint, _)) = funding {
-            self.fundings.insert(outpoint, scid);
-        }
         for node in nodes {
             if let Some(Some(node)) = self.nodes.get_mut(node as usize) {
                 node.channels.push(number);
             }
         }
+        if let Some((outpoint, value)) = funding {
+            self.set_funding(scid, outpoint, value);
+        }
         Ok(())
+    }
+
+    /// A look-up on chain found the funding output of a channel that entered without one.
+    pub fn set_funding(&mut self, scid: ShortChannelId, outpoint: OutPoint, value: Amount) {
+        let Some(channel) = self.channel_mut(scid).filter(|channel| channel.funding.is_none()) else {
+            return;
+        };
+        channel.capacity = Some(value);
+        channel.funding = Some(outpoint);
+        self.fundings.insert(outpoint, scid);
+    }
+
+    pub(crate) fn channel_mut(&mut self, scid: ShortChannelId) -> Option<&mut ChannelInfo> {
+        let number = *self.scids.get(&scid)?;
+        self.channels.get_mut(number as usize)?.as_mut()
     }
 
     /// Takes the policy of one direction.
@@ -76,9 +99,12 @@ impl Graph {
     pub fn update_channel(&mut self, update: Verified<ChannelUpdate>) -> Result<(), Refused> {
         let update = update.into_inner();
         let body = &update.body;
-        let number = *self.scids.get(&body.short_channel_id).ok_or(Refused::UnknownChannel)?;
-        let channel =
-            self.channels.get_mut(number as usize).and_then(Option::as_mut).ok_or(Refused::UnknownChannel)?;
+        let channel = self.channel_mut(body.short_channel_id).ok_or(Refused::UnknownChannel)?;
+        // BOLT 7: "if the channel output has been spent: MUST ignore `channel_update`s, unless they have the
+        // `disable` bit set to 1."
+        if channel.spent.is_some() && !body.is_disabled() {
+            return Err(Refused::Spent);
+        }
         let side = usize::from(body.is_by_node_2());
         let (Some(policy), Some(kept)) = (channel.policies.get_mut(side), channel.updates.get_mut(side))
         else {
@@ -90,16 +116,17 @@ impl Graph {
         }
         let capacity = channel.capacity.map(Msat::from_amount);
         // BOLT 7: "if `htlc_maximum_msat` is greater than channel capacity ... MAY blacklist this `node_id`".
-        if body.htlc_minimum_msat > body.htlc_maximum_msat
+        // "MUST set `timestamp` to greater than 0": an answer to a query has 0 for a direction without an update.
+        if body.timestamp == 0
+            || body.htlc_minimum_msat > body.htlc_maximum_msat
             || capacity.is_some_and(|capacity| body.htlc_maximum_msat > capacity)
         {
             return Err(Refused::Nonsense);
         }
         let new = policy_of(&update);
-        if policy.replace(new).is_none() {
-            self.policies = self.policies.saturating_add(1);
-        }
+        let is_first = policy.replace(new).is_none();
         *kept = Some(update);
+        self.policies = self.policies.saturating_add(usize::from(is_first));
         Ok(())
     }
 
@@ -116,6 +143,7 @@ impl Graph {
         if known.is_some_and(|known| known >= announcement.body.timestamp) {
             return Err(Refused::Stale);
         }
+        node.forwards = announcement.body.features.unknown_required().next().is_none();
         node.announcement = Some(announcement);
         Ok(())
     }
@@ -131,7 +159,7 @@ impl Graph {
         if let Some(number) = self.node_number(&id) {
             return number;
         }
-        let node = NodeInfo { id, announcement: None, channels: alloc::vec::Vec::new() };
+        let node = NodeInfo { id, announcement: None, channels: alloc::vec::Vec::new(), forwards: true };
         let number = put(&mut self.nodes, &mut self.free_nodes, node);
         self.node_index.insert(id, number);
         number

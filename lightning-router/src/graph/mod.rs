@@ -16,13 +16,13 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use bitcoin::{Amount, OutPoint};
-use hashbrown::HashMap;
 use lightning_traits::id::{NodeId, ShortChannelId};
 use lightning_traits::units::{BlockHeight, CltvDelta, Msat};
-use lightning_traits::wire::{ChannelAnnouncement, ChannelUpdate, NodeAnnouncement};
+use lightning_traits::wire::{ChannelAnnouncement, ChannelUpdate, NodeAddress, NodeAnnouncement};
 
 pub use apply::Refused;
 pub use snapshot::SnapshotError;
+pub(crate) use snapshot::{seal, unseal};
 
 /// What one direction of a channel costs and carries (BOLT 7, `channel_update`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +61,16 @@ pub struct NodeInfo {
     /// Its latest announcement.
     pub announcement: Option<NodeAnnouncement>,
     pub(crate) channels: Vec<u32>,
+    /// Whether its features are all known. BOLT 7: "MUST NOT route a payment _through_ the node" otherwise.
+    pub(crate) forwards: bool,
+}
+
+impl NodeInfo {
+    /// BOLT 7: "if more than one `type 5` address is announced: ... MUST not forward the `node_announcement`."
+    pub(crate) fn may_forward(&self) -> bool {
+        let known = self.announcement.iter().flat_map(|announcement| &announcement.body.addresses.known);
+        known.filter(|address| matches!(address, NodeAddress::Dns { .. })).count() <= 1
+    }
 }
 
 /// A channel.
@@ -81,6 +91,12 @@ pub struct ChannelInfo {
     pub(crate) policies: [Option<Policy>; 2],
     /// When the funding output was seen spent: it is forgotten 72 blocks later, unless it was spliced (BOLT 7).
     pub(crate) spent: Option<BlockHeight>,
+    /// When it came, by the time of the latest block then: a direction without an update is as old as this.
+    pub(crate) since: u32,
+    /// Whether its features are all known. BOLT 7: "MUST NOT attempt to route messages through the channel" otherwise.
+    pub(crate) usable: bool,
+    /// Whether peers were told of it, which waits for its first update.
+    pub(crate) relayed: bool,
 }
 
 impl ChannelInfo {
@@ -88,6 +104,21 @@ impl ChannelInfo {
     #[must_use]
     pub fn policy(&self, direction: usize) -> Option<&Policy> {
         self.policies.get(direction)?.as_ref()
+    }
+
+    /// Updates that others may hear of. BOLT 7: "MUST NOT forward such a `channel_update` to other peers, for privacy
+    /// reasons", of those with `dont_forward`.
+    pub(crate) fn public_updates(&self) -> impl Iterator<Item = &ChannelUpdate> {
+        self.updates.iter().flatten().filter(|update| !update.body.is_for_receiver_only())
+    }
+
+    /// A number of each direction's public update, 0 where there is none.
+    pub(crate) fn each_public(&self, number: impl Fn(&ChannelUpdate) -> u32) -> [u32; 2] {
+        let [first, second] = &self.updates;
+        [first, second].map(|update| {
+            let update = update.as_ref().filter(|update| !update.body.is_for_receiver_only());
+            update.map_or(0, &number)
+        })
     }
 
     pub(crate) fn node(&self, side: usize) -> u32 {
@@ -112,8 +143,8 @@ pub struct GraphCounts {
 pub struct Graph {
     nodes: Vec<Option<NodeInfo>>,
     free_nodes: Vec<u32>,
-    // Never iterated, so its order is never seen (I10).
-    node_index: HashMap<NodeId, u32>,
+    // An ordered map: strangers choose the keys, and could make a hash table slow (RELIABILITY G9).
+    node_index: BTreeMap<NodeId, u32>,
     channels: Vec<Option<ChannelInfo>>,
     free_channels: Vec<u32>,
     scids: BTreeMap<ShortChannelId, u32>,
@@ -152,6 +183,11 @@ impl Graph {
         Some([self.node_at(channel.node(0))?.id, self.node_at(channel.node(1))?.id])
     }
 
+    /// The channels of a node.
+    pub(crate) fn channels_of(&self, node: &NodeInfo) -> impl Iterator<Item = &ChannelInfo> {
+        node.channels.iter().filter_map(|number| self.channel_at(*number))
+    }
+
     /// All channels in the order of their ids, from `first` on.
     pub fn channels_from(&self, first: ShortChannelId) -> impl Iterator<Item = &ChannelInfo> {
         self.scids.range(first..).filter_map(|(_, at)| self.channel_at(*at))
@@ -177,6 +213,12 @@ impl Graph {
 
     pub(crate) fn channel_at(&self, number: u32) -> Option<&ChannelInfo> {
         self.channels.get(number as usize)?.as_ref()
+    }
+
+    /// The first node whose number is `from` or above, with its number.
+    pub(crate) fn node_from(&self, from: u32) -> Option<(u32, &NodeInfo)> {
+        let mut slots = self.nodes.iter().enumerate().skip(from as usize);
+        slots.find_map(|(number, node)| Some((number as u32, node.as_ref()?)))
     }
 
     /// One above the largest node number in use: the size of a search's arrays.

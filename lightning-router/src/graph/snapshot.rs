@@ -11,6 +11,8 @@ use lightning_traits::codec::{
     encode_versioned,
 };
 use lightning_traits::record;
+use lightning_traits::units::BlockHeight;
+use lightning_traits::wire::ChannelAnnouncement;
 use thiserror::Error;
 
 use super::Graph;
@@ -28,6 +30,9 @@ pub enum SnapshotError {
     /// The bytes are not of a version that is known.
     #[error("the graph snapshot does not decode: {0}")]
     Decode(DecodeError),
+    /// It is of another chain.
+    #[error("the graph snapshot is of another chain")]
+    OtherChain,
 }
 
 /// One channel as stored: the messages by their bytes, since a message ends where its bytes end.
@@ -37,8 +42,10 @@ struct StoredChannel {
     funding: Option<OutPoint>,
     first: Option<Vec<u8>>,
     second: Option<Vec<u8>>,
+    spent: Option<BlockHeight>,
+    since: u32,
 }
-record!(struct StoredChannel { announcement, capacity, funding, first, second });
+record!(struct StoredChannel { announcement, capacity, funding, first, second, spent, since });
 
 struct Node(Vec<u8>);
 impl Encode for Node {
@@ -70,6 +77,19 @@ impl Decode for Body {
     }
 }
 
+/// Bytes with their checksum in front.
+pub(crate) fn seal(body: &[u8]) -> Vec<u8> {
+    let mut out = sha256::Hash::hash(body).to_byte_array().to_vec();
+    out.extend_from_slice(body);
+    out
+}
+
+/// The bytes behind a checksum that fits.
+pub(crate) fn unseal(bytes: &[u8]) -> Result<&[u8], SnapshotError> {
+    let (checksum, body) = bytes.split_at_checked(32).ok_or(SnapshotError::Checksum)?;
+    if sha256::Hash::hash(body).to_byte_array() == checksum { Ok(body) } else { Err(SnapshotError::Checksum) }
+}
+
 impl Graph {
     /// The whole graph, with a checksum in front.
     #[must_use]
@@ -82,6 +102,8 @@ impl Graph {
                 funding: channel.funding,
                 first: first.as_ref().map(Encode::to_bytes),
                 second: second.as_ref().map(Encode::to_bytes),
+                spent: channel.spent,
+                since: channel.since,
             }
         });
         let mut nodes: Vec<_> = self.nodes().filter_map(|node| node.announcement.as_ref()).collect();
@@ -89,9 +111,7 @@ impl Graph {
         let nodes = nodes.into_iter().map(|announcement| Node(announcement.to_bytes())).collect();
         let body =
             encode_versioned(VERSION, &Body { channels: channels.collect(), nodes }, &TlvRecords::new());
-        let mut out = sha256::Hash::hash(&body).to_byte_array().to_vec();
-        out.extend_from_slice(&body);
-        out
+        seal(&body)
     }
 
     /// Reads what [`Graph::to_snapshot`] wrote.
@@ -99,20 +119,21 @@ impl Graph {
     /// # Errors
     /// [`SnapshotError`] when the bytes are damaged or of another version.
     pub fn from_snapshot(bytes: &[u8]) -> Result<Self, SnapshotError> {
-        let (checksum, body) = bytes.split_at_checked(32).ok_or(SnapshotError::Checksum)?;
-        if sha256::Hash::hash(body).to_byte_array() != checksum {
-            return Err(SnapshotError::Checksum);
-        }
-        let (body, _) = decode_versioned::<Body>(VERSION, body).map_err(SnapshotError::Decode)?;
+        let (body, _) = decode_versioned::<Body>(VERSION, unseal(bytes)?).map_err(SnapshotError::Decode)?;
         let mut graph = Self::new();
         for stored in body.channels {
-            let announcement =
+            let announcement: Verified<ChannelAnnouncement> =
                 Verified::from_snapshot(&stored.announcement).map_err(SnapshotError::Decode)?;
             // The file is our own and was whole a line ago; what does not apply now did not apply then.
-            let _ = graph.add_channel(announcement, stored.funding.zip(stored.capacity));
+            let scid = announcement.get().body.short_channel_id;
+            let _ = graph.add_channel(announcement, stored.funding.zip(stored.capacity), stored.since);
             for update in [stored.first, stored.second].into_iter().flatten() {
                 let _ =
                     graph.update_channel(Verified::from_snapshot(&update).map_err(SnapshotError::Decode)?);
+            }
+            if let Some(channel) = graph.channel_mut(scid) {
+                channel.spent = stored.spent;
+                channel.relayed = channel.policies.iter().any(Option::is_some);
             }
         }
         for Node(bytes) in body.nodes {

@@ -1,36 +1,42 @@
 //! What comes from peers, and from ourselves.
+use bitcoin::ScriptBuf;
 use lightning_traits::event::MessageSendEvent;
-use lightning_traits::feature::Features;
+use lightning_traits::feature::{Feature, Features};
 use lightning_traits::id::{NodeId, ShortChannelId};
 use lightning_traits::interface::{MessageSendEventsProvider, RoutingMessageHandler};
 use lightning_traits::tx::script;
+use lightning_traits::units::BlockHeight;
 use lightning_traits::wire::{
-    ChannelAnnouncement, ChannelUpdate, EncodedArray, GossipTimestampFilter, Init, NodeAnnouncement,
-    QueryChannelRange, QueryShortChannelIds, ReplyChannelRange, ReplyShortChannelIdsEnd, RoutingMessage,
+    ChannelAnnouncement, ChannelAnnouncementBody, ChannelUpdate, GossipTimestampFilter, Init,
+    NodeAnnouncement, QueryChannelRange, QueryShortChannelIds, ReplyShortChannelIdsEnd, RoutingMessage,
 };
 
-use super::{MAX_RELAY, Router, State, Utxo, UtxoCheck};
-use crate::gossip::{Unverified, Verified};
+use super::{Router, State, Utxo, UtxoCheck};
+use crate::gossip::{IdsQuestion, RangeQuestion, Unverified, Verified};
+use crate::graph::Graph;
 
-/// Seconds that a timestamp may lie ahead of the latest block's: blocks come late and clocks differ.
-const MAX_AHEAD: u32 = 86_400;
+/// Seconds that a timestamp may lie ahead of the latest block, which on a test network may be old.
+const MAX_AHEAD: u32 = 1_209_600;
+/// Blocks that a channel's block may lie ahead of ours.
+const MAX_BLOCKS_AHEAD: u32 = 144;
 
 impl RoutingMessageHandler for Router {
-    fn peer_connected(&self, peer: NodeId, _init: &Init, _inbound: bool) {
-        let chain_hash = self.config.chain();
-        let mut state = self.state.lock();
-        let owed = state.peers.connect(peer);
+    fn peer_connected(&self, peer: NodeId, init: &Init, _inbound: bool) {
         // A filter from the beginning of time asks for the whole graph, and for all that is new; it is the one query
         // that every peer answers (LDK answers no `query_short_channel_ids`).
-        owed.answer(
-            GossipTimestampFilter {
-                chain_hash,
-                first_timestamp: 0,
-                timestamp_range: u32::MAX,
-                unknown: Default::default(),
-            }
-            .into(),
-        );
+        let mut filter = GossipTimestampFilter {
+            chain_hash: self.config.chain(),
+            first_timestamp: 0,
+            timestamp_range: u32::MAX,
+            unknown: Default::default(),
+        };
+        // BOLT 7: "If the receiver does not offer `gossip_queries`: SHOULD set `first_timestamp` to 0xFFFFFFFF and
+        // `timestamp_range` to 0."
+        if !init.combined_features().supports(Feature::GossipQueries) {
+            filter.first_timestamp = u32::MAX;
+            filter.timestamp_range = 0;
+        }
+        self.state.lock().peers.connect(peer).push(alloc::vec![filter.into()]);
     }
 
     fn peer_disconnected(&self, peer: NodeId) {
@@ -43,7 +49,7 @@ impl RoutingMessageHandler for Router {
             RoutingMessage::ChannelUpdate(message) => self.on_update(Some(peer), message),
             RoutingMessage::NodeAnnouncement(message) => self.on_node(Some(peer), *message),
             RoutingMessage::GossipTimestampFilter(message) => self.on_filter(peer, &message),
-            RoutingMessage::QueryChannelRange(message) => self.on_range_query(peer, &message),
+            RoutingMessage::QueryChannelRange(message) => self.on_range_query(peer, message),
             RoutingMessage::QueryShortChannelIds(message) => self.on_ids_query(peer, &message),
             // We ask by filter only, so nobody owes us these.
             RoutingMessage::ReplyChannelRange(_) | RoutingMessage::ReplyShortChannelIdsEnd(_) => {}
@@ -52,13 +58,7 @@ impl RoutingMessageHandler for Router {
 
     fn on_own_message(&self, message: &RoutingMessage) {
         match message {
-            RoutingMessage::ChannelAnnouncement(message) => {
-                let announcement = ChannelAnnouncement::clone(message);
-                let Ok(verified) = Unverified(announcement).verify(&self.secp, self.config.chain()) else {
-                    return;
-                };
-                let _ = self.state.lock().graph.add_channel(verified, None);
-            }
+            RoutingMessage::ChannelAnnouncement(message) => self.on_own_announcement(message),
             RoutingMessage::ChannelUpdate(message) => self.on_update(None, message.clone()),
             RoutingMessage::NodeAnnouncement(message) => self.on_node(None, NodeAnnouncement::clone(message)),
             _ => {}
@@ -84,34 +84,34 @@ impl MessageSendEventsProvider for Router {
 impl Router {
     /// The answer to [`Router::next_utxo_query`]: the output, or that there is none that is unspent.
     pub fn answer_utxo(&self, scid: ShortChannelId, utxo: Option<Utxo>) {
-        let chain = self.config.chain();
         let mut state = self.state.lock();
-        let Some(waiting) = state.pending.take(scid) else { return };
-        let body = &waiting.announcement.get().body;
-        let keys = body.bitcoin_key_1.to_public_key().ok().zip(body.bitcoin_key_2.to_public_key().ok());
-        let expected = keys.map(|(one, two)| {
-            let (lesser, greater) = if one.serialize() <= two.serialize() { (one, two) } else { (two, one) };
-            script::funding(&lesser, &greater).to_p2wsh()
-        });
-        // BOLT 7: "the receiving node MUST ignore the message" unless the output pays to the two bitcoin keys.
+        let now = state.now;
+        let Some(taken) = state.pending.take(scid) else {
+            // A channel of our own, which entered before it was looked up.
+            let known = state.graph.channel(scid).map(|channel| funding_script(&channel.announcement.body));
+            if let (Some(Some(script)), Some(utxo)) = (known, utxo)
+                && script == utxo.output.script_pubkey
+            {
+                state.graph.set_funding(scid, utxo.outpoint, utxo.output.value);
+            }
+            return;
+        };
+        // BOLT 7: "if the `short_channel_id`'s output does NOT correspond to a P2WSH (using `bitcoin_key_1` and
+        // `bitcoin_key_2` ...) OR the output is spent: MUST ignore the message."
+        let expected = funding_script(&taken.announcement.get().body);
         let Some(utxo) = utxo.filter(|utxo| expected.as_ref() == Some(&utxo.output.script_pubkey)) else {
             state.pending.mark_absent(scid);
             return;
         };
-        let relayed = RoutingMessage::from(waiting.announcement.get().clone());
-        let added = state.graph.add_channel(waiting.announcement, Some((utxo.outpoint, utxo.output.value)));
-        if added.is_ok() {
-            state.relay(Some(waiting.from), relayed);
+        let (outpoint, value) = (utxo.outpoint, utxo.output.value);
+        if state.graph.add_channel(taken.announcement, Some((outpoint, value)), now).is_err() {
+            state.graph.set_funding(scid, outpoint, value);
         }
-        drop(state);
-        for update in waiting.updates {
-            if let Some(signer) = self.with_graph(|graph| graph.signer_of(scid, update.body.is_by_node_2())) {
-                let verified = Unverified(update).verify(&self.secp, chain, &signer);
-                self.state.lock().take_update(Some(waiting.from), verified.ok());
-            }
+        for update in taken.updates.into_iter().flatten() {
+            state.take_update(Some(taken.from), update);
         }
-        for node in waiting.nodes {
-            self.on_node(Some(waiting.from), node);
+        for node in taken.nodes {
+            state.take_node(Some(taken.from), node);
         }
     }
 
@@ -122,137 +122,157 @@ impl Router {
             if state.graph.channel(scid).is_some() || !state.pending.wants(scid) {
                 return;
             }
+            // Of a block that is far from being mined: there is nothing to look up.
+            let is_ahead = |tip: BlockHeight| scid.block() > tip.plus(MAX_BLOCKS_AHEAD).get();
+            if state.tip.is_some_and(|(_, tip)| is_ahead(tip)) {
+                return;
+            }
         }
         let Ok(verified) = Unverified(announcement).verify(&self.secp, self.config.chain()) else { return };
         let mut state = self.state.lock();
-        if self.config.utxo_check == UtxoCheck::Required {
+        if self.config.utxo_check == UtxoCheck::Trusted {
+            let now = state.now;
+            let _ = state.graph.add_channel(verified, None, now);
+        } else if state.graph.channel(scid).is_none() {
             state.pending.add(verified, peer);
-            return;
         }
-        let relayed = RoutingMessage::from(verified.get().clone());
-        if state.graph.add_channel(verified, None).is_ok() {
-            state.relay(Some(peer), relayed);
+    }
+
+    /// Our own channel enters at once; the look-up only tells which output to watch.
+    fn on_own_announcement(&self, announcement: &ChannelAnnouncement) {
+        let scid = announcement.body.short_channel_id;
+        let verified = Unverified(announcement.clone()).verify(&self.secp, self.config.chain());
+        let Ok(verified) = verified else { return };
+        let mut state = self.state.lock();
+        let waiting = state.pending.take(scid);
+        let now = state.now;
+        if state.graph.add_channel(verified, None, now).is_ok() {
+            // Whoever broadcasts it tells the peers.
+            if let Some(channel) = state.graph.channel_mut(scid) {
+                channel.relayed = true;
+            }
+            if self.config.utxo_check == UtxoCheck::Required {
+                state.pending.ask(scid);
+            }
+        }
+        let Some(waiting) = waiting else { return };
+        for update in waiting.updates.into_iter().flatten() {
+            state.take_update(Some(waiting.from), update);
+        }
+        for node in waiting.nodes {
+            state.take_node(Some(waiting.from), node);
         }
     }
 
     /// An update from a peer, from ourselves, or out of a failed payment.
     pub(super) fn on_update(&self, peer: Option<NodeId>, update: ChannelUpdate) {
         let body = &update.body;
+        let (scid, by_node_2) = (body.short_channel_id, body.is_by_node_2());
         let signer = {
-            let mut state = self.state.lock();
-            if state.now != 0 && body.timestamp > state.now.saturating_add(MAX_AHEAD) {
+            let state = self.state.lock();
+            let is_ahead = body.timestamp > state.now.saturating_add(MAX_AHEAD);
+            // One that would be pruned with the next block would come and go for ever.
+            if state.now != 0 && (is_ahead || Graph::is_stale(body.timestamp, state.now)) {
                 return;
             }
-            if state.pending.keep_update(&update) {
+            let direction = usize::from(by_node_2);
+            let known = state.graph.channel(scid).and_then(|channel| channel.policy(direction));
+            let known = known.map(|known| known.timestamp).max(state.pending.timestamp_of(scid, by_node_2));
+            if known.is_some_and(|known| known >= body.timestamp) {
                 return;
             }
-            let direction = usize::from(body.is_by_node_2());
-            let known =
-                state.graph.channel(body.short_channel_id).and_then(|channel| channel.policy(direction));
-            if known.is_some_and(|known| known.timestamp >= body.timestamp) {
-                return;
-            }
-            state.graph.signer_of(body.short_channel_id, body.is_by_node_2())
+            state.graph.signer_of(scid, by_node_2).or_else(|| state.pending.signer_of(scid, by_node_2))
         };
         let Some(signer) = signer else { return };
         let verified = Unverified(update).verify(&self.secp, self.config.chain(), &signer);
-        self.state.lock().take_update(peer, verified.ok());
+        let Ok(verified) = verified else { return };
+        let mut state = self.state.lock();
+        if let Some(update) = state.pending.keep_update(verified) {
+            state.take_update(peer, update);
+        }
     }
 
     fn on_node(&self, peer: Option<NodeId>, node: NodeAnnouncement) {
         {
-            let mut state = self.state.lock();
-            let Some(known) = state.graph.node(&node.body.node_id) else {
-                state.pending.keep_node(&node);
-                return;
-            };
-            if known.announcement.as_ref().is_some_and(|known| known.body.timestamp >= node.body.timestamp) {
+            let state = self.state.lock();
+            let known = state.graph.node(&node.body.node_id);
+            let known = known.map(|known| known.announcement.as_ref().map(|known| known.body.timestamp));
+            let is_news = known.is_some_and(|known| known.is_none_or(|known| known < node.body.timestamp));
+            if !is_news && !state.pending.wants_node(&node) {
                 return;
             }
         }
         let Ok(verified) = Unverified(node).verify(&self.secp) else { return };
-        let mut state = self.state.lock();
-        let relayed = RoutingMessage::from(verified.get().clone());
-        if state.graph.update_node(verified).is_ok() && peer.is_some() {
-            state.relay(peer, relayed);
-        }
+        self.state.lock().take_node(peer, verified);
     }
 
     fn on_filter(&self, peer: NodeId, filter: &GossipTimestampFilter) {
-        if filter.chain_hash == self.config.chain() {
-            self.state.lock().set_filter(peer, filter.first_timestamp, filter.timestamp_range);
+        if filter.chain_hash == self.config.chain()
+            && let Some(owed) = self.state.lock().peers.wake(&peer)
+        {
+            owed.set_filter(filter.first_timestamp, filter.timestamp_range);
         }
     }
 
-    fn on_range_query(&self, peer: NodeId, query: &QueryChannelRange) {
-        let ours = query.chain_hash == self.config.chain();
-        self.state.lock().answer_range(peer, query, ours);
+    fn on_range_query(&self, peer: NodeId, query: QueryChannelRange) {
+        let first = ShortChannelId::new(query.first_blocknum, 0, 0);
+        let question = RangeQuestion {
+            from_block: query.first_blocknum,
+            // No channel is in a block whose number has more than three bytes.
+            from: first.unwrap_or(ShortChannelId(u64::MAX)),
+            ours: query.chain_hash == self.config.chain(),
+            query,
+        };
+        if let Some(owed) = self.state.lock().peers.wake(&peer) {
+            owed.range.get_or_insert(question);
+        }
     }
 
     fn on_ids_query(&self, peer: NodeId, query: &QueryShortChannelIds) {
-        let full_information = u8::from(query.chain_hash == self.config.chain());
+        let ours = query.chain_hash == self.config.chain();
         let ids = query.encoded_short_ids.short_channel_ids().unwrap_or_default();
-        let mut state = self.state.lock();
-        let Some(owed) = state.peers.wake(&peer) else { return };
-        if full_information == 1 {
-            ids.into_iter().for_each(|scid| owed.ask(scid));
-        }
+        let flags = query.query_flags.as_ref().map(|flags| flags.query_flags().unwrap_or_default());
+        // Of each channel everything, when the query does not say what.
+        let flags = flags.unwrap_or_else(|| alloc::vec![u64::MAX; ids.len()]);
+        let wanted = if ours { ids.into_iter().zip(flags).collect() } else { Default::default() };
         let end = ReplyShortChannelIdsEnd {
             chain_hash: query.chain_hash,
-            full_information,
+            full_information: u8::from(ours),
             unknown: Default::default(),
         };
-        state.end_answer(peer, end.into());
+        if let Some(owed) = self.state.lock().peers.wake(&peer) {
+            owed.ids.get_or_insert(IdsQuestion { wanted, told: Default::default(), end: end.into() });
+        }
     }
 }
 
 impl State {
-    fn take_update(&mut self, peer: Option<NodeId>, update: Option<Verified<ChannelUpdate>>) {
-        let Some(update) = update else { return };
+    fn take_update(&mut self, peer: Option<NodeId>, update: Verified<ChannelUpdate>) {
         let relayed = update.get().clone();
-        // "MUST NOT propagate" what its sender meant for us alone (`dont_forward`).
+        // "MUST NOT forward" what its sender meant for us alone (`dont_forward`).
         let private = relayed.body.is_for_receiver_only();
-        if self.graph.update_channel(update).is_ok() && peer.is_some() && !private {
-            self.relay(peer, relayed.into());
+        let is_news = self.graph.update_channel(update).is_ok();
+        if let Some(peer) = peer.filter(|_| is_news && !private) {
+            self.relay_update(peer, relayed);
         }
     }
 
-    fn relay(&mut self, from: Option<NodeId>, message: RoutingMessage) {
-        if self.relay.len() < MAX_RELAY {
-            self.relay.push_back((from, message));
+    fn take_node(&mut self, peer: Option<NodeId>, node: Verified<NodeAnnouncement>) {
+        let id = node.get().body.node_id;
+        // For a node whose channels all wait: until one of them enters.
+        if self.pending.wants_node(node.get()) {
+            self.pending.keep_node(node.clone());
+        }
+        let is_news = self.graph.update_node(node).is_ok();
+        if let Some(peer) = peer.filter(|_| is_news) {
+            self.relay_node(peer, &id);
         }
     }
+}
 
-    fn answer_range(&mut self, peer: NodeId, query: &QueryChannelRange, ours: bool) {
-        /// Ids in one reply: 8 bytes each, far below the longest message.
-        const IDS_PER_REPLY: usize = 7_000;
-        let end = query.first_blocknum.saturating_add(query.number_of_blocks);
-        let first = ShortChannelId(u64::from(query.first_blocknum) << 40);
-        let found = self.graph.channels_from(first).map(|channel| channel.scid);
-        let ids: alloc::vec::Vec<ShortChannelId> =
-            if ours { found.take_while(|scid| scid.block() < end).collect() } else { alloc::vec::Vec::new() };
-        let Some(owed) = self.peers.wake(&peer) else { return };
-        let mut chunks: alloc::vec::Vec<&[ShortChannelId]> = ids.chunks(IDS_PER_REPLY).collect();
-        if chunks.is_empty() {
-            chunks.push(&[]);
-        }
-        let last = chunks.len().saturating_sub(1);
-        let mut from = query.first_blocknum;
-        for (at, chunk) in chunks.into_iter().enumerate() {
-            // Ranges of replies must follow on each other and cover the query (BOLT 7).
-            let to = if at == last { end } else { chunk.last().map_or(from, |scid| scid.block()) };
-            let reply = ReplyChannelRange {
-                chain_hash: query.chain_hash,
-                first_blocknum: from,
-                number_of_blocks: to.saturating_sub(from),
-                sync_complete: u8::from(at == last && ours),
-                encoded_short_ids: EncodedArray::of_short_channel_ids(chunk.to_vec()),
-                timestamps: None,
-                checksums: None,
-                unknown: Default::default(),
-            };
-            owed.answer(reply.into());
-            from = to;
-        }
-    }
+/// The script of the funding output that an announcement claims (BOLT 3, "Funding Transaction Output").
+fn funding_script(body: &ChannelAnnouncementBody) -> Option<ScriptBuf> {
+    let (one, two) = (body.bitcoin_key_1.to_public_key().ok()?, body.bitcoin_key_2.to_public_key().ok()?);
+    let (lesser, greater) = if one.serialize() <= two.serialize() { (one, two) } else { (two, one) };
+    Some(script::funding(&lesser, &greater).to_p2wsh())
 }

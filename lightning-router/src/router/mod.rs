@@ -20,15 +20,17 @@ use bitcoin::block::Header;
 use bitcoin::constants::ChainHash;
 use bitcoin::{BlockHash, Network, OutPoint, TxOut};
 use lightning_traits::Secp;
+use lightning_traits::codec::{TlvRecords, decode_versioned, encode_versioned};
 use lightning_traits::id::{NodeId, ShortChannelId};
 use lightning_traits::interface::{ChainListener, ConfirmedTransaction};
+use lightning_traits::record;
 use lightning_traits::sync::Mutex;
 use lightning_traits::units::BlockHeight;
 use lightning_traits::wire::RoutingMessage;
 use secp256k1::Secp256k1;
 
 use crate::gossip::{Peers, Pending};
-use crate::graph::{Graph, GraphCounts, SnapshotError};
+use crate::graph::{Graph, GraphCounts, SnapshotError, seal, unseal};
 use crate::search::Experience;
 
 /// Whether announced channels are looked up on chain.
@@ -102,6 +104,17 @@ struct State {
     now: u32,
 }
 
+/// What [`Router::snapshot`] writes.
+struct Stored {
+    chain: ChainHash,
+    tip: Option<(BlockHash, BlockHeight)>,
+    now: u32,
+    graph: Vec<u8>,
+}
+record!(struct Stored { chain, tip, now, graph });
+
+const VERSION: u8 = 1;
+
 /// Messages that may wait to be relayed.
 const MAX_RELAY: usize = 10_000;
 
@@ -112,20 +125,34 @@ impl Router {
         Self { secp: Secp256k1::new(), config, state: Mutex::new(State::default()) }
     }
 
-    /// A router that knows what [`Router::snapshot`] wrote.
+    /// A router that knows what [`Router::snapshot`] wrote. The chain must go on from its
+    /// [`best_block`](ChainListener::best_block), so that no close is missed.
     ///
     /// # Errors
-    /// [`SnapshotError`] when the bytes are damaged; then begin anew, peers have the graph.
+    /// [`SnapshotError`] when the bytes are damaged or of another chain; then begin anew, peers have the graph.
     pub fn restore(config: RouterConfig, snapshot: &[u8]) -> Result<Self, SnapshotError> {
+        let (stored, _) =
+            decode_versioned::<Stored>(VERSION, unseal(snapshot)?).map_err(SnapshotError::Decode)?;
+        if stored.chain != config.chain() {
+            return Err(SnapshotError::OtherChain);
+        }
         let router = Self::new(config);
-        router.state.lock().graph = Graph::from_snapshot(snapshot)?;
+        {
+            let mut state = router.state.lock();
+            state.graph = Graph::from_snapshot(&stored.graph)?;
+            state.tip = stored.tip;
+            state.now = stored.now;
+        }
         Ok(router)
     }
 
-    /// The graph as bytes, to begin from after a restart.
+    /// The graph and the block that it is true of as bytes, to begin from after a restart.
     #[must_use]
     pub fn snapshot(&self) -> Vec<u8> {
-        self.state.lock().graph.to_snapshot()
+        let state = self.state.lock();
+        let (chain, tip, now) = (self.config.chain(), state.tip, state.now);
+        let stored = Stored { chain, tip, now, graph: state.graph.to_snapshot() };
+        seal(&encode_versioned(VERSION, &stored, &TlvRecords::new()))
     }
 
     /// How large the graph is.
@@ -142,7 +169,9 @@ impl Router {
     /// The next output that must be looked up on chain: answer with [`Router::answer_utxo`].
     #[must_use]
     pub fn next_utxo_query(&self) -> Option<ShortChannelId> {
-        self.state.lock().pending.next_to_ask()
+        let mut state = self.state.lock();
+        let tip = state.tip.map(|(_, height)| height);
+        state.pending.next_to_ask(tip)
     }
 }
 
@@ -157,13 +186,14 @@ impl ChainListener for Router {
         state.tip = Some((header.block_hash(), height));
         state.now = state.now.max(header.time);
         state.pending.forget_absent();
+        state.peers.on_block();
         for confirmed in transactions {
             for input in &confirmed.transaction.input {
                 state.graph.mark_spent(&input.previous_output, height);
             }
         }
         let now = state.now;
-        state.graph.prune(height, Some(now));
+        state.graph.prune(height, Some(now), Some(&self.config.us));
         state.experience.forget_before(height);
     }
 

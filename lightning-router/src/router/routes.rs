@@ -1,10 +1,10 @@
 //! Questions of payments, and what they learn.
 use lightning_traits::codec::Decode as _;
-use lightning_traits::id::{NodeId, PaymentId};
+use lightning_traits::id::PaymentId;
 use lightning_traits::interface::RouteFinder;
 use lightning_traits::route::{NoRoute, PathOutcome, Route, RouteAnswer, RouteQuery, RouteReport};
 use lightning_traits::units::BlockHeight;
-use lightning_traits::wire::ChannelUpdate;
+use lightning_traits::wire::{ChannelUpdate, WireMessage as _};
 
 use super::Router;
 use crate::search::{Costs, find_path_with};
@@ -25,23 +25,34 @@ impl RouteFinder for Router {
     }
 
     fn report(&self, report: RouteReport) {
-        let PathOutcome::FailedAt { channel, update, .. } = report.outcome else { return };
-        if let Some(bytes) = update {
-            // BOLT 4 puts the message with its type in front; some nodes leave the type out.
-            let body = bytes.strip_prefix(&[0x01, 0x02]).unwrap_or(&bytes);
-            if let Ok(update) = ChannelUpdate::from_bytes(body) {
-                self.on_update(None, update);
-            }
-        }
         let hops = &report.path.hops;
-        let from = match channel.checked_sub(1) {
-            None => Some(self.config.us),
-            Some(before) => hops.get(before).map(|hop| hop.node),
+        let (reached, failed) = match report.outcome {
+            PathOutcome::Delivered => (hops.len(), None),
+            PathOutcome::Unreadable => return,
+            PathOutcome::FailedAt { channel, update, .. } => {
+                if let Some(update) = update.as_deref().and_then(channel_update) {
+                    self.on_update(None, update);
+                }
+                (channel, Some(channel))
+            }
         };
-        let (Some(from), Some(hop)) = (from, hops.get(channel)) else { return };
-        let from: NodeId = from;
+        let starts = [self.config.us].into_iter().chain(hops.iter().map(|hop| hop.node));
         let mut state = self.state.lock();
         let height = state.tip.map_or(BlockHeight::new(0), |(_, height)| height);
-        state.experience.failed(hop.scid, from, hop.amount, height);
+        for (at, (from, hop)) in starts.zip(hops).enumerate() {
+            if at < reached {
+                state.experience.carried(hop.scid, from, hop.amount);
+            } else if failed == Some(at) {
+                state.experience.failed(hop.scid, from, hop.amount, height);
+            }
+        }
     }
+}
+
+/// The update in a failure message. BOLT 4 puts the message's type in front; some nodes leave it out.
+fn channel_update(bytes: &[u8]) -> Option<ChannelUpdate> {
+    let typed = bytes.strip_prefix(&ChannelUpdate::TYPE.to_be_bytes());
+    typed
+        .and_then(|body| ChannelUpdate::from_bytes(body).ok())
+        .or_else(|| ChannelUpdate::from_bytes(bytes).ok())
 }

@@ -52,6 +52,7 @@ impl<'a> Edges<'a> {
         for hop in &query.first_hops {
             edges.add_first_hop(hop);
         }
+        edges.payer = edges.number(&query.payer);
         for hint in &query.hints {
             let ends = hint.hops.iter().skip(1).map(|hop| hop.node).chain([query.payee]);
             let hops: Vec<(&HintHop, NodeId)> = hint.hops.iter().zip(ends).collect();
@@ -78,11 +79,13 @@ impl<'a> Edges<'a> {
     }
 
     fn add_hint(&mut self, hop: &HintHop, end: NodeId) {
-        // What gossip says of a public channel is newer than what an invoice says.
-        if self.graph.channel(hop.scid).is_some() {
+        let (from, to) = (self.number_or_new(hop.node), self.number_or_new(end));
+        // What gossip says of a public channel is newer than what an invoice says. An alias may look like the id of
+        // another channel.
+        let public = self.graph.channel(hop.scid).map(|channel| channel.nodes);
+        if public == Some([from, to]) || public == Some([to, from]) || self.is_better_known(from) {
             return;
         }
-        let (from, to) = (self.number_or_new(hop.node), self.number_or_new(end));
         let edge = Edge {
             scid: hop.scid,
             from,
@@ -93,6 +96,11 @@ impl<'a> Edges<'a> {
             fee_millionths: hop.fee_proportional_millionths,
         };
         self.extra.entry(to).or_default().push(edge);
+    }
+
+    /// Our own channels are known better than gossip and invoices know them.
+    fn is_better_known(&self, from: u32) -> bool {
+        !self.query.first_hops.is_empty() && Some(from) == self.payer
     }
 
     fn number(&self, id: &NodeId) -> Option<u32> {
@@ -136,22 +144,28 @@ impl<'a> Edges<'a> {
         edge.scid == direction.scid && self.id_of(edge.from) == direction.from
     }
 
+    /// BOLT 7, of a node with unknown even feature bits: "MUST NOT route a payment _through_ the node".
+    fn may_leave(&self, from: u32) -> bool {
+        Some(from) == self.payer || self.graph.node_at(from).is_none_or(|node| node.forwards)
+    }
+
     /// Every usable edge that leads to `node`.
     pub(super) fn for_each_into(&self, node: u32, mut take: impl FnMut(Edge)) {
         for edge in self.extra.get(&node).into_iter().flatten() {
-            take(*edge);
+            if self.may_leave(edge.from) {
+                take(*edge);
+            }
         }
         let channels = self.graph.node_at(node).map(|node| node.channels.as_slice()).unwrap_or_default();
         for number in channels {
             let Some(channel) = self.graph.channel_at(*number) else { continue };
             let side = usize::from(channel.node(0) == node);
             let from = channel.node(side);
-            // Our own channels are known better than gossip knows them.
-            if !self.query.first_hops.is_empty() && Some(from) == self.payer {
+            if self.is_better_known(from) {
                 continue;
             }
             let Some(policy) = channel.policy(side).filter(|policy| !policy.disabled) else { continue };
-            if channel.spent.is_none() {
+            if channel.spent.is_none() && channel.usable && self.may_leave(from) {
                 take(edge_of(channel.scid, from, policy, channel.capacity.map(Msat::from_amount)));
             }
         }

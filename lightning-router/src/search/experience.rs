@@ -26,6 +26,13 @@ impl Experience {
         self.failures.get(&(scid, from)).is_some_and(|(failed, _)| amount >= *failed)
     }
 
+    /// The direction has just carried this amount, so what failed below it is no longer true.
+    pub(crate) fn carried(&mut self, scid: ShortChannelId, from: NodeId, amount: Msat) {
+        if self.doubts(scid, from, amount) {
+            self.failures.remove(&(scid, from));
+        }
+    }
+
     pub(crate) fn forget_before(&mut self, height: BlockHeight) {
         self.failures.retain(|_, (_, at)| at.plus(MEMORY) > height);
     }

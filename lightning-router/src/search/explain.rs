@@ -3,7 +3,7 @@ use lightning_traits::route::{NoRoute, Path, RouteQuery};
 use lightning_traits::units::Msat;
 
 use super::edges::Edges;
-use super::{Costs, Experience, Search};
+use super::{Aim, Experience, Search};
 
 /// One end of the payment is in no graph.
 pub(super) fn without_end(query: &RouteQuery, edges: &Edges<'_>) -> NoRoute {
@@ -17,11 +17,11 @@ pub(super) fn without_path(query: &RouteQuery, edges: &Edges<'_>) -> NoRoute {
         return no_first_hop(query);
     }
     let any_fee = RouteQuery { max_fee: Msat::MAX, ..query.clone() };
-    if let Some(path) = search_again(&any_fee, edges) {
+    if let Some(path) = search_again(&any_fee, edges, &[Aim::FEES, Aim::Delay, Aim::Hops]) {
         return NoRoute::TooExpensive { fee: path.fee(), limit: query.max_fee };
     }
     let any_delay = RouteQuery { max_total_cltv: u32::MAX, ..any_fee };
-    if search_again(&any_delay, edges).is_some() {
+    if search_again(&any_delay, edges, &[Aim::FEES, Aim::Hops]).is_some() {
         return NoRoute::TooSlow { limit: query.max_total_cltv };
     }
     NoRoute::NoCapacity { amount: query.amount }
@@ -32,14 +32,10 @@ fn no_first_hop(query: &RouteQuery) -> NoRoute {
     NoRoute::NoFirstHop { needed: query.amount, sendable }
 }
 
-fn search_again(query: &RouteQuery, edges: &Edges<'_>) -> Option<Path> {
+fn search_again(query: &RouteQuery, edges: &Edges<'_>, aims: &[Aim]) -> Option<Path> {
     let (payer, payee) = (edges.payer()?, edges.payee()?);
-    let costs = Costs { delay_millionths: 0, failure_millionths: 0 };
     let experience = Experience::default();
-    let (labels, queue) = (alloc::vec![None; edges.node_count()], alloc::collections::BinaryHeap::new());
-    let mut search = Search { query, edges, costs, experience: &experience, labels, queue };
-    search.run(payer, payee);
-    search.path_from(payer)
+    aims.iter().find_map(|aim| Search::new(query, edges, *aim, &experience).find(payer, payee))
 }
 
 /// The search keeps to the limits label by label; this holds the answer itself against the question once more.

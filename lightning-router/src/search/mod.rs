@@ -35,6 +35,22 @@ pub(crate) struct Costs {
     pub(crate) failure_millionths: u32,
 }
 
+/// What a search makes small. Limits hold whatever the aim.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Aim {
+    /// Fees and the prices of what is not a fee.
+    Cost(Costs),
+    /// Lock time.
+    Delay,
+    /// The number of hops.
+    Hops,
+}
+
+impl Aim {
+    /// Fees alone.
+    const FEES: Self = Self::Cost(Costs { delay_millionths: 0, failure_millionths: 0 });
+}
+
 /// The best known way from a node to the payee.
 #[derive(Clone, Copy, Debug)]
 struct Label {
@@ -71,24 +87,34 @@ pub(crate) fn find_path_with(
     let (Some(payer), Some(payee)) = (edges.payer(), edges.payee()) else {
         return Err(explain::without_end(query, &edges));
     };
-    let mut search =
-        Search { query, edges: &edges, costs, experience, labels: Vec::new(), queue: BinaryHeap::new() };
-    search.labels.resize(edges.node_count(), None);
-    search.run(payer, payee);
-    let path = search.path_from(payer).ok_or_else(|| explain::without_path(query, &edges))?;
+    let search = |aim| Search::new(query, &edges, aim, experience).find(payer, payee);
+    // One label a node is quick, and blind to a way that is dearer up to a node but the only one within a limit. So
+    // when the cheapest labels lead nowhere, the limits themselves are aimed at.
+    let aims = [Aim::Cost(costs), Aim::FEES, Aim::Delay, Aim::Hops];
+    let path = aims.into_iter().find_map(search).ok_or_else(|| explain::without_path(query, &edges))?;
     explain::check_limits(query, path)
 }
 
 struct Search<'a> {
     query: &'a RouteQuery,
     edges: &'a Edges<'a>,
-    costs: Costs,
+    aim: Aim,
     experience: &'a Experience,
     labels: Vec<Option<Label>>,
     queue: BinaryHeap<Reverse<(u64, u32)>>,
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
+    fn new(query: &'a RouteQuery, edges: &'a Edges<'a>, aim: Aim, experience: &'a Experience) -> Self {
+        let labels = alloc::vec![None; edges.node_count()];
+        Self { query, edges, aim, experience, labels, queue: BinaryHeap::new() }
+    }
+
+    fn find(mut self, payer: u32, payee: u32) -> Option<Path> {
+        self.run(payer, payee);
+        self.path_from(payer)
+    }
+
     fn run(&mut self, payer: u32, payee: u32) {
         let delay = u32::from(self.query.final_cltv_delta.get());
         let start = Label { cost: 0, amount: self.query.amount, delay, hops: 0, via: None, settled: false };
@@ -116,32 +142,37 @@ impl Search<'_> {
         if !fits || self.query.excluded.iter().any(|excluded| self.edges.is(edge, excluded)) {
             return;
         }
-        let from_us = edge.from == payer;
         // Nobody is paid for our own channel, and it adds no delay.
-        let fee = if from_us { Some(Msat::ZERO) } else { edge.fee(label.amount) };
-        let Some(fee) = fee else { return };
-        let Some(amount) = label.amount.checked_add(fee) else { return };
-        let delay = label.delay.saturating_add(if from_us { 0 } else { u32::from(edge.cltv_delta.get()) });
+        let (fee, blocks) = if edge.from == payer {
+            (Some(Msat::ZERO), 0)
+        } else {
+            (edge.fee(label.amount), u32::from(edge.cltv_delta.get()))
+        };
+        let Some(amount) = fee.and_then(|fee| label.amount.checked_add(fee)) else { return };
+        let delay = label.delay.saturating_add(blocks);
         let over_budget = amount.saturating_sub(self.query.amount) > self.query.max_fee;
         if over_budget || delay > self.query.max_total_cltv {
             return;
         }
-        let price = |millionths: u32, times: u32| {
-            label.amount.checked_millionths(millionths).and_then(|one| one.checked_mul(u64::from(times)))
-        };
-        let waiting =
-            price(self.costs.delay_millionths, if from_us { 0 } else { u32::from(edge.cltv_delta.get()) });
-        let failed = self.experience.doubts(edge.scid, self.edges.id_of(edge.from), label.amount);
-        let doubt = if failed { price(self.costs.failure_millionths, 1) } else { Some(Msat::ZERO) };
-        let (Some(waiting), Some(doubt)) = (waiting, doubt) else { return };
-        let cost = [fee, waiting, doubt]
-            .into_iter()
-            .fold(label.cost, |sum, part| sum.saturating_add(part.to_msat()));
+        let Some(step) = self.cost_of(edge, label.amount, amount, blocks) else { return };
+        let (cost, hops) = (label.cost.saturating_add(step), label.hops.saturating_add(1));
         let via = Some((edge.scid, node));
-        self.offer(
-            edge.from,
-            Label { cost, amount, delay, hops: label.hops.saturating_add(1), via, settled: false },
-        );
+        self.offer(edge.from, Label { cost, amount, delay, hops, via, settled: false });
+    }
+
+    /// What an edge that carries `carried` out of `arriving` adds to the cost.
+    fn cost_of(&self, edge: &Edge, carried: Msat, arriving: Msat, blocks: u32) -> Option<u64> {
+        let costs = match self.aim {
+            Aim::Cost(costs) => costs,
+            Aim::Delay => return Some(u64::from(blocks)),
+            Aim::Hops => return Some(1),
+        };
+        let fee = arriving.saturating_sub(carried);
+        let waiting = carried.checked_millionths(costs.delay_millionths)?.checked_mul(u64::from(blocks))?;
+        let failed = costs.failure_millionths != 0
+            && self.experience.doubts(edge.scid, self.edges.id_of(edge.from), carried);
+        let doubt = if failed { carried.checked_millionths(costs.failure_millionths)? } else { Msat::ZERO };
+        Some(fee.saturating_add(waiting).saturating_add(doubt).to_msat())
     }
 
     fn offer(&mut self, node: u32, label: Label) {
