@@ -137,7 +137,7 @@ fn updates_need_the_channel_the_chain_and_the_signature() {
     give(
         &router,
         signer.update(scid(100, 1), "alice", "bob", |body| {
-            body.chain_hash = bitcoin::constants::ChainHash::BITCOIN
+            body.chain_hash = bitcoin::constants::ChainHash::BITCOIN;
         }),
     );
     let mut forged = signer.update(scid(100, 1), "alice", "bob", |_| {});
@@ -293,7 +293,7 @@ fn hostile_fields_do_no_harm() {
         body.fee_base_msat = u32::MAX;
         body.fee_proportional_millionths = u32::MAX;
         body.htlc_minimum_msat = Msat::ZERO;
-        body.message_flags = 0xff & !ChannelUpdateBody::DONT_FORWARD;
+        body.message_flags = !ChannelUpdateBody::DONT_FORWARD;
         body.channel_flags |= 0xf0;
     });
     give(&router, update.clone());
