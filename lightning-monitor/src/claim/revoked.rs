@@ -1,11 +1,12 @@
 //! A commitment that they had revoked is confirmed: everything in it is ours (BOLT 5, "Revoked Transaction Close Handling").
 //!
-//! Their balance and every HTLC output can be taken at once with the revocation key. Outputs are matched by
-//! script: the amounts of an old state are not kept, and two equal scripts are equally ours.
+//! Their balance and every HTLC output can be taken at once with the revocation key. Outputs are matched by script and
+//! value: of the balances of an old state nothing is kept, and what is equal is equally ours.
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 
-use bitcoin::{OutPoint, ScriptBuf, Transaction};
+use bitcoin::{Amount, OutPoint, ScriptBuf, Transaction, TxOut};
 use lightning_traits::Secp;
 use lightning_traits::id::CommitmentNumber;
 use lightning_traits::tx::script::{HtlcScripts, delayed};
@@ -36,7 +37,7 @@ impl ChannelMonitor {
         height: BlockHeight,
     ) -> Vec<Output> {
         let txid = transaction.compute_txid();
-        let mut known = self.htlc_scripts(keys, self.theirs.htlcs_of(number));
+        let mut known = self.known_htlcs(keys, self.theirs.htlcs_of(number));
         let delayed_script = self.their_delayed_script(keys);
         let delayed_output = delayed_script.to_p2wsh();
         let mut outputs: Vec<Output> =
@@ -44,7 +45,7 @@ impl ChannelMonitor {
         for (vout, output) in (0..).zip(&transaction.output) {
             let (script, spend, htlc) = if output.script_pubkey == delayed_output {
                 (delayed_script.clone(), Spend::RevokedDelayed, None)
-            } else if let Some((script, htlc)) = known.get_mut(&output.script_pubkey).and_then(Vec::pop) {
+            } else if let Some((script, htlc)) = known.find(output) {
                 let spend = match htlc.offered_by {
                     TxSide::Broadcaster => Spend::RevokedOffered,
                     TxSide::Countersigner => Spend::RevokedReceived,
@@ -68,18 +69,31 @@ impl ChannelMonitor {
         outputs
     }
 
-    /// Witness scripts of HTLCs of a commitment of theirs by output script; equal ones stand behind each other.
-    pub(super) fn htlc_scripts(
-        &self,
-        keys: &CommitmentKeys,
-        htlcs: Vec<HtlcSpec>,
-    ) -> BTreeMap<ScriptBuf, Vec<(ScriptBuf, HtlcSpec)>> {
+    /// HTLCs of a commitment of theirs with these keys, to be found by their outputs.
+    pub(super) fn known_htlcs(&self, keys: &CommitmentKeys, mut htlcs: Vec<HtlcSpec>) -> KnownHtlcs {
         let scripts = HtlcScripts::new(self.init.format, keys);
-        let mut known: BTreeMap<ScriptBuf, Vec<(ScriptBuf, HtlcSpec)>> = BTreeMap::new();
+        let mut known = KnownHtlcs::default();
+        // The order of equal outputs in a commitment; the last is found first.
+        htlcs.sort_unstable_by_key(|htlc| Reverse((htlc.expiry, htlc.id)));
         for htlc in htlcs {
             let script = scripts.script(&htlc);
-            known.entry(script.to_p2wsh()).or_default().push((script, htlc));
+            let output = (script.to_p2wsh(), htlc.amount.to_amount_floor());
+            known.by_output.entry(output).or_default().push((script, htlc));
         }
         known
+    }
+}
+
+/// HTLCs by output script and value. Parts of one payment share a script, so the script alone would mix them up, and
+/// with those that were too small for an output; what is equal in both is told apart by the order of outputs.
+#[derive(Default)]
+pub(super) struct KnownHtlcs {
+    by_output: BTreeMap<(ScriptBuf, Amount), Vec<(ScriptBuf, HtlcSpec)>>,
+}
+
+impl KnownHtlcs {
+    /// The next HTLC that this output may be, with its witness script.
+    pub(super) fn find(&mut self, output: &TxOut) -> Option<(ScriptBuf, HtlcSpec)> {
+        self.by_output.get_mut(&(output.script_pubkey.clone(), output.value))?.pop()
     }
 }

@@ -46,10 +46,10 @@ impl ChannelMonitor {
         let point = told.unwrap_or(self.theirs.latest().point);
         let mut outputs: Vec<Output> = self.our_balance_in(transaction, point, height).into_iter().collect();
         let Some(keys) = told.and_then(|point| self.their_keys(secp, point)) else { return outputs };
-        let mut known = self.htlc_scripts(&keys, self.remembered_htlcs());
+        let mut known = self.known_htlcs(&keys, self.remembered_htlcs());
         let txid = transaction.compute_txid();
         for (vout, output) in (0..).zip(&transaction.output) {
-            let Some((script, htlc)) = known.get_mut(&output.script_pubkey).and_then(Vec::pop) else {
+            let Some((script, htlc)) = known.find(output) else {
                 continue;
             };
             let outpoint = OutPoint { txid, vout };

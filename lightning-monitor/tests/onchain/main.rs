@@ -9,6 +9,7 @@
     reason = "tests"
 )]
 
+mod breach;
 mod closes;
 #[allow(dead_code, unused_imports, reason = "families in the making")]
 mod support;

@@ -297,6 +297,30 @@ impl Pair {
         tx
     }
 
+    /// They take their balance of their commitment `index`, their delay having passed.
+    pub(crate) fn their_sweep(&self, index: u64) -> Transaction {
+        let (params, keys, commitment) = self.built_theirs(index);
+        let script = SecondStage::new(&params, &keys, &commitment).output_script().clone();
+        let vout = commitment.to_broadcaster.unwrap();
+        let value = commitment.tx.output[vout as usize].value;
+        let mut tx = Transaction {
+            version: Version::TWO,
+            lock_time: LockTime::ZERO,
+            input: vec![TxIn {
+                previous_output: OutPoint { txid: commitment.txid, vout },
+                script_sig: ScriptBuf::new(),
+                sequence: Spend::Delayed.sequence(params.format, params.to_self_delay),
+                witness: Witness::new(),
+            }],
+            output: vec![TxOut { value: value / 2, script_pubkey: ScriptBuf::new_op_return([7; 4]) }],
+        };
+        let key = SigningKey::Delayed(keys.per_commitment_point);
+        let (transaction, sighash) = (&tx, EcdsaSighashType::All);
+        let request = InputToSign { transaction, input: 0, value, script: &script, sighash, key: &key };
+        tx.input[0].witness = witness::delayed(&self.them.sign_input(&request).unwrap(), &script);
+        tx
+    }
+
     /// They take an HTLC of our commitment: one that we offered with its preimage, one that they offered after its expiry.
     pub(crate) fn their_claim_of_ours(&self, htlc: &Htlc) -> Transaction {
         let (params, keys, commitment) = self.built_ours();

@@ -263,7 +263,7 @@ impl World {
 
     /// Durability, receipts, events; and the monitor's encoding is checked.
     pub(crate) fn after(&mut self) {
-        let lossy = self.restart == Restart::LosingWrites && self.chain.blocks.len() % 3 != 0;
+        let lossy = self.restart == Restart::LosingWrites && !self.chain.blocks.len().is_multiple_of(3);
         let started = self.monitor_closed();
         if self.disk && !(lossy && started) {
             self.env.store.flush();
