@@ -11,5 +11,7 @@
 
 mod breach;
 mod closes;
+mod deadlines;
+mod strange;
 #[allow(dead_code, unused_imports, reason = "families in the making")]
 mod support;

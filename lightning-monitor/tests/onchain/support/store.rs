@@ -40,6 +40,12 @@ impl Store {
         }
     }
 
+    /// Makes everything durable that waits, and gives the receipts the other way round.
+    pub(crate) fn flush_backwards(&self) {
+        self.flush();
+        self.0.borrow_mut().receipts.make_contiguous().reverse();
+    }
+
     /// What survives a crash now; what was not durable is lost.
     pub(crate) fn crash(&self) -> (StoredChannels, Option<(BlockHash, BlockHeight)>) {
         let mut state = self.0.borrow_mut();
