@@ -7,8 +7,7 @@ use lightning_traits::tx::CommitmentFormat;
 
 use crate::support::pair::number;
 use crate::support::{
-    BASE, Delta, FORMATS, Htlc, Pair, RESTARTS, Restart, THEIR_DELAY, World, adding, offered,
-    received,
+    BASE, Delta, FORMATS, Htlc, Pair, RESTARTS, Restart, THEIR_DELAY, World, adding, offered, received,
 };
 
 const EXPIRY: u32 = BASE + 60;
@@ -65,7 +64,11 @@ fn every_output_is_taken_at_once() {
             let (_, _, commitment) = world.pair.built_theirs(index);
             let anchors = if format == CommitmentFormat::AnchorsZeroFeeHtlc { 2 } else { 0 };
             if world.restart == Restart::Never {
-                assert_eq!(world.mempool.len(), commitment.tx.output.len() - anchors, "each by a claim of its own");
+                assert_eq!(
+                    world.mempool.len(),
+                    commitment.tx.output.len() - anchors,
+                    "each by a claim of its own"
+                );
             }
             world.settle();
             assert_eq!(world.swept(), outputs_of(&world, index, format));
@@ -250,7 +253,9 @@ fn a_commitment_revoked_after_it_confirmed_is_punished() {
 fn hundreds_of_equal_htlcs_are_taken_each() {
     let mut world = World::new(CommitmentFormat::AnchorsZeroFeeHtlc, Restart::Never);
     let htlcs: Vec<Htlc> = (0..240)
-        .flat_map(|id| [offered(id, 5_000, (id % 3) as u8, EXPIRY), received(id, 5_000, (id % 2) as u8, EXPIRY)])
+        .flat_map(|id| {
+            [offered(id, 5_000, (id % 3) as u8, EXPIRY), received(id, 5_000, (id % 2) as u8, EXPIRY)]
+        })
         .collect();
     let mut steps = world.pair.commit(&adding(&htlcs));
     steps.extend(world.pair.commit(&Delta { fail: htlcs, ..Delta::default() }));

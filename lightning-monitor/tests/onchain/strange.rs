@@ -96,7 +96,12 @@ fn after_data_loss_nothing_is_broadcast_and_theirs_is_claimed() {
             world.set.rebroadcast();
             world.mine_to(EXPIRY + 30);
             assert!(world.mempool.is_empty(), "our commitment is old");
-            assert!(!world.events.iter().any(|event| matches!(event, lightning_traits::monitor::MonitorEvent::ForceClosed { .. })));
+            assert!(
+                !world.events.iter().any(|event| matches!(
+                    event,
+                    lightning_traits::monitor::MonitorEvent::ForceClosed { .. }
+                ))
+            );
             world.mine(vec![world.pair.their_commitment(2)]);
             assert_eq!(world.kinds(), [SpendKind::Future { number: number(2) }]);
             world.settle();
@@ -125,7 +130,8 @@ fn data_loss_overtakes_a_force_close_that_is_not_durable() {
 /// A transaction that looks like a commitment, with whatever number and outputs.
 fn arbitrary_spend() -> impl Strategy<Value = (Transaction, u8)> {
     let output = (any::<u32>(), 0_u8..6);
-    let input = (any::<u32>(), proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..10));
+    let input =
+        (any::<u32>(), proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..10));
     (
         any::<u32>(),
         any::<u32>(),
