@@ -56,7 +56,7 @@ impl<K: KeysInterface> Channel<K> {
         cx.log(Level::Info, self.peer, self.id, format_args!("the monitor reports {event:?}"));
         if let (Phase::Funded(_), Some(ending)) = (&self.phase, ending_of(event)) {
             // Whatever else it says, the channel is over.
-            self.leave(cx, ending);
+            self.follow(cx, ending);
         }
         let (phase, mut step) = self.split(cx);
         match (phase, event) {

@@ -31,14 +31,14 @@ impl<K: KeysInterface> Channel<K> {
         step.effects.event(event);
     }
 
-    /// Leaves for the chain.
+    /// Leaves for the chain: the monitor is told to go there.
     pub(super) fn leave(&mut self, cx: &Context<'_, K>, ending: Ending) {
-        let step_for_monitor = match &ending {
+        let told = match &ending {
             Ending::DataLoss { point } => Some(MonitorStep::DataLoss { point: *point }),
             Ending::ForcedByUser {} | Ending::PeerViolation { .. } | Ending::PeerError { .. } => {
                 Some(MonitorStep::ForceClose {})
             }
-            // The chain or the monitor was first, or there is nothing to broadcast.
+            // There is nothing to broadcast.
             Ending::Cooperative {}
             | Ending::HtlcDeadline {}
             | Ending::ByPeerOnChain {}
@@ -46,6 +46,15 @@ impl<K: KeysInterface> Channel<K> {
             | Ending::FutureOnChain {}
             | Ending::NeverFunded { .. } => None,
         };
+        self.leave_telling(cx, ending, told);
+    }
+
+    /// Follows to the chain, where the monitor or a transaction is already.
+    pub(super) fn follow(&mut self, cx: &Context<'_, K>, ending: Ending) {
+        self.leave_telling(cx, ending, None);
+    }
+
+    fn leave_telling(&mut self, cx: &Context<'_, K>, ending: Ending, monitor_step: Option<MonitorStep>) {
         // The placeholder is replaced below: nothing in between can fail.
         let placeholder = Phase::Closed(ending.clone());
         let Phase::Funded(link) = core::mem::replace(&mut self.phase, placeholder) else { return };
@@ -65,7 +74,7 @@ impl<K: KeysInterface> Channel<K> {
         let resolving = Box::new(Resolving::new(commitments, ending, alias, told));
         let error = (!silent).then(|| resolving.error());
         step.journal.want_snapshot();
-        if let Some(monitor_step) = step_for_monitor {
+        if let Some(monitor_step) = monitor_step {
             step.journal.step(monitor_step);
         }
         step.effects.seal(error);

@@ -1,6 +1,7 @@
 //! One channel between two nodes in memory: every phase, every fault, every record through bytes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod closing;
 mod gates;
 mod keys;
 mod node;
@@ -8,4 +9,6 @@ mod open;
 mod opening;
 mod pair;
 mod phases;
+mod resolving;
 mod restart;
+mod resync;

@@ -165,7 +165,7 @@ fn every_bad_parameter_of_open_channel_is_refused_and_the_good_one_taken() {
         ("odd type", |m| m.channel_type = Some(ChannelType::from_features(Features::from_bits([13])))),
         ("anchors alone", |m| m.channel_type = Some(ChannelType::from_features(Features::from_bits([22])))),
         ("unknown type", |m| {
-            m.channel_type = Some(ChannelType::from_features(Features::from_bits([12, 22, 90])))
+            m.channel_type = Some(ChannelType::from_features(Features::from_bits([12, 22, 90])));
         }),
         ("zero-conf", |m| m.channel_type = Some(ChannelType::anchors().with(Feature::ZeroConf))),
         ("public alias", |m| {
