@@ -64,7 +64,8 @@ fn a_preimage_learnt_after_the_close_still_goes_to_the_monitor() {
     let mut pair = in_flight();
     pair.nodes[1].with(|channel, cx| channel.force_close(cx));
     settle_down(&mut pair.nodes[1]);
-    let removal = Removal::Fulfill { preimage: preimage(1), attribution: None, claimed: Some(Msat::from_sat(50_000)) };
+    let removal =
+        Removal::Fulfill { preimage: preimage(1), attribution: None, claimed: Some(Msat::from_sat(50_000)) };
     let node = &mut pair.nodes[1];
     node.with(|channel, cx| channel.settle(cx, HtlcId(0), removal)).unwrap();
     settle_down(node);
