@@ -78,6 +78,8 @@ impl<E: Environment> ChannelManager<E> {
         for slot in slots {
             self.step(&slot, |channel, cx| {
                 channel.timer_tick(cx);
+                // What a slow signer left unsigned.
+                let _waits = channel.commit(cx);
                 channel.flush(cx);
             });
         }

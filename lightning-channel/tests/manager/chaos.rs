@@ -3,12 +3,15 @@
 //! Whatever happens: money is conserved to the millisatoshi, a payment has one ending, who is credited is credited once, no
 //! channel closes, and once the trouble stops nothing stays in flight.
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 
 use lightning_channel::channel::PhaseName;
+use lightning_channel::manager::InboundPayment;
 use lightning_traits::event::Event;
 use lightning_traits::id::PaymentId;
 use lightning_traits::interface::EventsProvider as _;
-use lightning_traits::payment::PaymentHash;
+use lightning_traits::payment::{PaymentHash, Preimage};
+use lightning_traits::units::Msat;
 
 use super::world::World;
 
@@ -37,11 +40,12 @@ struct Payment {
 }
 
 /// How much trouble.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Trouble {
     crashes: bool,
     disconnects: bool,
     slow_disks: bool,
+    slow_others: bool,
 }
 
 const LINKS: [(usize, usize); 2] = [(0, 1), (1, 2)];
@@ -82,7 +86,7 @@ fn step(world: &mut World, dice: &mut Dice, payments: &mut Vec<Payment>, trouble
         87..=90 if payments.len() < 12 => {
             let payee = (node + 1 + dice.pick(2)) % 3;
             let msat = [1_000, 700_000, 30_000_000, 150_000_000, 350_000_000][dice.pick(5)];
-            let invoice = world.invoice(payee, msat);
+            let invoice = invoice(world, payee, msat, dice);
             let mut params = world.params(payee, msat, &invoice);
             params.max_parts = 1 + dice.pick(3) as u16;
             let id = world.new_payment();
@@ -98,9 +102,17 @@ fn step(world: &mut World, dice: &mut Dice, payments: &mut Vec<Payment>, trouble
             let (a, b) = LINKS[dice.pick(2)];
             world.disconnect(a, b);
         }
-        96..=97 => {
+        96 => {
             let (a, b) = LINKS[dice.pick(2)];
             world.connect(a, b);
+        }
+        97 if trouble.slow_others => {
+            // Signer, route finder, chain: whatever else may take its time.
+            match dice.roll(6) {
+                0 => world.mine(1),
+                1 | 2 => world.nodes[node].env.routes.set_late(dice.roll(2) == 0),
+                _ => world.nodes[node].env.keys.busy.store(dice.roll(3) == 0, Ordering::Relaxed),
+            }
         }
         98 if trouble.slow_disks => {
             let is_slow = dice.roll(2) == 0;
@@ -111,10 +123,31 @@ fn step(world: &mut World, dice: &mut Dice, payments: &mut Vec<Payment>, trouble
     }
 }
 
+/// An invoice of one of three kinds: claimed, held by the user's own hash, given back.
+fn invoice(world: &mut World, payee: usize, msat: u64, dice: &mut Dice) -> InboundPayment {
+    match dice.roll(8) {
+        0 | 1 => {
+            let preimage = Preimage::new(core::array::from_fn(|_| dice.roll(256) as u8));
+            let (hash, expires) = (preimage.hash(), world.now() + 36_000);
+            world.nodes[payee].user.held.insert(hash, preimage);
+            let amount = Some(Msat::new(msat));
+            world.manager(payee).create_inbound_payment_for_hash(hash, amount, expires, None)
+        }
+        2 => {
+            let invoice = world.invoice(payee, msat);
+            world.nodes[payee].user.refuses.insert(invoice.hash);
+            invoice
+        }
+        _ => world.invoice(payee, msat),
+    }
+}
+
 /// The trouble stops.
 fn heal(world: &mut World) {
     for node in 0..3 {
         world.nodes[node].env.monitors.set_slow(false);
+        world.nodes[node].env.routes.set_late(false);
+        world.nodes[node].env.keys.busy.store(false, Ordering::Relaxed);
     }
     for _ in 0..6 {
         for (a, b) in LINKS {
@@ -186,15 +219,20 @@ fn run_many(seeds: std::ops::Range<u64>, trouble: Trouble) {
 
 #[test]
 fn any_order_of_messages_and_writes() {
-    run_many(0..40, Trouble { crashes: false, disconnects: false, slow_disks: true });
+    run_many(0..40, Trouble { slow_disks: true, ..Trouble::default() });
 }
 
 #[test]
 fn connections_that_come_and_go() {
-    run_many(100..140, Trouble { crashes: false, disconnects: true, slow_disks: true });
+    run_many(100..140, Trouble { disconnects: true, slow_disks: true, ..Trouble::default() });
 }
 
 #[test]
 fn crashes_at_any_step() {
-    run_many(200..280, Trouble { crashes: true, disconnects: true, slow_disks: true });
+    run_many(200..280, Trouble { crashes: true, disconnects: true, slow_disks: true, ..Trouble::default() });
+}
+
+#[test]
+fn everything_at_once() {
+    run_many(300..360, Trouble { crashes: true, disconnects: true, slow_disks: true, slow_others: true });
 }

@@ -43,6 +43,8 @@ pub(crate) struct User {
     pub(crate) seen: Vec<Event>,
     /// Whether claimable payments are claimed at once.
     pub(crate) claims: bool,
+    /// Payments that are given back.
+    pub(crate) refuses: BTreeSet<PaymentHash>,
     /// Preimages that the user keeps for held invoices.
     pub(crate) held: BTreeMap<PaymentHash, Preimage>,
 }
@@ -305,6 +307,9 @@ impl World {
                 let transaction = self.funding(*value, script.clone());
                 self.manager(node).funding_transaction(*temporary, transaction).unwrap();
             }
+            Event::PaymentClaimable { hash, .. } if self.nodes[node].user.refuses.contains(hash) => {
+                let _repeated = self.manager(node).fail(*hash);
+            }
             Event::PaymentClaimable { hash, preimage, .. } if self.nodes[node].user.claims => {
                 // Seen again, it may be claimed or given back by now.
                 let _repeated = match (preimage, self.nodes[node].user.held.get(hash)) {
@@ -409,7 +414,7 @@ impl World {
     }
 
     pub(crate) fn invoice(&self, payee: usize, msat: u64) -> InboundPayment {
-        self.manager(payee).create_inbound_payment(Some(Msat::new(msat)), self.now() + 3_600)
+        self.manager(payee).create_inbound_payment(Some(Msat::new(msat)), self.now() + 36_000)
     }
 
     pub(crate) fn params(&self, payee: usize, msat: u64, invoice: &InboundPayment) -> PayParams {
