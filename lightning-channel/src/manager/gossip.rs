@@ -1,5 +1,4 @@
 //! What the network may know of us, and what payers are told of channels that it does not know (BOLT 7, BOLT 11 field `r`).
-use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use lightning_traits::feature::{Context, Features};
@@ -7,7 +6,7 @@ use lightning_traits::id::NodeId;
 use lightning_traits::interface::{Environment, KeysInterface as _, SignError};
 use lightning_traits::route::{HintHop, RouteHint};
 use lightning_traits::tx::signature;
-use lightning_traits::units::Msat;
+use lightning_traits::units::{BlockHeight, Msat};
 use lightning_traits::wire::{
     Addresses, ChannelUpdate, Excess, NodeAlias, NodeAnnouncement, NodeAnnouncementBody,
 };
@@ -18,6 +17,9 @@ use crate::channel::ChannelDetails;
 
 /// Most hints in one invoice: each makes it longer.
 const MAX_HINTS: usize = 3;
+
+/// Confirmations from which a channel may be announced (BOLT 7).
+const ANNOUNCE_DEPTH: u32 = 6;
 
 /// Why the node is not announced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -97,10 +99,12 @@ impl<E: Environment> ChannelManager<E> {
     pub fn route_hints(&self) -> Vec<RouteHint> {
         let channels = self.list_channels();
         let usable = |details: &ChannelDetails| details.funded.as_ref().is_some_and(|funded| funded.usable);
-        let told: BTreeSet<_> = self.table.lock().their_terms.keys().copied().collect();
-        // Until it is announced, a channel that will be public has private terms too.
+        let height = self.now().tip.height;
+        // BOLT 7: announced once the funding transaction is six blocks deep; until then its terms are private too.
         let is_public = |details: &ChannelDetails| {
-            details.funded.as_ref().is_some_and(|funded| funded.announce) && !told.contains(&details.channel)
+            let scid =
+                details.funded.as_ref().filter(|funded| funded.announce).and_then(|funded| funded.scid);
+            scid.is_some_and(|scid| BlockHeight::new(scid.block()).depth_at(height) >= ANNOUNCE_DEPTH)
         };
         if channels.iter().any(|details| usable(details) && is_public(details)) {
             return Vec::new();

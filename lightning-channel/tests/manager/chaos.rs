@@ -182,9 +182,9 @@ fn check(world: &World, payments: &[Payment], before: [u64; 3]) -> usize {
         let known = world.manager(payment.payer).list_payments();
         assert!(known.iter().all(|known| known.id != payment.id), "still under way: {known:?}");
     }
-    for node in 0..3 {
+    for (node, expected) in expected.into_iter().enumerate() {
         assert_eq!(world.nodes[node].htlcs(), 0, "an HTLC of node {node} stays in flight");
-        assert_eq!(world.nodes[node].balance(), expected[node], "balance of node {node}");
+        assert_eq!(world.nodes[node].balance(), expected, "balance of node {node}");
         for channel in world.manager(node).list_channels() {
             assert_eq!(channel.phase, PhaseName::Open, "a channel of node {node}");
         }

@@ -7,4 +7,5 @@ mod forwarding;
 mod keys;
 mod mocks;
 mod payments;
+mod refusals;
 mod world;

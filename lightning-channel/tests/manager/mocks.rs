@@ -22,7 +22,7 @@ use super::keys::TestKeys;
 
 /// A write on its way.
 enum Write {
-    New(NewMonitor),
+    New(Box<NewMonitor>),
     Update(ChannelMonitorUpdate),
 }
 
@@ -105,11 +105,6 @@ impl Monitors {
         }
     }
 
-    pub(crate) fn is_idle(&self) -> bool {
-        let disk = self.0.lock();
-        disk.writing.is_empty() && disk.receipts.is_empty()
-    }
-
     /// Everything that has not reached the disk is lost.
     pub(crate) fn crash(&self) {
         let mut disk = self.0.lock();
@@ -143,7 +138,7 @@ impl Monitors {
 impl ManyChannelMonitor for Monitors {
     fn add_channel(&self, new: NewMonitor) -> Persist {
         assert_unlocked();
-        self.0.lock().take(new.init.channel, 0, Write::New(new))
+        self.0.lock().take(new.init.channel, 0, Write::New(Box::new(new)))
     }
 
     fn update_channel(&self, update: ChannelMonitorUpdate) -> Persist {
@@ -201,6 +196,10 @@ impl Routes {
 
     pub(crate) fn change(&self, change: impl Fn(&mut Edge)) {
         self.0.lock().edges.iter_mut().for_each(change);
+    }
+
+    pub(crate) fn retain(&self, keep: impl Fn(&Edge) -> bool) {
+        self.0.lock().edges.retain(keep);
     }
 
     pub(crate) fn set_late(&self, is_late: bool) {

@@ -1,6 +1,11 @@
 //! Direct payments: success, refusal, limits of the payee.
+use lightning_channel::payment::{ClaimError, Recipient};
 use lightning_traits::event::{Event, PaymentFailure};
-use lightning_traits::units::Msat;
+use lightning_traits::id::{PaymentId, ShortChannelId};
+use lightning_traits::interface::EventsProvider as _;
+use lightning_traits::payment::{PaymentHash, Preimage};
+use lightning_traits::route::{Path, Route, RouteHop};
+use lightning_traits::units::{CltvDelta, CltvExpiry, Msat};
 
 use super::world::World;
 
@@ -34,4 +39,183 @@ fn the_payee_can_give_a_payment_back() {
     let [Event::PaymentFailed { reason, .. }] = &world.endings(0, id)[..] else { panic!() };
     assert!(matches!(reason, PaymentFailure::RefusedByPayee(text) if text.contains("incorrect_or_unknown")));
     assert_eq!((world.nodes[1].balance(), world.nodes[0].htlcs()), (0, 0));
+}
+
+/// Two channels between the same nodes, of which none alone can carry the amount.
+fn two_channels() -> World {
+    let mut world = World::new(&["a", "b"]);
+    world.open(0, 1, 1_000_000, 0, false);
+    world.open(0, 1, 1_000_000, 0, false);
+    world
+}
+
+fn pay_in_parts(world: &mut World, msat: u64) -> (PaymentId, PaymentHash) {
+    let invoice = world.invoice(1, msat);
+    let mut params = world.params(1, msat, &invoice);
+    params.max_parts = 4;
+    let id = world.new_payment();
+    world.manager(0).pay(id, params).unwrap();
+    (id, invoice.hash)
+}
+
+#[test]
+fn a_payment_in_parts_is_claimed_whole() {
+    let mut world = two_channels();
+    let (id, hash) = pay_in_parts(&mut world, 1_500_000_000);
+    world.settle();
+    let [Event::PaymentSent { amount, .. }] = &world.endings(0, id)[..] else { panic!() };
+    assert_eq!(*amount, Msat::new(1_500_000_000));
+    assert_eq!(world.claimed(1, hash), [Msat::new(1_500_000_000)]);
+    assert_eq!(world.nodes[1].balance(), 1_500_000_000);
+    assert!(world.manager(0).list_payments().is_empty());
+}
+
+#[test]
+fn half_a_payment_is_given_back_after_some_ticks() {
+    let mut world = two_channels();
+    let invoice = world.invoice(1, 1_000_000);
+    let (expiry, node) = (CltvExpiry::new(world.height() + 40), world.id(1));
+    let path = |scid| Path { hops: vec![RouteHop { node, scid, amount: Msat::new(500_000), expiry }] };
+    // One of the two ways does not exist.
+    let scid = world.manager(0).first_hops()[0].scid;
+    let route = Route { paths: vec![path(scid), path(ShortChannelId(1))] };
+    let id = world.new_payment();
+    let recipient = Recipient { secret: invoice.secret.clone(), metadata: None };
+    world.manager(0).send_along(id, invoice.hash, route, &recipient).unwrap();
+    for tick in 0..3 {
+        world.settle();
+        assert!(world.endings(0, id).is_empty(), "after {tick} ticks");
+        world.tick();
+    }
+    world.settle();
+    assert_eq!(world.failures(0), ["mpp_timeout at hop 0"]);
+    assert!(matches!(world.endings(0, id)[..], [Event::PaymentFailed { .. }]));
+    assert!(world.claimed(1, invoice.hash).is_empty());
+    assert_eq!(world.nodes[0].htlcs(), 0);
+}
+
+#[test]
+fn a_held_payment_waits_for_the_users_preimage() {
+    let mut world = World::new(&["a", "b"]);
+    world.open(0, 1, 1_000_000, 0, false);
+    let preimage = Preimage::new([5; 32]);
+    let (hash, expires) = (preimage.hash(), world.now() + 1_000);
+    let amount = Some(Msat::new(5_000_000));
+    let delta = Some(CltvDelta::new(60));
+    let invoice = world.manager(1).create_inbound_payment_for_hash(hash, amount, expires, delta);
+    let (id, _) = world.pay_invoice(0, 1, 5_000_000, &invoice);
+    world.settle();
+    let claimable = world.seen(1, |event| matches!(event, Event::PaymentClaimable { preimage: None, .. }));
+    assert_eq!(claimable.len(), 1);
+    assert_eq!(world.manager(1).claim(hash), Err(ClaimError::PreimageNeeded(hash)));
+    let wrong = Preimage::new([6; 32]);
+    assert_eq!(world.manager(1).claim_with(wrong.clone()), Err(ClaimError::Unknown(wrong.hash())));
+    // Over a restart of both.
+    world.restart(1);
+    world.settle();
+    world.restart(0);
+    world.settle();
+    assert!(world.endings(0, id).is_empty());
+    world.manager(1).claim_with(preimage.clone()).unwrap();
+    world.manager(1).claim_with(preimage).unwrap();
+    world.settle();
+    assert!(matches!(world.endings(0, id)[..], [Event::PaymentSent { .. }]));
+    assert_eq!(world.claimed(1, hash), [Msat::new(5_000_000)]);
+}
+
+#[test]
+fn what_nobody_claims_goes_back_before_its_deadline() {
+    let mut world = World::new(&["a", "b"]);
+    world.open(0, 1, 1_000_000, 0, false);
+    world.nodes[1].user.claims = false;
+    let (id, hash) = world.pay(0, 1, 5_000_000);
+    world.settle();
+    let events = world.seen(1, |event| matches!(event, Event::PaymentClaimable { .. }));
+    let [Event::PaymentClaimable { deadline, .. }] = &events[..] else { panic!() };
+    let left = deadline.get() - world.height();
+    world.mine(left - 1);
+    world.settle();
+    assert!(world.endings(0, id).is_empty());
+    world.mine(1);
+    world.settle();
+    assert!(matches!(world.endings(0, id)[..], [Event::PaymentFailed { .. }]));
+    assert_eq!(world.manager(1).claim(hash), Err(ClaimError::Unknown(hash)));
+}
+
+#[test]
+fn an_event_keeps_its_id_until_it_is_acknowledged() {
+    let mut world = World::new(&["a", "b"]);
+    world.open(0, 1, 1_000_000, 0, false);
+    let (id, _) = world.pay(0, 1, 5_000_000);
+    for _ in 0..200 {
+        for node in 0..2 {
+            world.collect(node);
+            world.keep_record(node);
+        }
+        world.react(1);
+        while world.deliver(0, 1) || world.deliver(1, 0) {}
+    }
+    let first = world.manager(0).next_event(None).unwrap();
+    assert!(matches!(first.1, Event::PaymentSent { id: other, .. } if other == id));
+    assert_eq!(world.manager(0).next_event(None).unwrap(), first);
+    world.keep_record(0);
+    world.restart(0);
+    assert_eq!(world.manager(0).next_event(None).unwrap(), first);
+    world.manager(0).acknowledge_event(first.0);
+    assert_eq!(world.manager(0).next_event(None), None);
+    world.settle();
+    world.tick();
+    world.settle();
+    world.restart(0);
+    world.settle();
+    assert!(world.seen(0, |event| matches!(event, Event::PaymentSent { .. })).is_empty());
+    assert!(world.manager(0).list_payments().is_empty());
+}
+
+#[test]
+fn routes_may_come_late_and_a_payment_can_be_given_up_before() {
+    let mut world = World::new(&["a", "b"]);
+    world.open(0, 1, 1_000_000, 0, false);
+    world.nodes[0].env.routes.set_late(true);
+    let (id, _) = world.pay(0, 1, 5_000_000);
+    assert_eq!(world.nodes[0].htlcs(), 0);
+    world.settle();
+    assert!(matches!(world.endings(0, id)[..], [Event::PaymentSent { .. }]));
+    let (id, hash) = world.pay(0, 1, 5_000_000);
+    assert!(world.manager(0).abandon(id));
+    world.settle();
+    let [Event::PaymentFailed { reason, .. }] = &world.endings(0, id)[..] else { panic!() };
+    assert_eq!(*reason, PaymentFailure::Abandoned);
+    assert!(world.claimed(1, hash).is_empty());
+}
+
+#[test]
+fn a_payment_that_was_never_sent_is_lost_with_a_crash_and_says_so() {
+    let mut world = World::new(&["a", "b"]);
+    world.open(0, 1, 1_000_000, 0, false);
+    world.nodes[0].env.routes.set_late(true);
+    let (id, _) = world.pay(0, 1, 5_000_000);
+    world.keep_record(0);
+    world.restart(0);
+    world.settle();
+    let [Event::PaymentFailed { reason, .. }] = &world.endings(0, id)[..] else { panic!() };
+    assert_eq!(*reason, PaymentFailure::LostBeforeSending);
+}
+
+#[test]
+fn without_the_managers_record_nothing_is_lost_but_intents() {
+    let mut world = World::new(&["a", "b"]);
+    world.open(0, 1, 1_000_000, 0, false);
+    world.nodes[1].user.claims = false;
+    let (id, hash) = world.pay(0, 1, 5_000_000);
+    world.settle();
+    for node in 0..2 {
+        world.nodes[node].record = None;
+        world.restart(node);
+        world.settle();
+    }
+    assert_eq!(world.manager(0).list_payments().len(), 1);
+    world.manager(1).claim(hash).unwrap();
+    world.settle();
+    assert!(matches!(world.endings(0, id)[..], [Event::PaymentSent { .. }]));
 }

@@ -23,7 +23,7 @@ use lightning_traits::interface::{
     MessageSendEventsProvider as _,
 };
 use lightning_traits::payment::{PaymentHash, Preimage};
-use lightning_traits::units::{BlockHeight, CltvDelta, Msat};
+use lightning_traits::units::{BlockHeight, Msat};
 use lightning_traits::wire::{ChannelMessage, Init, Message, RoutingMessage};
 
 use super::mocks::{Edge, TestEnv};
@@ -494,10 +494,6 @@ impl World {
             _ => None,
         });
         texts.collect()
-    }
-
-    pub(crate) fn final_delta(&self) -> CltvDelta {
-        self.nodes[0].config.payment.final_cltv_delta
     }
 }
 

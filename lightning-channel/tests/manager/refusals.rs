@@ -1,0 +1,200 @@
+//! What a payer hears when something on the way is not as it should be, and what the payee demands.
+use lightning_channel::manager::InboundPayment;
+use lightning_channel::payment::{PayError, PayParams, Recipient};
+use lightning_traits::event::{Event, PaymentFailure};
+use lightning_traits::payment::PaymentSecret;
+use lightning_traits::route::{Path, PathOutcome, Route, RouteHop};
+use lightning_traits::units::{CltvDelta, CltvExpiry, Msat};
+
+use super::mocks::Edge;
+use super::world::World;
+
+fn line() -> World {
+    let mut world = World::new(&["a", "b", "c"]);
+    world.open(0, 1, 1_000_000, 0, true);
+    world.open(1, 2, 1_000_000, 0, true);
+    world
+}
+
+/// The failures that the payer saw, for a payment whose invoice or route was changed.
+fn pay_with(world: &mut World, msat: u64, change: impl Fn(&mut PayParams)) -> (Vec<String>, PaymentFailure) {
+    let invoice = world.invoice(2, msat);
+    let mut params = world.params(2, msat, &invoice);
+    change(&mut params);
+    let id = world.new_payment();
+    world.manager(0).pay(id, params).unwrap();
+    world.settle();
+    let [Event::PaymentFailed { reason, .. }] = &world.endings(0, id)[..] else {
+        panic!("{:?}", world.endings(0, id))
+    };
+    for node in 0..3 {
+        assert_eq!(world.nodes[node].htlcs(), 0);
+    }
+    (world.failures(0), reason.clone())
+}
+
+/// The failure for a route whose edges were changed.
+fn fail_on_the_way(change: impl Fn(&mut Edge)) -> (String, World) {
+    let mut world = line();
+    for node in &world.nodes {
+        node.env.routes.change(&change);
+    }
+    let (failures, _) = pay_with(&mut world, 10_000_000, |_| {});
+    assert_eq!(failures.len(), 1, "{failures:?}");
+    (failures[0].clone(), world)
+}
+
+#[test]
+fn a_forwarder_says_what_it_lacks() {
+    assert_eq!(fail_on_the_way(|edge| edge.fee_base = 999).0, "fee_insufficient at hop 0");
+    assert_eq!(fail_on_the_way(|edge| edge.fee_ppm = 99).0, "fee_insufficient at hop 0");
+    assert_eq!(fail_on_the_way(|edge| edge.cltv_delta = 79).0, "incorrect_cltv_expiry at hop 0");
+}
+
+#[test]
+fn the_failing_channel_is_excluded_and_reported() {
+    let (_, world) = fail_on_the_way(|edge| edge.fee_base = 999);
+    let queries = world.nodes[0].env.routes.queries();
+    assert_eq!(queries.len(), 2);
+    assert_eq!(queries[1].excluded.len(), 1);
+    assert_eq!(queries[1].excluded[0].from, world.id(1));
+    let reports = world.nodes[0].env.routes.reports();
+    assert!(matches!(reports[0].outcome, PathOutcome::FailedAt { channel: 1, temporary: true, .. }));
+}
+
+#[test]
+fn unknown_channels_and_peers_that_are_away() {
+    let mut world = line();
+    world.disconnect(1, 2);
+    let (failures, _) = pay_with(&mut world, 10_000_000, |_| {});
+    assert_eq!(failures, ["temporary_channel_failure at hop 0"]);
+
+    let mut world = line();
+    for node in &world.nodes {
+        // Only the hop after the first is looked up by the route finder's own map.
+        node.env.routes.change(|edge| edge.scid.0 += 1);
+    }
+    let (failures, _) = pay_with(&mut world, 10_000_000, |_| {});
+    assert_eq!(failures, ["unknown_next_peer at hop 0"]);
+}
+
+#[test]
+fn more_than_the_next_channel_holds() {
+    let mut world = World::new(&["a", "b", "c"]);
+    world.open(0, 1, 2_000_000, 0, true);
+    world.open(1, 2, 100_000, 0, true);
+    let (failures, _) = pay_with(&mut world, 500_000_000, |_| {});
+    assert_eq!(failures, ["temporary_channel_failure at hop 0"]);
+}
+
+fn along(world: &World, amounts: [u64; 2], expiries: [u32; 2]) -> Route {
+    let hop = |index: usize| {
+        let details = world.manager(index).list_channels();
+        let next = world.id(index + 1);
+        let channel = details.iter().find(|channel| channel.peer == next).unwrap();
+        RouteHop {
+            node: next,
+            scid: channel.funded.as_ref().unwrap().scid.unwrap(),
+            amount: Msat::new(amounts[index]),
+            expiry: CltvExpiry::new(world.height() + expiries[index]),
+        }
+    };
+    Route { paths: vec![Path { hops: vec![hop(0), hop(1)] }] }
+}
+
+fn send_along(world: &mut World, invoice: &InboundPayment, route: Route) -> (Vec<String>, Event) {
+    let recipient = Recipient { secret: invoice.secret.clone(), metadata: None };
+    let id = world.new_payment();
+    world.manager(0).send_along(id, invoice.hash, route, &recipient).unwrap();
+    world.settle();
+    let [end] = &world.endings(0, id)[..] else { panic!() };
+    (world.failures(0), end.clone())
+}
+
+#[test]
+fn expiries_too_near_and_too_far() {
+    for (expiries, failure) in [
+        ([83, 3], "expiry_too_soon at hop 0"),
+        ([2_017, 30], "expiry_too_far at hop 0"),
+        ([100, 20], "incorrect_or_unknown_payment_details at hop 1"),
+    ] {
+        let mut world = line();
+        let invoice = world.invoice(2, 10_000_000);
+        let route = along(&world, [10_002_000, 10_000_000], expiries);
+        let (failures, end) = send_along(&mut world, &invoice, route);
+        assert_eq!(failures, [failure]);
+        assert!(matches!(end, Event::PaymentFailed { .. }));
+    }
+}
+
+#[test]
+fn a_given_route_is_paid_once() {
+    let mut world = line();
+    let invoice = world.invoice(2, 10_000_000);
+    let route = along(&world, [10_002_000, 10_000_000], [110, 30]);
+    let (_, end) = send_along(&mut world, &invoice, route.clone());
+    assert!(matches!(end, Event::PaymentSent { .. }));
+    // The invoice is paid: whoever pays again is told that it is unknown.
+    let (failures, end) = send_along(&mut world, &invoice, route);
+    assert_eq!(failures, ["incorrect_or_unknown_payment_details at hop 1"]);
+    assert!(matches!(end, Event::PaymentFailed { .. }));
+    let nowhere = Route { paths: vec![Path { hops: Vec::new() }] };
+    let recipient = Recipient { secret: invoice.secret.clone(), metadata: None };
+    let id = world.new_payment();
+    let refused = world.manager(0).send_along(id, invoice.hash, nowhere, &recipient);
+    assert_eq!(refused, Err(PayError::Nothing));
+}
+
+#[test]
+fn the_payee_answers_all_that_is_wrong_alike() {
+    let unknown = "incorrect_or_unknown_payment_details at hop 1";
+    type Change = fn(&mut PayParams);
+    let wrong: [(&str, Change); 4] = [
+        ("secret", |params| params.recipient.secret = PaymentSecret::new([1; 32])),
+        ("too little", |params| params.amount = Msat::new(9_999_999)),
+        ("more than twice", |params| params.amount = Msat::new(20_000_001)),
+        ("too soon", |params| params.final_cltv_delta = CltvDelta::new(17)),
+    ];
+    for (what, change) in wrong {
+        let mut world = line();
+        let (failures, reason) = pay_with(&mut world, 10_000_000, change);
+        assert_eq!(failures, [unknown], "{what}");
+        assert!(matches!(reason, PaymentFailure::RefusedByPayee(_)));
+    }
+    let mut world = line();
+    let invoice = world.invoice(2, 10_000_000);
+    // Ten hours later.
+    world.mine(61);
+    world.settle();
+    let (id, _) = world.pay_invoice(0, 2, 10_000_000, &invoice);
+    world.settle();
+    assert!(matches!(world.endings(0, id)[..], [Event::PaymentFailed { .. }]), "expired");
+    assert_eq!(world.failures(0), [unknown]);
+}
+
+#[test]
+fn up_to_twice_the_amount_is_taken() {
+    let mut world = line();
+    let invoice = world.invoice(2, 10_000_000);
+    let (id, hash) = world.pay_invoice(0, 2, 20_000_000, &invoice);
+    world.settle();
+    assert!(matches!(world.endings(0, id)[..], [Event::PaymentSent { .. }]));
+    assert_eq!(world.claimed(2, hash), [Msat::new(20_000_000)]);
+}
+
+#[test]
+fn a_second_pay_of_the_same_id_changes_nothing() {
+    let mut world = line();
+    world.nodes[2].user.claims = false;
+    let invoice = world.invoice(2, 10_000_000);
+    let (id, hash) = world.pay_invoice(0, 2, 10_000_000, &invoice);
+    world.settle();
+    let params = world.params(2, 10_000_000, &invoice);
+    assert_eq!(world.manager(0).pay(id, params.clone()), Err(PayError::Duplicate(id)));
+    let other = world.new_payment();
+    assert_eq!(world.manager(0).pay(other, params), Err(PayError::SameHash(hash)));
+    world.manager(2).claim(hash).unwrap();
+    world.settle();
+    assert!(matches!(world.endings(0, id)[..], [Event::PaymentSent { .. }]));
+    assert_eq!(world.claimed(2, hash), [Msat::new(10_000_000)]);
+}
