@@ -79,7 +79,7 @@ impl<K: KeysInterface> Channel<K> {
         match phase {
             Phase::Funded(link) => {
                 let state: &mut Funded = link.any().0;
-                state.drop_uncommitted(&mut step);
+                state.forget_uncommitted(&mut step);
                 let undecided: Vec<_> = state.commitments().pending_incoming().cloned().collect();
                 let (notices, events) = (state.commitments().notices(), state.untold_events());
                 let mut gated = step.effects.after_all();

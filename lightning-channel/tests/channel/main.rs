@@ -12,3 +12,4 @@ mod phases;
 mod resolving;
 mod restart;
 mod resync;
+mod unsent;

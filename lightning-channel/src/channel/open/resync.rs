@@ -13,13 +13,23 @@ use crate::channel::closing;
 use crate::channel::record::{Entry, Stage};
 use crate::channel::step::{Step, Stop};
 use crate::channel::violation::Violation;
-use crate::commitments::{Change, Desync, NotNow, Resend};
+use crate::commitments::{Change, Desync, Evolved, NotNow, Resend};
 
 impl Funded {
     /// The connection ended: what was not signed for is as if never said.
     pub(crate) fn drop_uncommitted<K: KeysInterface>(&mut self, step: &mut Step<'_, K>) {
         if self.commitments.has_uncommitted() {
             self.record(Entry::Commitments { change: Change::Dropped {} }, step);
+        }
+    }
+
+    /// The same after a restart, but without telling what was not sent: it may have been told before the crash and offered
+    /// elsewhere since, and telling it again would offer it twice. Whoever wanted it sees that no channel carries it.
+    pub(crate) fn forget_uncommitted<K: KeysInterface>(&mut self, step: &mut Step<'_, K>) {
+        if self.commitments.has_uncommitted() {
+            let entry = Entry::Commitments { change: Change::Dropped {} };
+            let Evolved { steps, .. } = self.evolve(&entry);
+            step.journal.note(entry, steps);
         }
     }
 
