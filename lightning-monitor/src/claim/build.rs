@@ -2,8 +2,6 @@
 //!
 //! What stands on its own pays its fee out of the output and goes to the user's script. A second-stage
 //! transaction pays what both signed: with a fee in it, or, with anchors, none: then [`FeeInputs`] bring it.
-use alloc::vec::Vec;
-
 use bitcoin::absolute::LockTime;
 use bitcoin::transaction::Version;
 use bitcoin::{Amount, EcdsaSighashType, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Witness};
@@ -17,6 +15,9 @@ use lightning_traits::units::{BlockHeight, FeeratePerKw};
 use super::{Authority, Output};
 use crate::detect::Built;
 use crate::monitor::ChannelMonitor;
+
+/// Length of the longest script that a wallet has its change paid to: P2WSH or P2TR.
+const LONGEST_CHANGE: usize = 34;
 
 /// Coins of the user that pay the fee of a second-stage transaction, and the rate they pay.
 #[derive(Clone, Debug)]
@@ -87,7 +88,7 @@ impl ChannelMonitor {
     ) -> Result<Claim, BuildError> {
         if output.is_second_stage() {
             if self.init.format.rules().zero_fee_htlc {
-                let needed = feerate.fee(self.second_stage_weight(output));
+                let needed = feerate.fee(self.second_stage_weight(output, LONGEST_CHANGE));
                 // Coins spent to claim less than they cost would be burnt (RELIABILITY D8).
                 let worth = needed < output.value;
                 return Ok(if worth { Claim::NeedsCoins(needed) } else { Claim::Uneconomic });
@@ -97,10 +98,10 @@ impl ChannelMonitor {
         self.build_sweep(secp, signer, output, feerate)
     }
 
-    /// The weight of a second-stage transaction, with room for a change output, without the coins' inputs.
-    fn second_stage_weight(&self, output: &Output) -> u64 {
-        let outputs = (OUTPUT_BYTES + 34) + (OUTPUT_BYTES + 34);
-        let fixed = (TRANSACTION_BYTES + outputs) * 4 + SEGWIT_BYTES;
+    /// The weight of a second-stage transaction with a change output of this script length, without the coins' inputs.
+    fn second_stage_weight(&self, output: &Output, change: usize) -> u64 {
+        let outputs = (OUTPUT_BYTES + 34) + OUTPUT_BYTES.saturating_add(change as u64);
+        let fixed = (TRANSACTION_BYTES.saturating_add(outputs)).saturating_mul(4).saturating_add(SEGWIT_BYTES);
         fixed.saturating_add(output.spend.input_weight(self.init.format))
     }
 
@@ -125,7 +126,7 @@ impl ChannelMonitor {
         if !output.is_second_stage() {
             return self.swept_value(output, FeeratePerKw::FLOOR).is_none();
         }
-        let fee = FeeratePerKw::FLOOR.fee(self.second_stage_weight(output));
+        let fee = FeeratePerKw::FLOOR.fee(self.second_stage_weight(output, LONGEST_CHANGE));
         self.init.format.rules().zero_fee_htlc && fee >= output.value
     }
 
@@ -287,8 +288,9 @@ impl ChannelMonitor {
             witness: Witness::new(),
         }));
         let brought = coins.inputs.iter().map(|coin| coin.output.value.to_sat()).fold(0, u64::saturating_add);
-        let weights: Vec<u64> = coins.inputs.iter().map(|coin| coin.input_weight).collect();
-        let weight = weights.into_iter().fold(self.second_stage_weight(output), u64::saturating_add);
+        let fixed = self.second_stage_weight(output, coins.change.len());
+        let weights = coins.inputs.iter().map(|coin| coin.input_weight);
+        let weight = weights.fold(fixed, u64::saturating_add);
         let left = brought.saturating_sub(feerate.fee(weight).to_sat());
         let change = TxOut { value: Amount::from_sat(left), script_pubkey: coins.change.clone() };
         if change.value >= change.script_pubkey.minimal_non_dust() {

@@ -98,6 +98,7 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
             return self.env.coins().release(outpoint);
         };
         let Some(signed) = self.env.coins().sign(unsigned) else {
+            self.env.coins().release(outpoint);
             return self.log(
                 Level::Error,
                 channel,

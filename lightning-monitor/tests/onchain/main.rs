@@ -11,7 +11,9 @@
 
 mod breach;
 mod closes;
+mod coins;
 mod deadlines;
+mod reorg;
+mod set;
 mod strange;
-#[allow(dead_code, unused_imports, reason = "families in the making")]
 mod support;

@@ -8,7 +8,7 @@ pub(crate) mod wallet;
 pub(crate) mod world;
 
 pub(crate) use chain::BASE;
-pub(crate) use pair::{CAPACITY, Delta, FEERATE, Htlc, OUR_DELAY, Pair, THEIR_DELAY};
+pub(crate) use pair::{Delta, FEERATE, Htlc, Pair, THEIR_DELAY};
 pub(crate) use side::destination;
 pub(crate) use world::{Restart, World};
 

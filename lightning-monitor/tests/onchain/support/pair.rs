@@ -236,12 +236,6 @@ impl Pair {
         tx
     }
 
-    /// Where an HTLC is in their commitment `index`.
-    pub(crate) fn in_theirs(&self, index: u64, htlc: &Htlc) -> OutPoint {
-        let (_, _, commitment) = self.built_theirs(index);
-        place(&commitment, htlc, TxSide::Countersigner)
-    }
-
     /// Where an HTLC is in our commitment.
     pub(crate) fn in_ours(&self, htlc: &Htlc) -> OutPoint {
         place(&self.built_ours().2, htlc, TxSide::Broadcaster)

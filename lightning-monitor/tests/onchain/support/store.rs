@@ -26,6 +26,7 @@ struct State {
     archived: Vec<ChannelId>,
     tip: Option<(BlockHash, BlockHeight)>,
     written: usize,
+    bytes: usize,
 }
 
 #[derive(Default)]
@@ -58,6 +59,18 @@ impl Store {
         self.0.borrow().archived.clone()
     }
 
+    /// Makes only the first write durable that waits.
+    pub(crate) fn flush_first(&self) {
+        let mut state = self.0.borrow_mut();
+        let write = state.queue.pop_front().expect("something waits");
+        state.apply(write);
+    }
+
+    /// Bytes there ever were written for channels.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.borrow().bytes
+    }
+
     /// Writes of channels there ever were, durable or not.
     pub(crate) fn written(&self) -> usize {
         self.0.borrow().written
@@ -66,6 +79,12 @@ impl Store {
     fn push(&self, write: Write) {
         let mut state = self.0.borrow_mut();
         state.written += usize::from(!matches!(write, Write::Tip(..)));
+        state.bytes += match &write {
+            Write::New(new) => new.to_versioned().len(),
+            Write::Update(update, None) => update.to_versioned().len(),
+            Write::Update(_, Some(snapshot)) | Write::Chain(_, snapshot) => snapshot.len(),
+            Write::Tip(..) | Write::Archive(_) => 0,
+        };
         state.queue.push_back(write);
     }
 }

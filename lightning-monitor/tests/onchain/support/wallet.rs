@@ -1,5 +1,5 @@
 //! The user's coins: P2WPKH outputs on the chain, lent to claims.
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
 use bitcoin::hashes::Hash as _;
@@ -14,6 +14,8 @@ use secp256k1::{Message, Secp256k1, SecretKey};
 #[derive(Default)]
 pub(crate) struct Wallet {
     state: RefCell<State>,
+    /// While set, it signs nothing.
+    pub(crate) locked: Cell<bool>,
 }
 
 #[derive(Default)]
@@ -104,6 +106,9 @@ impl CoinSource for Wallet {
     }
 
     fn sign(&self, mut transaction: Transaction) -> Option<Transaction> {
+        if self.locked.get() {
+            return None;
+        }
         let state = self.state.borrow();
         let secp = Secp256k1::new();
         let mut cache = SighashCache::new(transaction.clone());
