@@ -101,7 +101,8 @@ impl ChannelMonitor {
     /// The weight of a second-stage transaction with a change output of this script length, without the coins' inputs.
     fn second_stage_weight(&self, output: &Output, change: usize) -> u64 {
         let outputs = (OUTPUT_BYTES + 34) + OUTPUT_BYTES.saturating_add(change as u64);
-        let fixed = (TRANSACTION_BYTES.saturating_add(outputs)).saturating_mul(4).saturating_add(SEGWIT_BYTES);
+        let fixed =
+            (TRANSACTION_BYTES.saturating_add(outputs)).saturating_mul(4).saturating_add(SEGWIT_BYTES);
         fixed.saturating_add(output.spend.input_weight(self.init.format))
     }
 

@@ -376,7 +376,8 @@ impl World {
     /// The same of what is on the chain now: sweeps that were taken back do not count, those that came back count once.
     pub(crate) fn swept_last(&self) -> u64 {
         let all = self.chain.blocks.iter().flat_map(|mined| &mined.block.txdata);
-        let is_ours = |tx: &&Transaction| tx.output.iter().any(|output| output.script_pubkey == destination());
+        let is_ours =
+            |tx: &&Transaction| tx.output.iter().any(|output| output.script_pubkey == destination());
         all.filter(is_ours)
             .map(|tx| (tx.output[0].value + self.chain.fees[&tx.compute_txid()]).to_sat())
             .sum()
