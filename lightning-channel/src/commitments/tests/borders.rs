@@ -1,6 +1,7 @@
 //! Amounts and balances at every border (RELIABILITY B15, C1 to C5, C7).
 use alloc::vec::Vec;
 
+use lightning_traits::codec::{Decode, Encode};
 use lightning_traits::interface::ChannelSigner;
 use lightning_traits::monitor::MonitorStep;
 use lightning_traits::tx::{CommitmentFormat, CommitmentKeys, CommitmentSpec, build, trim};
@@ -253,5 +254,40 @@ proptest! {
             }
         }
         let _ = pair.nodes.iter().map(|node| node.state.sendable(&node.policy)).max();
+    }
+
+    /// A damaged record is refused, or gives a state that can be used without a panic (I9).
+    #[test]
+    fn damaged_records_do_not_panic(
+        at in any::<prop::sample::Index>(),
+        flip in 1..=255_u8,
+        cut in prop::option::of(any::<prop::sample::Index>()),
+        noise in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
+        let _ = Change::from_bytes(&noise);
+        let _ = Commitments::from_bytes(&noise);
+        let mut pair = Pair::new(CommitmentFormat::AnchorsZeroFeeHtlc);
+        pair.add(0, Msat::from_sat(20_000), 1).unwrap();
+        pair.settle();
+        pair.add(1, Msat::from_sat(30_000), 2).unwrap();
+        pair.nodes[1].remove(HtlcId(0), fulfil(1)).unwrap();
+        pair.deliver_all();
+        pair.sign(1).unwrap();
+        let node = &pair.nodes[1];
+        let mut bytes = node.state.to_bytes();
+        let index = at.index(bytes.len());
+        bytes[index] ^= flip;
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        if let Ok(mut damaged) = Commitments::from_bytes(&bytes) {
+            let _ = damaged.sendable(&node.policy);
+            let _ = damaged.receivable();
+            let _ = damaged.reestablish(&node.signer);
+            let _ = damaged.sign_again(&pair.secp, &node.signer);
+            let _ = damaged.evolve(&Change::Dropped {});
+            let _ = damaged.evolve(&Change::Signed {});
+            let _ = damaged.notices();
+        }
     }
 }
