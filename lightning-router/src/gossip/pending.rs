@@ -163,6 +163,13 @@ impl Pending {
         Some(scid)
     }
 
+    /// The output could not be looked up now: it is asked for again, after the others.
+    pub(crate) fn ask_again(&mut self, scid: ShortChannelId) {
+        if self.waiting.contains_key(&scid) && !self.to_ask.contains(&scid) {
+            self.to_ask.push_back(scid);
+        }
+    }
+
     /// The output was looked up: what waited for it.
     pub(crate) fn take(&mut self, scid: ShortChannelId) -> Option<Taken> {
         let Waiting { announcement, from, updates, arrival } = self.waiting.remove(&scid)?;

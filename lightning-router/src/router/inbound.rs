@@ -115,6 +115,12 @@ impl Router {
         }
     }
 
+    /// The question of [`Router::next_utxo_query`] cannot be answered now, since whoever knows the chain does not answer.
+    /// It comes again.
+    pub fn defer_utxo(&self, scid: ShortChannelId) {
+        self.state.lock().pending.ask_again(scid);
+    }
+
     fn on_announcement(&self, peer: NodeId, announcement: ChannelAnnouncement) {
         let scid = announcement.body.short_channel_id;
         {

@@ -97,7 +97,8 @@ fn answer_look_ups(node: &Inner) -> bool {
             Ok(utxo) => node.router.answer_utxo(scid, utxo),
             Err(error) => {
                 tracing::debug!("channel {scid} cannot be looked up now: {error}");
-                node.router.answer_utxo(scid, None);
+                node.router.defer_utxo(scid);
+                return answered;
             }
         }
         answered = true;

@@ -85,10 +85,11 @@ fn announce(network: &Network) -> Result<(), DemoError> {
     say("The network hears of both channels");
     for person in &network.people {
         let Some(node) = person.node() else { continue };
-        wait(&format!("gossip at {}", person.name), 30, || {
+        let heard = wait(&format!("gossip at {}", person.name), 30, || {
             let counts = node.router.counts();
             Ok(counts.channels == 2 && counts.policies == 4)
-        })?;
+        });
+        heard.map_err(|error| DemoError::Unaccounted(format!("{error}: {:?}", node.router.counts())))?;
     }
     Ok(())
 }
@@ -165,25 +166,35 @@ fn restart_in_flight(network: &mut Network) -> Result<(), DemoError> {
     Ok(())
 }
 
-fn close(network: &Network) -> Result<(), DemoError> {
-    let [alice, bob, carol] = [person(network, ALICE)?, person(network, BOB)?, person(network, CAROL)?];
-    let channel_with = |person: &Person, peer: &Person| {
-        let id = peer.ask(|api| api.getinfo())?.node_id;
-        let channels = person.ask(|api| api.listchannels())?.channels;
-        let found =
-            channels.into_iter().find(|channel| channel.peer_id == id).map(|channel| channel.channel_id);
-        found.ok_or_else(|| {
-            DemoError::Unaccounted(format!("{} has no channel with {}", person.name, peer.name))
-        })
-    };
-    for (who, peer, force) in [(alice, bob, false), (bob, carol, true)] {
-        let how = if force { "by force" } else { "together" };
-        say(&format!("{} and {} close their channel {how}", who.name, peer.name));
-        let id = channel_with(who, peer)?;
-        let channel = ChannelRef::from_text(&id).ok_or_else(|| DemoError::Unaccounted(id.clone()))?;
-        who.ask(|api| api.closechannel(request::CloseChannel { channel, force, address: None }))?;
+fn close(network: &mut Network) -> Result<(), DemoError> {
+    say("Alice and Bob close their channel together");
+    let [alice, bob] = [person(network, ALICE)?, person(network, BOB)?];
+    close_with(alice, &bob.ask(|api| api.getinfo())?.node_id, false)?;
+    wait("the closing in the mempool", 30, || Ok(mempool(network)? == 1))?;
+    network.mine(1)?;
+    // With Carol away nobody can say that it was her commitment that won.
+    say("Bob closes his channel with Carol by force, while she is away");
+    if let Some(carol) = network.people.get_mut(CAROL) {
+        let id = carol.ask(|api| api.getinfo())?.node_id;
+        carol.stop();
+        let bob = person(network, BOB)?;
+        close_with(bob, &id, true)?;
     }
-    wait("both closings in the mempool", 30, || Ok(mempool(network)? >= 2))
+    wait("the commitment in the mempool", 30, || Ok(mempool(network)? == 1))?;
+    network.mine(1)?;
+    if let Some(carol) = network.people.get_mut(CAROL) {
+        carol.restart()?;
+    }
+    Ok(())
+}
+
+fn close_with(who: &Person, peer_id: &str, force: bool) -> Result<(), DemoError> {
+    let channels = who.ask(|api| api.listchannels())?.channels;
+    let found = channels.into_iter().find(|channel| channel.peer_id == peer_id).map(|channel| channel.channel_id);
+    let id = found.ok_or_else(|| DemoError::Unaccounted(format!("{} has no channel with {peer_id}", who.name)))?;
+    let channel = ChannelRef::from_text(&id).ok_or_else(|| DemoError::Unaccounted(id.clone()))?;
+    who.ask(|api| api.closechannel(request::CloseChannel { channel, force, address: None }))?;
+    Ok(())
 }
 
 fn mempool(network: &Network) -> Result<usize, DemoError> {
