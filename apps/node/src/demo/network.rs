@@ -2,6 +2,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bitcoin::{Address, Network as BitcoinNetwork};
@@ -130,7 +131,10 @@ impl Person {
 
 impl Network {
     pub(super) fn start(chosen: &DemoChain) -> Result<Self, DemoError> {
-        let folder = std::env::temp_dir().join(format!("lnode-demo-{}", std::process::id()));
+        // Several demos may run at once, in one process too.
+        static RUNS: AtomicU32 = AtomicU32::new(0);
+        let run = RUNS.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("lnode-demo-{}-{run}", std::process::id()));
         std::fs::create_dir_all(&folder)?;
         let chain = Chain::start(chosen, &folder)?;
         let mut people = NAMES.map(|name| {
