@@ -190,8 +190,10 @@ fn close(network: &mut Network) -> Result<(), DemoError> {
 
 fn close_with(who: &Person, peer_id: &str, force: bool) -> Result<(), DemoError> {
     let channels = who.ask(|api| api.listchannels())?.channels;
-    let found = channels.into_iter().find(|channel| channel.peer_id == peer_id).map(|channel| channel.channel_id);
-    let id = found.ok_or_else(|| DemoError::Unaccounted(format!("{} has no channel with {peer_id}", who.name)))?;
+    let found =
+        channels.into_iter().find(|channel| channel.peer_id == peer_id).map(|channel| channel.channel_id);
+    let id =
+        found.ok_or_else(|| DemoError::Unaccounted(format!("{} has no channel with {peer_id}", who.name)))?;
     let channel = ChannelRef::from_text(&id).ok_or_else(|| DemoError::Unaccounted(id.clone()))?;
     who.ask(|api| api.closechannel(request::CloseChannel { channel, force, address: None }))?;
     Ok(())
