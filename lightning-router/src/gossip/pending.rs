@@ -163,10 +163,15 @@ impl Pending {
         Some(scid)
     }
 
-    /// The output could not be looked up now: it is asked for again, after the others.
+    /// The output could not be looked up now: it is asked for again.
     pub(crate) fn ask_again(&mut self, scid: ShortChannelId) {
-        if self.waiting.contains_key(&scid) && !self.to_ask.contains(&scid) {
-            self.to_ask.push_back(scid);
+        match self.waiting.get(&scid).map(|waiting| waiting.from) {
+            Some(from) => {
+                if let Some(of) = self.peers.get_mut(&from) {
+                    of.to_ask.insert(scid);
+                }
+            }
+            None => self.own.push_back(scid),
         }
     }
 
