@@ -55,6 +55,8 @@ impl ChannelMonitor {
             (Some(closing), _) => (!closing.resolved).then(|| tip.plus(1)),
             (None, Stance::ForceClosing {}) => Some(tip.plus(1)),
             (None, Stance::DataLoss { .. }) => None,
+            // To be archived.
+            (None, Stance::Abandoned {}) => Some(tip.plus(1)),
             (None, Stance::Open {}) => self.deadline(),
         }
     }

@@ -38,13 +38,14 @@ impl<K: KeysInterface> Channel<K> {
             Ending::ForcedByUser {} | Ending::PeerViolation { .. } | Ending::PeerError { .. } => {
                 Some(MonitorStep::ForceClose {})
             }
-            // There is nothing to broadcast.
+            // There is nothing to broadcast, and nothing to wait for.
+            Ending::NeverFunded { .. } => Some(MonitorStep::Abandoned {}),
+            // These follow the chain.
             Ending::Cooperative {}
             | Ending::HtlcDeadline {}
             | Ending::ByPeerOnChain {}
             | Ending::Breach {}
-            | Ending::FutureOnChain {}
-            | Ending::NeverFunded { .. } => None,
+            | Ending::FutureOnChain {} => None,
         };
         self.leave_telling(cx, ending, told);
     }

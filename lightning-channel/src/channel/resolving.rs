@@ -40,7 +40,9 @@ impl Resolving {
         alias: ShortChannelId,
         told: bool,
     ) -> Self {
-        Self { commitments, ending, alias, resolved: false, told }
+        // What never was funded leaves nothing on chain.
+        let resolved = matches!(ending, Ending::NeverFunded { .. });
+        Self { commitments, ending, alias, resolved, told }
     }
 
     pub(crate) const fn commitments(&self) -> &Commitments {

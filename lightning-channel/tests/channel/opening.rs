@@ -487,6 +487,11 @@ fn a_channel_that_the_peer_never_funds_is_forgotten_after_two_weeks() {
     pair.run();
     assert_eq!(pair.nodes[1].channel().phase(), PhaseName::Resolving);
     assert!(matches!(pair.closed_event(1), Some(CloseReason::NeverFunded(_))));
+    assert!(pair.nodes[1].disk.steps.contains(&MonitorStep::Abandoned {}), "nobody watches it any more");
+    let closed = pair.nodes[1].events.last().cloned().unwrap();
+    assert!(!pair.nodes[1].channel().is_finished());
+    pair.nodes[1].with(|channel, cx| channel.event_acknowledged(cx, &closed));
+    assert!(pair.nodes[1].channel().is_finished());
     assert_ne!(pair.nodes[0].channel().phase(), PhaseName::AwaitingReady, "the error reached the opener");
 }
 

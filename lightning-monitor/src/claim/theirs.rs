@@ -41,7 +41,7 @@ impl ChannelMonitor {
     ) -> Vec<Output> {
         let told = match self.stance {
             Stance::DataLoss { point } => Some(point),
-            Stance::Open {} | Stance::ForceClosing {} => None,
+            Stance::Open {} | Stance::ForceClosing {} | Stance::Abandoned {} => None,
         };
         let point = told.unwrap_or(self.theirs.latest().point);
         let mut outputs: Vec<Output> = self.our_balance_in(transaction, point, height).into_iter().collect();

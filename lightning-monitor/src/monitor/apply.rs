@@ -98,6 +98,13 @@ impl ChannelMonitor {
                 self.stance = Stance::DataLoss { point: *point };
                 Ok(())
             }
+            MonitorStep::Abandoned {} => {
+                // A commitment that is out, or may be, is not abandoned.
+                if self.stance == (Stance::Open {}) && self.closing.is_none() {
+                    self.stance = Stance::Abandoned {};
+                }
+                Ok(())
+            }
         }
     }
 
@@ -111,7 +118,7 @@ impl ChannelMonitor {
             Stance::Open {} => {}
             // The commitment that is out may confirm; had the channel a newer one, it would revoke the one that is out.
             Stance::ForceClosing {} => return Err(MonitorRefusal::OnChain),
-            Stance::DataLoss { .. } => return Err(MonitorRefusal::Contradiction),
+            Stance::DataLoss { .. } | Stance::Abandoned {} => return Err(MonitorRefusal::Contradiction),
         }
         let spec = advance(&self.ours.spec, change).ok_or(MonitorRefusal::Contradiction)?;
         let params = self.init.our_params();

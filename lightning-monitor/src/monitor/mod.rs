@@ -50,8 +50,10 @@ pub(crate) enum Stance {
     ForceClosing {},
     /// Our state is proven old: we wait for theirs, whose per-commitment point this is.
     DataLoss { point: PublicKey },
+    /// The channel was given up before it was funded.
+    Abandoned {},
 }
-record!(enum Stance { 0 => Open {}, 1 => ForceClosing {}, 2 => DataLoss { point } });
+record!(enum Stance { 0 => Open {}, 1 => ForceClosing {}, 2 => DataLoss { point }, 3 => Abandoned {} });
 
 /// A confirmed transaction and where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use lightning_traits::units::BlockHeight;
 
 use super::{IRREVOCABLE_DEPTH, Todo};
 use crate::claim::Output;
-use crate::monitor::{ChannelMonitor, Closing};
+use crate::monitor::{ChannelMonitor, Closing, Stance};
 
 impl ChannelMonitor {
     /// Reports the end of an HTLC that we offered, once.
@@ -108,8 +108,16 @@ impl ChannelMonitor {
         is_expired && (is_theirs || self.is_dust(output))
     }
 
+    /// Whether the channel was given up before it was funded, and nothing spent a funding output since.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.stance == (Stance::Abandoned {}) && self.closing.is_none()
+    }
+
     /// The height of the last block that settled something, once all is settled.
     pub(crate) fn settled_at(&self) -> Option<BlockHeight> {
+        if self.is_abandoned() {
+            return Some(self.init.birth);
+        }
         let closing = self.closing.as_ref().filter(|closing| closing.resolved)?;
         let spends = closing.outputs.iter().filter_map(|output| output.spent.map(|spent| spent.height));
         spends.chain([closing.height]).max()

@@ -203,3 +203,18 @@ fn finish(mut world: World, outcomes: &[(u64, bool)]) {
     assert_eq!(world.events.len(), events, "nothing is told after the end");
     assert!(world.env.wallet.lent().is_empty(), "no coins stay set aside");
 }
+
+#[test]
+fn a_channel_that_never_was_funded_is_archived_when_it_is_given_up() {
+    for restart in RESTARTS {
+        let mut world = World::with(Pair::new(CommitmentFormat::AnchorsZeroFeeHtlc, 1, false), restart);
+        let channel = world.channel();
+        world.mine_blocks(2);
+        world.learn(vec![MonitorStep::Abandoned {}]);
+        world.restart = Restart::Never;
+        world.mine_blocks(100);
+        world.env.store.flush();
+        assert_eq!(world.env.store.archived(), [channel]);
+        assert!(world.set.channels().is_empty() && world.mempool.is_empty());
+    }
+}

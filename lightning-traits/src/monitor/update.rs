@@ -76,6 +76,9 @@ pub enum MonitorStep {
         /// Their current per-commitment point, which makes our output of their commitment spendable.
         point: PublicKey,
     },
+    /// The funding transaction of the peer never confirmed, or lacks the output that was negotiated: the channel is given
+    /// up, and nothing need be watched (RELIABILITY A5).
+    Abandoned {},
 }
 record!(enum MonitorStep {
     0 => OurCommitment { change, signature, htlc_signatures list },
@@ -85,6 +88,7 @@ record!(enum MonitorStep {
     4 => ShutdownStarted {},
     5 => ForceClose {},
     6 => DataLoss { point },
+    7 => Abandoned {},
 });
 
 /// The channel's own durable state, or what changed in it; opaque to the monitor (I6).
