@@ -185,12 +185,7 @@ impl Inbound {
             .max(limits.claim_buffer.saturating_add(1));
         let in_time = htlc.expiry.blocks_left(limits.height) >= needed;
         let known = self.claims.contains_key(&htlc.hash) || self.paid.contains_key(&htlc.hash);
-        amount_fits
-            && in_time
-            && limits.time <= facts.expires
-            && !known
-            && !htlc.over_exposed
-            && htlc.amount <= total
+        amount_fits && in_time && limits.time <= facts.expires && !known && !htlc.over_exposed
     }
 
     /// Puts the part to its payment, if it fits there.
@@ -358,5 +353,155 @@ impl Inbound {
     /// Restores what [`paid`](Self::paid) gave.
     pub(crate) fn restore_paid(&mut self, hash: PaymentHash, expires: u32) {
         self.paid.insert(hash, expires);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payment::secret::Facts;
+    use alloc::sync::Arc;
+    use lightning_traits::codec::TlvRecords;
+    use lightning_traits::interface::EntropySource;
+    use lightning_traits::sphinx::{OnionPacket, PAYMENT_PAYLOADS_LEN, PaymentData};
+    use lightning_traits::units::{CltvDelta, CltvExpiry};
+
+    struct Fixed;
+    impl EntropySource for Fixed {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.fill(3);
+        }
+    }
+
+    const LIMITS: Limits =
+        Limits { height: BlockHeight::new(100), time: 1_000, max_ahead: 2_016, claim_buffer: 20 };
+
+    struct Payee {
+        inbound: Inbound,
+        secrets: Secrets,
+        hash: PaymentHash,
+        secret: PaymentSecret,
+    }
+
+    impl Payee {
+        fn new() -> Self {
+            let secrets = Secrets::new(&[7; 32]);
+            let (amount, final_cltv) = (Msat::new(1_000), CltvDelta::new(24));
+            let (hash, secret) = secrets.create(&Facts { amount, expires: 2_000, final_cltv }, &Fixed);
+            Self { inbound: Inbound::default(), secrets, hash, secret }
+        }
+
+        /// One part: its channel, what it carries, what its onion says of itself and of the whole.
+        fn part(&mut self, channel: u8, amount: u64, forward: u64, total: u64) -> Judgement {
+            let onion = OnionPacket {
+                version: 0,
+                ephemeral_key: [2; 33],
+                payloads: [0; PAYMENT_PAYLOADS_LEN],
+                hmac: [0; 32],
+            };
+            let htlc = IncomingHtlc {
+                id: HtlcId(0),
+                amount: Msat::new(amount),
+                hash: self.hash,
+                expiry: CltvExpiry::new(130),
+                onion: Arc::new(onion),
+                path_key: None,
+                over_exposed: false,
+            };
+            let payment_data =
+                Some(PaymentData { payment_secret: self.secret.clone(), total: Msat::new(total) });
+            let payload = FinalPayload {
+                amount: Msat::new(forward),
+                expiry: htlc.expiry,
+                payment_data,
+                payment_metadata: None,
+                keysend: None,
+                custom: TlvRecords::default(),
+            };
+            self.inbound.on_part(key(channel), &htlc, &payload, &self.secrets, &LIMITS)
+        }
+
+        fn completed(&mut self) -> Option<Msat> {
+            match self.inbound.completed(self.hash, &LIMITS) {
+                Some(Event::PaymentClaimable { amount, .. }) => Some(amount),
+                _ => None,
+            }
+        }
+    }
+
+    fn key(channel: u8) -> HtlcKey {
+        (ChannelId([channel; 32]), HtlcId(0))
+    }
+
+    #[test]
+    fn parts_come_together_and_extra_or_odd_ones_go_back() {
+        let mut payee = Payee::new();
+        assert_eq!(payee.part(1, 400, 400, 1_000), Judgement::Held);
+        assert_eq!(payee.completed(), None);
+        assert!(matches!(payee.part(2, 700, 700, 1_100), Judgement::Fail(_)), "another total");
+        assert_eq!(payee.part(1, 400, 400, 1_000), Judgement::Held, "the same again");
+        assert_eq!(payee.part(3, 700, 700, 1_000), Judgement::Held);
+        assert_eq!(payee.completed(), Some(Msat::new(1_100)));
+        assert_eq!(payee.completed(), None, "told once");
+        assert!(matches!(payee.part(4, 400, 400, 1_000), Judgement::Fail(_)), "more than all");
+        let (preimage, total, keys) = payee.inbound.claim(payee.hash, None).unwrap();
+        assert_eq!((preimage.hash(), total, keys), (payee.hash, Msat::new(1_100), [key(1), key(3)].to_vec()));
+        assert!(matches!(payee.part(5, 1_000, 1_000, 1_000), Judgement::Fail(_)), "paid already");
+    }
+
+    #[test]
+    fn a_hop_before_us_that_pays_more_is_welcome_and_one_that_pays_less_is_named() {
+        let mut payee = Payee::new();
+        assert_eq!(payee.part(1, 3_000, 1_000, 1_000), Judgement::Held);
+        assert_eq!(payee.completed(), Some(Msat::new(3_000)));
+        let mut payee = Payee::new();
+        let failure = Failure::FinalIncorrectHtlcAmount { incoming_htlc_amt: Msat::new(999) };
+        assert_eq!(payee.part(1, 999, 1_000, 1_000), Judgement::Fail(failure));
+    }
+
+    #[test]
+    fn a_claim_is_told_once_all_parts_are_durable_and_survives_a_restart_in_between() {
+        let mut payee = Payee::new();
+        payee.part(1, 400, 400, 1_000);
+        payee.part(2, 600, 600, 1_000);
+        assert!(payee.completed().is_some());
+        let (preimage, total, _) = payee.inbound.claim(payee.hash, None).unwrap();
+        let told = Event::PaymentClaimed { hash: payee.hash, amount: Msat::new(1_000) };
+        let claimed = |inbound: &mut Inbound, channel| {
+            inbound.on_claimed(ChannelId([channel; 32]), HtlcId(0), payee.hash, total, preimage.clone());
+        };
+        claimed(&mut payee.inbound, 1);
+        assert_eq!(payee.inbound.all_claimed(payee.hash), None);
+        assert!(payee.inbound.acknowledged(payee.hash).is_empty());
+        claimed(&mut payee.inbound, 2);
+        assert_eq!(payee.inbound.all_claimed(payee.hash), Some(told.clone()));
+        assert_eq!(payee.inbound.all_claimed(payee.hash), None);
+        assert_eq!(payee.inbound.acknowledged(payee.hash).len(), 2);
+
+        // A crash when only the first part was durable: the second is undecided again.
+        let mut again = Payee::new();
+        claimed(&mut again.inbound, 1);
+        again.inbound.restore_claimed_part(again.hash, key(2));
+        assert_eq!(again.part(2, 600, 600, 1_000), Judgement::Claim(preimage.clone(), total));
+        assert_eq!(again.inbound.all_claimed(again.hash), None);
+        claimed(&mut again.inbound, 2);
+        assert_eq!(again.inbound.all_claimed(again.hash), Some(told));
+    }
+
+    #[test]
+    fn lonely_parts_go_back_after_ticks_and_late_ones_after_blocks() {
+        let mut payee = Payee::new();
+        payee.part(1, 400, 400, 1_000);
+        assert!(payee.inbound.on_tick().is_empty() && payee.inbound.on_tick().is_empty());
+        let late = [(payee.hash, [(key(1), Msat::new(400))].to_vec())];
+        assert_eq!(payee.inbound.on_tick(), late);
+        payee.part(1, 1_000, 1_000, 1_000);
+        assert!(payee.completed().is_some());
+        for _ in 0..5 {
+            assert!(payee.inbound.on_tick().is_empty());
+        }
+        assert!(payee.inbound.on_block(&Limits { height: BlockHeight::new(109), ..LIMITS }).is_empty());
+        let late = payee.inbound.on_block(&Limits { height: BlockHeight::new(110), ..LIMITS });
+        assert_eq!(late, [(payee.hash, [(key(1), Msat::new(1_000))].to_vec())]);
     }
 }

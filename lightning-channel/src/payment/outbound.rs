@@ -159,6 +159,7 @@ struct Payment {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Payments {
     payments: BTreeMap<PaymentId, Payment>,
+    by_hash: BTreeMap<PaymentHash, BTreeSet<PaymentId>>,
     /// During a restart no payment ends before all channels have told what they know.
     is_frozen: bool,
 }
@@ -216,7 +217,7 @@ impl Payments {
         self.check(id, params.hash, params.amount)?;
         let mut payment = Payment::new(params.hash, params.amount);
         payment.retry = Some(params);
-        self.payments.insert(id, payment);
+        self.insert(id, payment);
         Ok(())
     }
 
@@ -240,7 +241,7 @@ impl Payments {
         payment.attempts = 1;
         payment.last = "the route's first channel does not take it".to_string();
         let attempts = register(id, &mut payment, route, recipient, total, new_session);
-        self.payments.insert(id, payment);
+        self.insert(id, payment);
         Ok(attempts)
     }
 
@@ -248,10 +249,23 @@ impl Payments {
         if self.payments.contains_key(&id) {
             return Err(PayError::Duplicate(id));
         }
-        if self.payments.values().any(|other| other.hash == hash && other.phase == Phase::Pending) {
+        let same = self.by_hash.get(&hash).into_iter().flatten();
+        let mut same = same.filter_map(|other| self.payments.get(other));
+        if same.any(|other| other.phase == Phase::Pending) {
             return Err(PayError::SameHash(hash));
         }
         if amount == Msat::ZERO { Err(PayError::Nothing) } else { Ok(()) }
+    }
+
+    fn insert(&mut self, id: PaymentId, payment: Payment) {
+        self.by_hash.entry(payment.hash).or_default().insert(id);
+        self.payments.insert(id, payment);
+    }
+
+    /// The payment, made anew when only a channel's record knows it.
+    fn known(&mut self, id: PaymentId, hash: PaymentHash, total: Msat) -> &mut Payment {
+        self.by_hash.entry(hash).or_default().insert(id);
+        self.payments.entry(id).or_insert_with(|| Payment::new(hash, total))
     }
 
     /// Rebuilds what a channel's record says is in flight, after a restart.
@@ -263,7 +277,7 @@ impl Payments {
         session: &SessionKey,
         path: Path,
     ) {
-        let payment = self.payments.entry(id).or_insert_with(|| Payment::new(hash, total));
+        let payment = self.known(id, hash, total);
         payment.attempts = payment.attempts.max(1);
         payment.parts.insert(*session.as_bytes(), path);
     }
@@ -275,7 +289,7 @@ impl Payments {
 
     /// Remembers a payment that the manager's own record knows, but perhaps no channel.
     pub(crate) fn restore_intent(&mut self, id: PaymentId, hash: PaymentHash, total: Msat) {
-        self.payments.entry(id).or_insert_with(|| Payment::new(hash, total));
+        self.known(id, hash, total);
     }
 
     /// Payments that are not finished: what the manager's record keeps.
@@ -405,7 +419,7 @@ impl Payments {
         notice: (ChannelId, NoticeKey),
         verdict: &Verdict,
     ) -> Option<Event> {
-        let payment = self.payments.entry(id).or_insert_with(|| Payment::new(hash, total));
+        let payment = self.known(id, hash, total);
         payment.attempts = payment.attempts.max(1);
         payment.parts.remove(session.as_bytes());
         if !payment.notices.insert(notice) {
@@ -430,7 +444,7 @@ impl Payments {
         notice: (ChannelId, NoticeKey),
         preimage: Preimage,
     ) {
-        let payment = self.payments.entry(id).or_insert_with(|| Payment::new(hash, total));
+        let payment = self.known(id, hash, total);
         payment.attempts = payment.attempts.max(1);
         payment.parts.remove(session.as_bytes());
         payment.paid_fees.insert(*session.as_bytes(), path.fee());
@@ -466,7 +480,14 @@ impl Payments {
         if !payment.is_acknowledged || !payment.parts.is_empty() {
             return None;
         }
-        self.payments.remove(&id).map(|payment| payment.notices.into_iter().collect())
+        let payment = self.payments.remove(&id)?;
+        if let Some(ids) = self.by_hash.get_mut(&payment.hash) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.by_hash.remove(&payment.hash);
+            }
+        }
+        Some(payment.notices.into_iter().collect())
     }
 
     /// All payments.

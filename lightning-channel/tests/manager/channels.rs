@@ -185,3 +185,29 @@ fn a_closed_channel_is_forgotten_once_the_chain_is_done() {
     assert_eq!(world.seen(0, |event| matches!(event, Event::Resolved { .. })).len(), 1);
     assert_eq!(world.nodes[0].env.monitors.unacknowledged(), 0);
 }
+
+#[test]
+fn a_closing_channel_waits_for_its_htlcs() {
+    let mut world = World::new(&["a", "b"]);
+    let channel = world.open(0, 1, 1_000_000, 0, false);
+    world.nodes[1].user.claims = false;
+    let (id, hash) = world.pay(0, 1, 5_000_000);
+    world.settle();
+    world.manager(0).close_channel(channel, None).unwrap();
+    world.settle();
+    world.restart(1);
+    world.settle();
+    assert!(world.seen(0, |event| matches!(event, Event::ChannelClosed { .. })).is_empty());
+    let (refused, _) = world.pay(0, 1, 5_000_000);
+    world.settle();
+    assert!(matches!(world.endings(0, refused)[..], [Event::PaymentFailed { .. }]));
+    world.manager(1).claim(hash).unwrap();
+    world.settle();
+    assert!(matches!(world.endings(0, id)[..], [Event::PaymentSent { .. }]));
+    for node in 0..2 {
+        let closed = world.seen(node, |event| {
+            matches!(event, Event::ChannelClosed { reason: CloseReason::Cooperative, .. })
+        });
+        assert_eq!(closed.len(), 1);
+    }
+}

@@ -46,6 +46,7 @@ struct Trouble {
     disconnects: bool,
     slow_disks: bool,
     slow_others: bool,
+    lost_records: bool,
 }
 
 const LINKS: [(usize, usize); 2] = [(0, 1), (1, 2)];
@@ -95,6 +96,9 @@ fn step(world: &mut World, dice: &mut Dice, payments: &mut Vec<Payment>, trouble
         }
         91..=93 => world.keep_record(node),
         94 if trouble.crashes => {
+            if trouble.lost_records && dice.roll(3) == 0 {
+                world.nodes[node].record = None;
+            }
             world.restart(node);
             world.nodes[node].env.monitors.set_slow(trouble.slow_disks && dice.roll(2) == 0);
         }
@@ -234,5 +238,7 @@ fn crashes_at_any_step() {
 
 #[test]
 fn everything_at_once() {
-    run_many(300..360, Trouble { crashes: true, disconnects: true, slow_disks: true, slow_others: true });
+    let all =
+        Trouble { crashes: true, disconnects: true, slow_disks: true, slow_others: true, lost_records: true };
+    run_many(300..360, all);
 }

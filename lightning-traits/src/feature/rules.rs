@@ -18,6 +18,7 @@ pub const NODE_REQUIRED: &[Feature] = &[
 pub const NODE_OPTIONAL: &[Feature] = &[
     Feature::UpfrontShutdownScript,
     Feature::GossipQueries,
+    Feature::BasicMpp,
     Feature::LargeChannel,
     Feature::Anchors,
     Feature::ShutdownAnySegwit,
