@@ -61,7 +61,17 @@ pub(super) fn invoice(node: &Inner, request: &request::Invoice) -> Answer<respon
         expires_at: row.expires_at,
     };
     node.books.put_invoice(row);
+    // Whoever has an invoice may show it around: it must be known after a crash.
+    durable(node)?;
     Ok(answer)
+}
+
+/// Waits until everything queued is on the disk.
+fn durable(node: &Inner) -> Answer<()> {
+    node.store.commit().map_err(|error| ApiError::new(Code::Disk, error.to_string()))?;
+    // Receipts of channels may have come with it.
+    node.wake.raise();
+    Ok(())
 }
 
 pub(super) fn list_invoices(node: &Inner) -> response::InvoiceList {
@@ -146,6 +156,7 @@ pub(super) fn pay(node: &Inner, request: &request::Pay) -> Answer<response::Paym
     // The row first: a crash leaves a payment that is known and not made, never one made and not known.
     let before = node.books.payment(&row.payment_hash);
     node.books.put_payment(row.clone());
+    durable(node)?;
     if let Err(error) = node.channels.pay(PaymentId(hash.0), params) {
         let code = match error {
             PayError::Duplicate(_) | PayError::SameHash(_) => Code::AlreadyPaid,
