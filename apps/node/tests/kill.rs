@@ -100,7 +100,9 @@ fn fifty_kills_under_traffic_lose_nothing() {
 fn open_channel(chain: &Chain, alice: &Daemon, bob: &Daemon) -> String {
     chain.mine_to(1, &alice.run(&["newaddr"])["address"]);
     chain.mine(101);
-    process::wait("alice's coins", 30, || alice.run(&["balance"])["onchain_confirmed_sat"].as_u64() > Some(0));
+    process::wait("alice's coins", 30, || {
+        alice.run(&["balance"])["onchain_confirmed_sat"].as_u64() > Some(0)
+    });
     let peer = bob.address();
     let push = format!("{}sat", CHANNEL_SAT / 2);
     let opened = alice.run(&["openchannel", &peer, &CHANNEL_SAT.to_string(), "--push", &push]);
@@ -135,7 +137,8 @@ fn rows(daemon: &Daemon, method: &str, list: &str) -> BTreeMap<String, Value> {
 
 /// What the payer paid in all; every payment must be what both sides say it is.
 fn paid_by(payer: &Daemon, payee: &Daemon, hashes: &[String]) -> u64 {
-    let (payments, invoices) = (rows(payer, "listpayments", "payments"), rows(payee, "listinvoices", "invoices"));
+    let (payments, invoices) =
+        (rows(payer, "listpayments", "payments"), rows(payee, "listinvoices", "invoices"));
     let mut sum = 0;
     let mut succeeded = 0;
     for hash in hashes {
@@ -166,7 +169,8 @@ fn check_channel(alice: &Daemon, bob: &Daemon, id: &str, paid: u64, returned: u6
     assert_eq!(ours["local_msat"].as_u64().unwrap(), half - paid + returned);
     for daemon in [alice, bob] {
         let events = daemon.run(&["listevents", "--limit", "10000"]);
-        let closed = events["events"].as_array().unwrap().iter().find(|event| event["kind"] == "channel_closed");
+        let closed =
+            events["events"].as_array().unwrap().iter().find(|event| event["kind"] == "channel_closed");
         assert_eq!(closed, None);
     }
     let again = Instant::now();

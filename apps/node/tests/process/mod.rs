@@ -135,7 +135,9 @@ impl Daemon {
                 // It may be starting; nothing else is waited for.
                 Err((4, _)) if begun.elapsed() < Duration::from_secs(60) => {}
                 Err((_, error)) if error.contains("LN0008") && begun.elapsed() < Duration::from_secs(60) => {}
-                Err((code, error)) => panic!("{} {arguments:?}: {code}: {error}\n{}", self.name, self.log_tail()),
+                Err((code, error)) => {
+                    panic!("{} {arguments:?}: {code}: {error}\n{}", self.name, self.log_tail())
+                }
             }
             thread::sleep(Duration::from_millis(50));
         }
@@ -172,7 +174,8 @@ impl Daemon {
     /// A channel's row, or null.
     pub fn channel(&self, id: &str) -> Value {
         let channels = self.run(&["listchannels"]);
-        let found = channels["channels"].as_array().unwrap().iter().find(|row| row["channel_id"] == id).cloned();
+        let found =
+            channels["channels"].as_array().unwrap().iter().find(|row| row["channel_id"] == id).cloned();
         found.unwrap_or(Value::Null)
     }
 
