@@ -1,5 +1,7 @@
 //! Gossip with real keys and signatures, and what every test of the router does with it.
 #![allow(dead_code, reason = "each test takes what it needs")]
+pub(crate) mod model;
+pub(crate) mod unsigned;
 
 use bitcoin::constants::ChainHash;
 use bitcoin::hashes::{Hash as _, sha256};
