@@ -5,7 +5,7 @@
 //! | `tidy` | crate graph (I2), headers and sizes (I12), global state (I1), money arithmetic (I8), hash maps (I10), manifests, locked versions, documents, and that no test is empty |
 //! | `nostd` | the component crates compile without std (I1), and the check notices std when it is there |
 //! | `wasm` | one module with every component linked in imports nothing (I1) |
-//! | `tested <log>` | what `cargo test --workspace` printed: every component was tested, nothing was skipped |
+//! | `tested <log>` | what `cargo test --workspace` printed: every package was tested, nothing was skipped |
 //!
 //! Each check is fed a violating sample in its own unit tests: a check that cannot fail proves nothing.
 #![allow(clippy::disallowed_methods, reason = "a tool of the host: it reads the tree and runs cargo (I1)")]

@@ -1,11 +1,11 @@
 //! `cargo xtask tested <log>`: what `cargo test --workspace` printed proves something.
 //!
-//! Cargo ends with success when nothing ran, and a test without its data ends with `ok`. So: every component
-//! has tests of its own that ran, no test was skipped for want of data or programs, and nothing failed.
+//! Cargo ends with success when nothing ran, and a test without its data ends with `ok`. So: tests of every package
+//! that users get ran, no test was skipped for want of data or programs, and nothing failed.
 use std::collections::BTreeMap;
 
 use crate::report::Failure;
-use crate::tree::{Place, Tree};
+use crate::tree::{Package, Place, Tree};
 
 /// What was counted.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -23,8 +23,9 @@ struct Count {
 /// Judges the log at `path`.
 pub(crate) fn run(tree: &Tree, path: &str) -> Result<(), Failure> {
     let count = count(&tree.read(path)?);
-    let pure = tree.packages.iter().filter(|package| Place::of(&package.folder).is_some_and(Place::is_pure));
-    let complaints = complaints(&count, pure.map(|package| package.name.replace('-', "_")));
+    let shipped =
+        tree.packages.iter().filter(|package| Place::of(&package.folder).is_some_and(Place::is_shipped));
+    let complaints = complaints(&count, shipped);
     let passed: usize = count.passed.values().sum();
     println!("tested: {passed} passed, {} failed, {} ignored", count.failed, count.ignored);
     for complaint in &complaints {
@@ -37,13 +38,14 @@ pub(crate) fn run(tree: &Tree, path: &str) -> Result<(), Failure> {
     }
 }
 
-fn complaints(count: &Count, required: impl Iterator<Item = String>) -> Vec<String> {
+fn complaints<'a>(count: &Count, required: impl Iterator<Item = &'a Package>) -> Vec<String> {
     let mut complaints = count.skipped.clone();
     if count.failed > 0 {
         complaints.push(format!("{} test(s) failed", count.failed));
     }
-    let untested = required.filter(|name| count.passed.get(name).is_none_or(|&passed| passed == 0));
-    complaints.extend(untested.map(|name| format!("no unit test of {name} ran")));
+    let ran = |binary: &String| count.passed.get(binary).is_some_and(|&passed| passed > 0);
+    let untested = required.filter(|package| !package.test_binaries.iter().any(ran));
+    complaints.extend(untested.map(|package| format!("no test of {} ran", package.name)));
     complaints
 }
 
@@ -94,8 +96,15 @@ test result: ok. 4 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
 test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s
 ";
 
-    fn judge(log: &str, required: &[&str]) -> Vec<String> {
-        complaints(&count(log), required.iter().map(|&name| name.to_owned()))
+    fn judge(log: &str, binaries: &[&str]) -> Vec<String> {
+        let package = Package {
+            name: "lightning-peer".to_owned(),
+            version: String::new(),
+            folder: String::new(),
+            dependencies: Vec::new(),
+            test_binaries: binaries.iter().map(|&name| name.to_owned()).collect(),
+        };
+        complaints(&count(log), [package].iter())
     }
 
     #[test]
@@ -112,12 +121,13 @@ test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
     #[test]
     fn a_skipped_test_is_seen() {
         let log = LOG.to_owned() + "test vectors ... SKIPPED: no vectors\n";
-        assert_eq!(judge(&log, &[]), ["test vectors ... SKIPPED: no vectors"]);
+        assert_eq!(judge(&log, &["lightning_peer"]), ["test vectors ... SKIPPED: no vectors"]);
     }
 
     #[test]
-    fn a_component_without_tests_is_seen() {
-        assert_eq!(judge(LOG, &["lightning_router"]), ["no unit test of lightning_router ran"]);
+    fn a_package_without_tests_is_seen() {
+        assert_eq!(judge(LOG, &["lightning_router"]), ["no test of lightning-peer ran"]);
+        assert_eq!(judge(LOG, &["lightning_router", "noise"]), [""; 0], "tests in tests/ are tests as well");
         assert_eq!(judge(&LOG.replace("3 passed", "0 passed"), &["lightning_peer"]).len(), 1);
         assert_eq!(judge("", &["lightning_peer"]).len(), 1, "empty log");
     }
@@ -125,6 +135,6 @@ test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
     #[test]
     fn a_failed_test_is_seen() {
         let log = LOG.replace("4 passed; 0 failed", "2 passed; 2 failed");
-        assert_eq!(judge(&log, &[]), ["2 test(s) failed"]);
+        assert_eq!(judge(&log, &["lightning_peer"]), ["2 test(s) failed"]);
     }
 }

@@ -60,6 +60,8 @@ pub(crate) struct Package {
     pub(crate) folder: String,
     /// The names of all its dependencies of every kind.
     pub(crate) dependencies: Vec<Dependency>,
+    /// The binaries that its tests become: the library's own, and one for each file or folder in `tests/`.
+    pub(crate) test_binaries: Vec<String>,
 }
 
 /// One line of a manifest's dependency tables.
@@ -194,9 +196,17 @@ fn parse_packages(root: &Path, metadata: &Value) -> Option<Vec<Package>> {
                 version: package.get("version")?.as_str()?.to_owned(),
                 folder: relative(root, manifest.parent()?),
                 dependencies: dependencies.iter().map(parse_dependency).collect::<Option<_>>()?,
+                test_binaries: package.get("targets")?.as_array()?.iter().filter_map(test_binary).collect(),
             })
         })
         .collect()
+}
+
+/// The name of a target's test binary without its hash.
+fn test_binary(target: &Value) -> Option<String> {
+    let kinds = target.get("kind")?.as_array()?;
+    let is_tested = kinds.iter().any(|kind| matches!(kind.as_str(), Some("lib" | "test")));
+    is_tested.then_some(target.get("name")?.as_str()?.replace('-', "_"))
 }
 
 fn parse_dependency(value: &Value) -> Option<Dependency> {

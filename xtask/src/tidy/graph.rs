@@ -57,6 +57,7 @@ mod tests {
             version: "0.1.0".to_owned(),
             folder: folder.to_owned(),
             dependencies,
+            test_binaries: Vec::new(),
         }
     }
 

@@ -64,6 +64,7 @@ mod tests {
             version: "0.1.0".to_owned(),
             folder: "a".to_owned(),
             dependencies: Vec::new(),
+            test_binaries: Vec::new(),
         };
         assert_eq!(changelog(&package, "a", Some("# Changelog\n\n## Unreleased (0.1.0)\n")), None);
         assert!(changelog(&package, "a", Some("## 0.10.0\n\n0.1.0 was better\n")).is_some());
