@@ -44,7 +44,7 @@ pub trait Backend: Send + Sync {
     fn invoice(&self, request: request::Invoice) -> Answer<response::NewInvoice>;
     /// Invoices of ours.
     fn listinvoices(&self) -> Answer<response::InvoiceList>;
-    /// Reads an invoice of anybody; see [`decode_invoice`](super::decode_invoice).
+    /// Reads an invoice of anybody; see [`describe_invoice`](super::describe_invoice).
     fn decode(&self, request: request::Decode) -> Answer<response::Decoded>;
     /// Begins to pay; answers when the payment is stored and its first attempt is under way, or why it cannot be.
     fn pay(&self, request: request::Pay) -> Answer<response::Payment>;

@@ -2,31 +2,45 @@
 use bitcoin::{Address, Network};
 use lightning_offers::bolt11::{Bolt11Invoice, Currency, Description};
 use lightning_traits::Secp;
+use lightning_traits::feature::Feature;
+use lightning_traits::payment::PaymentHash;
+use lightning_traits::units::Msat;
 
+use super::kind::strip_scheme;
 use super::response::Decoded;
 use crate::error::{ApiError, Code};
 
-/// Reads `text` for a node on `network` at `now` (seconds since 1970).
+/// Reads an invoice as people paste it.
 ///
 /// # Errors
 /// [`Code::BadInvoice`] with the rule of BOLT 11 that it breaks.
-pub fn decode_invoice(secp: &Secp, text: &str, network: Network, now: u64) -> Result<Decoded, ApiError> {
-    let invoice = Bolt11Invoice::parse(secp, text).map_err(|error| {
+pub fn parse_invoice(secp: &Secp, text: &str) -> Result<Bolt11Invoice, ApiError> {
+    Bolt11Invoice::parse(secp, strip_scheme(text.trim(), "lightning:")).map_err(|error| {
         ApiError::new(Code::BadInvoice, format!("this is no invoice that can be paid: {error}"))
-            .hint("copy it whole from the payee")
-    })?;
+            .hint("copy the whole text, from `ln` to its end")
+    })
+}
+
+/// What `invoice` says to a node on `network` that has the features `understood`, at `now` (seconds since 1970).
+#[must_use]
+pub fn describe_invoice(
+    invoice: &Bolt11Invoice,
+    network: Network,
+    understood: &[Feature],
+    now: u64,
+) -> Decoded {
     let expired = invoice.is_expired_at(now);
     let of = network_of(invoice.currency());
     let fallbacks = invoice.fallbacks().iter();
-    Ok(Decoded {
-        network: network_name(of).into(),
-        payable: invoice.currency().is_for(network) && !expired,
-        amount_msat: invoice.amount().map(lightning_traits::units::Msat::to_msat),
-        // BOLT 11, "Security Considerations for Payment Descriptions": the text is the payee's and may hold anything,
-        // sequences that move the cursor of a terminal included.
+    Decoded {
+        network: currency_network(invoice.currency()).into(),
+        payable: invoice.currency().is_for(network)
+            && !expired
+            && invoice.required_beyond(understood).is_none(),
+        amount_msat: invoice.amount().map(Msat::to_msat),
         description: match invoice.description() {
-            Description::Text(text) => escape_control(text),
-            Description::Hash(hash) => format!("sha256:{}", lightning_traits::payment::PaymentHash(*hash)),
+            Description::Text(text) => text.clone(),
+            Description::Hash(hash) => format!("sha256:{}", PaymentHash(*hash)),
         },
         payee: invoice.payee().to_string(),
         payment_hash: invoice.payment_hash().to_string(),
@@ -39,25 +53,13 @@ pub fn decode_invoice(secp: &Secp, text: &str, network: Network, now: u64) -> Re
             .filter_map(|fallback| Address::from_script(&fallback.script_pubkey(), of).ok())
             .map(|address| address.to_string())
             .collect(),
-    })
-}
-
-/// `text` with control characters as escapes.
-fn escape_control(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() || is_direction(character) {
-            out.extend(character.escape_unicode());
-        } else {
-            out.push(character);
-        }
     }
-    out
 }
 
-/// Characters that make text read in another order than it is written.
-fn is_direction(character: char) -> bool {
-    matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// The network of a currency as users write it.
+#[must_use]
+pub fn currency_network(currency: Currency) -> &'static str {
+    network_name(network_of(currency))
 }
 
 fn network_of(currency: Currency) -> Network {
@@ -87,30 +89,31 @@ mod tests {
     // BOLT 11, "Examples": "Please make a donation of any amount ...".
     const DONATION: &str = "lnbc1pvjluezsp5zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zygspp5qqqsyqcyq5rqwzqfqqqsyqcyq5rqwzqfqqqsyqcyq5rqwzqfqypqdpl2pkx2ctnv5sxxmmwwd5kgetjypeh2ursdae8g6twvus8g6rfwvs8qun0dfjkxaq9qrsgq357wnc5r2ueh7ck6q93dj32dlqnls087fxdwk8qakdyafkq3yap9us6v52vjjsrvywa6rt52cm9r9zqt8r2t7mlcwspyetp5h2tztugp9lfyql";
 
+    fn described(text: &str, network: Network, now: u64) -> Decoded {
+        let invoice = parse_invoice(&Secp::new(), text).unwrap();
+        describe_invoice(&invoice, network, &[Feature::VarOnion, Feature::PaymentSecret], now)
+    }
+
     #[test]
     fn donation_is_shown() {
-        let secp = Secp::new();
-        let decoded = decode_invoice(&secp, DONATION, Network::Bitcoin, 1_496_314_658).unwrap();
+        let pasted = format!(" Lightning:{DONATION}\n");
+        let decoded = described(&pasted, Network::Bitcoin, 1_496_314_658);
         assert_eq!(decoded.description, "Please consider supporting this project");
         assert_eq!(decoded.amount_msat, None);
         assert_eq!(decoded.payee, "03e7156ae33b0a208d0744199163177e909e80176e55d97a2f221ede0f934dd9ad");
         assert!(decoded.payable && !decoded.expired);
-        let late = decode_invoice(&secp, DONATION, Network::Bitcoin, 1_600_000_000).unwrap();
+        let late = described(DONATION, Network::Bitcoin, 1_600_000_000);
         assert!(late.expired && !late.payable);
-        let elsewhere = decode_invoice(&secp, DONATION, Network::Regtest, 1_496_314_658).unwrap();
+        let elsewhere = described(DONATION, Network::Regtest, 1_496_314_658);
         assert!(!elsewhere.payable && !elsewhere.expired);
         assert_eq!(elsewhere.network, "mainnet");
+        let invoice = parse_invoice(&Secp::new(), DONATION).unwrap();
+        assert!(!describe_invoice(&invoice, Network::Bitcoin, &[], 1_496_314_658).payable);
     }
 
     #[test]
     fn damaged_text_is_refused() {
         let damaged = DONATION.replace("pvjl", "pvjm");
-        let error = decode_invoice(&Secp::new(), &damaged, Network::Bitcoin, 0).unwrap_err();
-        assert_eq!(error.code, Code::BadInvoice);
-    }
-
-    #[test]
-    fn control_characters_do_not_reach_a_terminal() {
-        assert_eq!(escape_control("a\u{1b}[2Jb\u{202e}c"), "a\\u{1b}[2Jb\\u{202e}c");
+        assert_eq!(parse_invoice(&Secp::new(), &damaged).unwrap_err().code, Code::BadInvoice);
     }
 }

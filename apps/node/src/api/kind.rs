@@ -128,7 +128,7 @@ impl Kind {
 const MAX_INVOICE: usize = 8_192;
 
 /// `text` without `scheme` in front, in whatever case it is.
-fn strip_scheme<'a>(text: &'a str, scheme: &str) -> &'a str {
+pub(super) fn strip_scheme<'a>(text: &'a str, scheme: &str) -> &'a str {
     match text.get(..scheme.len()) {
         Some(start) if start.eq_ignore_ascii_case(scheme) => text.get(scheme.len()..).unwrap_or(text),
         _ => text,

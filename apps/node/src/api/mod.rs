@@ -13,7 +13,7 @@ mod shutdown;
 mod token;
 
 pub use backend::{Backend, Slot};
-pub use decode::{decode_invoice, network_name};
+pub use decode::{currency_network, describe_invoice, network_name, parse_invoice};
 pub use server::{ApiServer, ServerOptions};
 pub use shutdown::Shutdown;
 pub use token::{ADDRESS_FILE, TOKEN_FILE, read_token};

@@ -1,12 +1,17 @@
 //! What the methods answer. Amounts are integers whose names end in their unit; ids are hexadecimal text.
+//!
+//! Some of these are also rows of the daemon's books, so what an older version wrote must be read: a field that is
+//! not there has its default, and none changes its meaning.
 use serde::{Deserialize, Serialize};
 
 /// Done, and there is nothing to say about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Done {}
 
 /// `getinfo`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Info {
     /// Who we are.
     pub node_id: String,
@@ -40,6 +45,7 @@ pub struct Info {
 
 /// `newaddr`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct NewAddress {
     /// The address.
     pub address: String,
@@ -47,6 +53,7 @@ pub struct NewAddress {
 
 /// `balance`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Balance {
     /// On chain, confirmed.
     pub onchain_confirmed_sat: u64,
@@ -66,6 +73,7 @@ pub struct Balance {
 
 /// `send`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Sent {
     /// The transaction.
     pub txid: String,
@@ -77,6 +85,7 @@ pub struct Sent {
 
 /// `listunspent`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct UnspentList {
     /// The wallet's coins.
     pub outputs: Vec<Unspent>,
@@ -84,6 +93,7 @@ pub struct UnspentList {
 
 /// A coin.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Unspent {
     /// `txid:vout`.
     pub outpoint: String,
@@ -97,6 +107,7 @@ pub struct Unspent {
 
 /// `connect`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Connected {
     /// Who.
     pub node_id: String,
@@ -106,6 +117,7 @@ pub struct Connected {
 
 /// `listpeers`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PeerList {
     /// Those connected, and those we have channels with.
     pub peers: Vec<Peer>,
@@ -113,6 +125,7 @@ pub struct PeerList {
 
 /// A peer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Peer {
     /// Who.
     pub node_id: String,
@@ -150,6 +163,7 @@ pub enum ChannelState {
 
 /// `listchannels`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ChannelList {
     /// All channels, the closed ones at the end.
     pub channels: Vec<Channel>,
@@ -157,6 +171,7 @@ pub struct ChannelList {
 
 /// A channel. `openchannel` and `closechannel` answer it too.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Channel {
     /// Its id by BOLT 2.
     pub channel_id: String,
@@ -196,6 +211,7 @@ pub struct Channel {
 
 /// `invoice`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct NewInvoice {
     /// What the payer needs.
     pub invoice: String,
@@ -221,6 +237,7 @@ pub enum InvoiceState {
 
 /// `listinvoices`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct InvoiceList {
     /// The newest last.
     pub invoices: Vec<InvoiceEntry>,
@@ -228,6 +245,7 @@ pub struct InvoiceList {
 
 /// An invoice of ours.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct InvoiceEntry {
     /// Its hash.
     pub payment_hash: String,
@@ -249,6 +267,7 @@ pub struct InvoiceEntry {
 
 /// `decode`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Decoded {
     /// Of which network it is.
     pub network: String,
@@ -256,7 +275,7 @@ pub struct Decoded {
     pub payable: bool,
     /// What is asked for; `null` for any amount.
     pub amount_msat: Option<u64>,
-    /// What for, or the hash of it; control characters are escaped.
+    /// What for, or the hash of it. The text is the payee's: escape it for wherever it is shown.
     pub description: String,
     /// To whom.
     pub payee: String,
@@ -292,6 +311,7 @@ pub enum PaymentState {
 
 /// `listpayments`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PaymentList {
     /// The newest last.
     pub payments: Vec<Payment>,
@@ -299,6 +319,7 @@ pub struct PaymentList {
 
 /// A payment of ours. `pay` and `getpayment` answer it too.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Payment {
     /// Its hash.
     pub payment_hash: String,
@@ -324,6 +345,7 @@ pub struct Payment {
 
 /// `listevents`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct EventList {
     /// The oldest first.
     pub events: Vec<EventEntry>,
@@ -331,6 +353,7 @@ pub struct EventList {
 
 /// Something that happened.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct EventEntry {
     /// Counts up.
     pub id: u64,

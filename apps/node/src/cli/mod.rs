@@ -90,6 +90,7 @@ fn report(error: &ApiError, json: bool) {
     if json {
         eprintln!("{}", serde_json::to_value(error).unwrap_or(Value::Null));
     } else {
-        eprintln!("lnode: {error} ({})", error.code);
+        // Peers and bitcoind are quoted in errors.
+        eprintln!("lnode: {} ({})", output::printable(&error.to_string()), error.code);
     }
 }

@@ -83,6 +83,8 @@ struct Lookup {
     request: Map<String, Value>,
     /// The channel to pick out of the list.
     channel: Option<String>,
+    /// The channel as it was seen last.
+    last: Channel,
     command: String,
 }
 
@@ -93,9 +95,8 @@ impl Lookup {
         };
         let list: ChannelList = client.ask(self.method, Map::new())?;
         let found = list.channels.into_iter().find(|channel| channel.channel_id == *id);
-        let found = found.ok_or_else(|| {
-            ApiError::new(Code::NoSuchChannel, format!("the node does not list channel {id} any more"))
-        })?;
+        // A node may forget a channel once nothing of it is left: closed, and what it was opened for is void.
+        let found = found.unwrap_or_else(|| Channel { state: ChannelState::Closed, ..self.last.clone() });
         serde_json::to_value(found).map_err(|error| ApiError::new(Code::Internal, error.to_string()))
     }
 }
@@ -107,7 +108,9 @@ fn look(wait: Wait, last: &Value) -> (Look, Lookup) {
             let hash = payment.payment_hash.clone();
             let request = [("payment_hash".to_owned(), json!(hash))].into_iter().collect();
             let command = format!("getpayment {hash}");
-            (look_at_payment(&payment), Lookup { method: "getpayment", request, channel: None, command })
+            let lookup =
+                Lookup { method: "getpayment", request, channel: None, last: Channel::default(), command };
+            (look_at_payment(&payment), lookup)
         }
         Wait::No | Wait::Open | Wait::Close => {
             let channel: Channel = serde_json::from_value(last.clone()).unwrap_or_default();
@@ -115,7 +118,8 @@ fn look(wait: Wait, last: &Value) -> (Look, Lookup) {
             let lookup = Lookup {
                 method: "listchannels",
                 request: Map::new(),
-                channel: Some(channel.channel_id),
+                channel: Some(channel.channel_id.clone()),
+                last: channel,
                 command: "listchannels".into(),
             };
             (look, lookup)

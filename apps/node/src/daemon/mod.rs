@@ -1,12 +1,13 @@
 //! The daemon: a node made of the library's structures and the adapters.
 //!
 //! `node.rs` puts the parts together, `pump.rs` makes durable what waits and lets it go on, `chain.rs` follows the chain,
-//! `events.rs` answers what the structures report, `backend.rs` does what users ask, `books.rs` remembers for them.
+//! `events.rs` answers what the structures report, `backend.rs` does what users ask, `books.rs` remembers for them, and `lock.rs` keeps a second process out.
 mod backend;
 mod books;
 mod chain;
 mod environment;
 mod events;
+mod lock;
 mod node;
 mod options;
 mod pump;
@@ -15,6 +16,7 @@ mod seed;
 mod wallet;
 
 pub use backend::NodeBackend;
+pub use lock::DirLock;
 pub(crate) use node::Inner;
 pub use node::{Node, StartError};
 pub use options::{ChainOptions, NodeOptions};

@@ -5,13 +5,8 @@
 //!   caught up
 use std::sync::Arc;
 
-use lightning_chain_bitcoind::FollowError;
-use lightning_net_tokio::NetError;
-use lightning_store_redb::StoreError;
-use lightning_traits::interface::SourceError;
-
 use super::wallet::OpenWalletError;
-use super::{ChainOptions, Node, NodeBackend, NodeOptions, StartError};
+use super::{ChainOptions, DirLock, Node, NodeBackend, NodeOptions, StartError};
 use crate::api::{ApiServer, ServerOptions, Shutdown, Slot};
 use crate::chain::{self, RunningChain};
 use crate::config::{ChainConfig, Config};
@@ -22,9 +17,8 @@ use crate::error::{ApiError, Code};
 /// # Errors
 /// Why it cannot start, or had to stop.
 pub fn run(config: &Config) -> Result<(), ApiError> {
-    std::fs::create_dir_all(&config.data_dir).map_err(|error| {
-        ApiError::new(Code::Disk, format!("{} cannot be made: {error}", config.data_dir.display()))
-    })?;
+    // Before anything in the directory is touched, the files of the API and of the chain included.
+    let _lock = DirLock::take(&config.data_dir)?;
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| ApiError::new(Code::Internal, format!("no threads: {error}")))?;
     let (chain, _running) = chain_of(config)?;
@@ -53,7 +47,7 @@ async fn serve(config: &Config, options: NodeOptions) -> Result<(), ApiError> {
     let started = tokio::task::spawn_blocking(move || Node::start(options)).await;
     let node = match started {
         Ok(Ok(node)) => node,
-        Ok(Err(error)) => return Err(start_error(&error)),
+        Ok(Err(error)) => return Err(start_error(error)),
         Err(panic) => {
             return Err(ApiError::new(Code::Internal, format!("the node could not start: {panic}")));
         }
@@ -91,33 +85,28 @@ fn chain_of(config: &Config) -> Result<(ChainOptions, Option<RunningChain>), Api
     }
 }
 
-/// The error of a start with the code that users know it by.
-pub fn start_error(error: &StartError) -> ApiError {
-    let code = match error {
+/// The error of a start with the code that users know it by, and what to do.
+#[must_use]
+pub fn start_error(error: StartError) -> ApiError {
+    let code = match &error {
         StartError::DataDir(..) | StartError::Seed(_) | StartError::Thread(_) => Code::Disk,
         StartError::OtherNetwork(..) => Code::WrongNetwork,
-        StartError::Store(error) | StartError::Wallet(OpenWalletError::Store(error)) => store_code(error),
-        StartError::Wallet(_) | StartError::Monitor(_) | StartError::Channel(_) => Code::DatabaseCorrupt,
-        StartError::Chain(error) | StartError::Follow(FollowError::Source(error)) => source_code(error),
-        StartError::Follow(_) => Code::WrongNetwork,
-        StartError::Net(NetError::AddressInUse { .. }) => Code::PortInUse,
-        StartError::Net(_) => Code::CannotListen,
+        StartError::Monitor(_) | StartError::Channel(_) => Code::DatabaseCorrupt,
         StartError::Keys(_) => Code::Internal,
+        StartError::Store(_) | StartError::Wallet(_) | StartError::Chain(_) => return of_part(error),
+        StartError::Follow(_) | StartError::Net(_) => return of_part(error),
     };
     ApiError::new(code, error.to_string())
 }
 
-const fn store_code(error: &StoreError) -> Code {
+/// The error of an adapter.
+fn of_part(error: StartError) -> ApiError {
     match error {
-        StoreError::InUse(_) => Code::DatabaseInUse,
-        StoreError::Disk(_) => Code::Disk,
-        _ => Code::DatabaseCorrupt,
-    }
-}
-
-const fn source_code(error: &SourceError) -> Code {
-    match error {
-        SourceError::WrongNetwork { .. } => Code::WrongNetwork,
-        _ => Code::ChainUnreachable,
+        StartError::Store(error) | StartError::Wallet(OpenWalletError::Store(error)) => error.into(),
+        StartError::Wallet(OpenWalletError::Wallet(error)) => error.into(),
+        StartError::Chain(error) => error.into(),
+        StartError::Follow(error) => error.into(),
+        StartError::Net(error) => ApiError::from(error).hint("see --listen of `lnode run`"),
+        other => ApiError::new(Code::Internal, other.to_string()),
     }
 }

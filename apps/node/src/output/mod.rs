@@ -6,7 +6,7 @@ mod progress;
 mod table;
 
 pub use progress::Progress;
-pub use table::render;
+pub use table::{printable, render};
 
 use std::io::IsTerminal as _;
 

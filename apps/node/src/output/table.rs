@@ -91,7 +91,10 @@ fn shown(name: &str, value: &Value) -> String {
         (_, Some(at), Unit::Time) => date(at),
         (Value::Null, ..) => "-".into(),
         (Value::Bool(truth), ..) => if *truth { "yes" } else { "no" }.into(),
-        (Value::String(text), ..) => text.replace('_', if is_state(name) { " " } else { "_" }),
+        (Value::String(text), ..) if name == "state" => text.replace('_', " "),
+        // Descriptions and aliases are the text of others and may hold anything, sequences that move the cursor of a
+        // terminal included (BOLT 11, "Security Considerations for Payment Descriptions").
+        (Value::String(text), ..) => printable(text),
         (Value::Array(items), ..) => {
             items.iter().map(|item| shown(name, item)).collect::<Vec<_>>().join("\n")
         }
@@ -99,8 +102,20 @@ fn shown(name: &str, value: &Value) -> String {
     }
 }
 
-fn is_state(name: &str) -> bool {
-    name == "state"
+/// `text` with control characters, and those that change the direction of reading, as escapes.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        let turns =
+            matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if turns || character.is_control() {
+            out.extend(character.escape_unicode());
+        } else {
+            out.push(character);
+        }
+    }
+    out
 }
 
 /// Satoshi, and their fraction if there is one.
@@ -163,6 +178,11 @@ mod tests {
         assert_eq!(shown("at", &json!(951_827_696)), "2000-02-29 12:34:56 UTC");
         assert_eq!(shown("state", &json!("awaiting_confirmations")), "awaiting confirmations");
         assert_eq!(shown("alias", &json!("a_b")), "a_b");
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_a_terminal() {
+        assert_eq!(shown("description", &json!("a\u{1b}[2Jb\u{202e}c")), "a\\u{1b}[2Jb\\u{202e}c");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Invoices and payments.
 use lightning_channel::payment::{PayError, PayParams};
-use lightning_offers::bolt11::{Bolt11Invoice, BuildError, Currency, Description, Fallback, InvoiceBuilder};
+use lightning_offers::bolt11::{Bolt11Invoice, BuildError, Currency, InvoiceBuilder};
 use lightning_traits::feature::Feature;
 use lightning_traits::id::{NodeId, PaymentId};
 use lightning_traits::interface::{KeysInterface as _, SignError};
@@ -10,6 +10,7 @@ use lightning_traits::units::{CltvDelta, Msat};
 use super::Answer;
 use crate::api::request::{self, AmountOrAny};
 use crate::api::response::{self, InvoiceState, PaymentState};
+use crate::api::{currency_network, describe_invoice, network_name, parse_invoice};
 use crate::daemon::books::now;
 use crate::daemon::node::Inner;
 use crate::error::{ApiError, Code};
@@ -91,44 +92,12 @@ pub(super) fn get(node: &Inner, hash: PaymentHash) -> Answer<response::Payment> 
 }
 
 fn parse(text: &str) -> Answer<Bolt11Invoice> {
-    let text = text.trim();
-    let text = text.strip_prefix("lightning:").or_else(|| text.strip_prefix("LIGHTNING:")).unwrap_or(text);
-    let secp = bitcoin::secp256k1::Secp256k1::new();
-    Bolt11Invoice::parse(&secp, text).map_err(|error| {
-        ApiError::new(Code::BadInvoice, format!("this is no valid invoice: {error}"))
-            .hint("copy the whole text, from `ln` to its end")
-    })
+    parse_invoice(&bitcoin::secp256k1::Secp256k1::new(), text)
 }
 
 pub(super) fn decode(node: &Inner, request: &request::Decode) -> Answer<response::Decoded> {
     let invoice = parse(&request.invoice)?;
-    let network = node.options.network;
-    let ours = invoice.currency().is_for(network);
-    let at = now();
-    let address =
-        |fallback: &Fallback| bitcoin::Address::from_script(&fallback.script_pubkey(), network).ok();
-    Ok(response::Decoded {
-        network: invoice.currency().prefix().to_owned(),
-        payable: ours && !invoice.is_expired_at(at) && invoice.required_beyond(UNDERSTOOD).is_none(),
-        amount_msat: invoice.amount().map(Msat::to_msat),
-        description: match invoice.description() {
-            Description::Text(text) => text.clone(),
-            Description::Hash(hash) => format!("sha256:{}", crate::daemon::events::hex(hash)),
-        },
-        payee: NodeId::from(*invoice.payee()).to_string(),
-        payment_hash: invoice.payment_hash().to_string(),
-        created_at: invoice.timestamp(),
-        expires_at: invoice.expires_at(),
-        expired: invoice.is_expired_at(at),
-        min_final_cltv_expiry_delta: invoice.min_final_cltv_expiry_delta(),
-        route_hints: invoice.route_hints().len() as u32,
-        fallback_addresses: invoice
-            .fallbacks()
-            .iter()
-            .filter_map(address)
-            .map(|found| found.to_string())
-            .collect(),
-    })
+    Ok(describe_invoice(&invoice, node.options.network, UNDERSTOOD, now()))
 }
 
 pub(super) fn pay(node: &Inner, request: &request::Pay) -> Answer<response::Payment> {
@@ -176,8 +145,12 @@ pub(super) fn pay(node: &Inner, request: &request::Pay) -> Answer<response::Paym
 fn check(node: &Inner, invoice: &Bolt11Invoice, request: &request::Pay) -> Answer<(Msat, PayParams)> {
     let network = node.options.network;
     if !invoice.currency().is_for(network) {
-        let message =
-            format!("the invoice is for {}, this node is on {network}", currency_name(invoice.currency()));
+        let message = format!(
+            "the invoice is for {} (ln{}...), this node is on {}",
+            currency_network(invoice.currency()),
+            invoice.currency().prefix(),
+            network_name(network)
+        );
         return Err(ApiError::new(Code::WrongNetwork, message).hint("ask the payee for one of this network"));
     }
     if invoice.is_expired_at(now()) {
@@ -228,11 +201,7 @@ fn amount_of(invoice: &Bolt11Invoice, given: Option<Msat>) -> Answer<Msat> {
             Err(ApiError::bad(format!("the invoice asks for {asked}; leave the amount out")))
         }
         (None, None) => {
-            Err(ApiError::bad("the invoice leaves the amount to you").hint("name it with --amount"))
+            Err(ApiError::bad("the invoice leaves the amount to you").hint("name it behind the invoice"))
         }
     }
-}
-
-fn currency_name(currency: Currency) -> String {
-    format!("another network (ln{}...)", currency.prefix())
 }

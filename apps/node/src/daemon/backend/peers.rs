@@ -7,7 +7,7 @@ use lightning_traits::id::NodeId;
 
 use super::Answer;
 use crate::api::kind::Peer;
-use crate::api::response;
+use crate::api::{network_name, response};
 use crate::daemon::node::Inner;
 use crate::error::{ApiError, Code};
 
@@ -20,7 +20,7 @@ pub(super) fn info(node: &Inner) -> response::Info {
         node_id: node_id.to_string(),
         alias: node.options.alias.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        network: node.options.network.to_string(),
+        network: network_name(node.options.network).to_owned(),
         chain: node.options.chain.url.clone(),
         block_height: node.height().get(),
         synced: !node.chain_down.load(Ordering::SeqCst),
@@ -49,24 +49,22 @@ pub(super) fn info(node: &Inner) -> response::Info {
 }
 
 pub(super) fn connect(node: &Inner, peer: &Peer) -> Answer<response::Connected> {
-    let known = node.books.peers().get(&peer.node_id.to_string()).cloned();
-    let connected = node.net.manager().is_connected(peer.node_id);
+    let node_id = peer.node_id.to_string();
+    let known = node.books.peers().get(&node_id).cloned();
+    if node.net.manager().is_connected(peer.node_id) {
+        // An address that nobody has tried does not replace the one that led there.
+        return Ok(response::Connected { node_id, address: known.unwrap_or_default() });
+    }
     let Some(host) = peer.host.clone().or(known) else {
-        if connected {
-            return Ok(response::Connected { node_id: peer.node_id.to_string(), address: String::new() });
-        }
         return Err(ApiError::new(Code::BadRequest, "this node does not know where that peer is")
             .hint("name it as node_id@host:port"));
     };
-    if !connected {
-        let address: PeerAddress = format!("{}@{host}", peer.node_id)
-            .parse()
-            .map_err(|error: NetError| ApiError::bad(error.to_string()))?;
-        node.runtime.block_on(node.net.connect(&address)).map_err(|error| net_error(&error))?;
-    }
-    node.books.put_peer(&peer.node_id.to_string(), &host);
+    let address: PeerAddress =
+        format!("{node_id}@{host}").parse().map_err(|error: NetError| ApiError::bad(error.to_string()))?;
+    node.runtime.block_on(node.net.connect(&address)).map_err(|error| net_error(&error))?;
+    node.books.put_peer(&node_id, &host);
     node.wake.raise();
-    Ok(response::Connected { node_id: peer.node_id.to_string(), address: host })
+    Ok(response::Connected { node_id, address: host })
 }
 
 fn net_error(error: &NetError) -> ApiError {
