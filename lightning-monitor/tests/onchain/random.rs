@@ -48,7 +48,14 @@ struct Plan {
 }
 
 fn fate() -> impl Strategy<Value = Fate> {
-    (prop_oneof![Just(300), Just(40_000), 5_000_u64..200_000], 1_u8..5, 0_u32..4, any::<bool>(), 0_u32..80, any::<bool>())
+    (
+        prop_oneof![Just(300), Just(40_000), 5_000_u64..200_000],
+        1_u8..5,
+        0_u32..4,
+        any::<bool>(),
+        0_u32..80,
+        any::<bool>(),
+    )
         .prop_map(|(sat, secret, expiry, by_us, when, dropped)| {
             // Both directions never share a hash: only we would know the preimage, or only they.
             let secret = if by_us { secret } else { secret + 100 };
@@ -274,9 +281,10 @@ impl Run {
             .collect();
         let outcomes = self.world.sorted_outcomes();
         let told: Vec<u64> = outcomes.iter().map(|(id, _)| *id).collect();
-        let in_channel = self.htlcs.iter().filter(|(htlc, fate)| {
-            htlc.by_us && !(self.close == Close::Revoked && fate.dropped)
-        });
+        let in_channel = self
+            .htlcs
+            .iter()
+            .filter(|(htlc, fate)| htlc.by_us && !(self.close == Close::Revoked && fate.dropped));
         let expected: Vec<u64> = in_channel.map(|(htlc, _)| htlc.id).collect();
         assert_eq!(told, expected, "each is told, once");
         for (id, claimed) in outcomes {
