@@ -39,9 +39,8 @@ use lightning_traits::event::Event;
 use lightning_traits::id::{EventId, HtlcId, UpdateId};
 use lightning_traits::monitor::{ChannelMonitorUpdate, NewMonitor};
 use lightning_traits::wire::{
-    AcceptChannel, AnnouncementSignatures, ChannelReestablish, ChannelUpdate, ErrorMessage, Message,
-    OpenChannel, RoutingMessage, UpdateAddHtlc, UpdateFailHtlc, UpdateFailMalformedHtlc, UpdateFee,
-    WarningMessage,
+    AcceptChannel, AnnouncementSignatures, ChannelReestablish, ErrorMessage, Message, OpenChannel,
+    RoutingMessage, UpdateAddHtlc, UpdateFailHtlc, UpdateFailMalformedHtlc, UpdateFee, WarningMessage,
 };
 
 use crate::commitments::{IncomingHtlc, Notice, OutgoingHtlc};
@@ -112,7 +111,7 @@ macro_rules! ungated {
     )*};
 }
 ungated! {
-    AcceptChannel, AnnouncementSignatures, ChannelReestablish, ChannelUpdate, ErrorMessage, OpenChannel, UpdateAddHtlc, UpdateFailHtlc, UpdateFailMalformedHtlc, UpdateFee, WarningMessage,
+    AcceptChannel, AnnouncementSignatures, ChannelReestablish, ErrorMessage, OpenChannel, UpdateAddHtlc, UpdateFailHtlc, UpdateFailMalformedHtlc, UpdateFee, WarningMessage,
 }
 
 /// An output and the update that must be durable before it leaves.

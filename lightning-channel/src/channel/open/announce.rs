@@ -2,7 +2,8 @@
 //!
 //! # Invariants
 //! - no `announcement_signatures` before both `channel_ready`, six confirmations, and not after `shutdown`
-//! - timestamps of our updates only grow: they are the chain's clock, or one more than the last
+//! - timestamps of our updates only grow, over restarts too: they are the chain's clock, or one more than the last, and
+//!   durable before the update leaves
 use lightning_traits::feature::{Feature, Features};
 use lightning_traits::id::{NodeId, ShortChannelId};
 use lightning_traits::interface::{ChannelSigner, KeysInterface, Level};
@@ -206,7 +207,7 @@ impl Funded {
         online.update_sent = true;
         let public = self.announced(step).is_some();
         if let Some(update) = self.make_update(scid, public, step) {
-            step.effects.send(update);
+            self.persist(step).send(update);
         }
     }
 
@@ -253,7 +254,7 @@ impl Funded {
     fn say_update<K: KeysInterface>(&mut self, scid: ShortChannelId, public: bool, step: &mut Step<'_, K>) {
         self.update_said = true;
         if let Some(update) = self.make_update(scid, public, step) {
-            step.effects.after_all().announce(update);
+            self.persist(step).announce(update);
         }
     }
 
