@@ -16,7 +16,7 @@ mod process;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -36,11 +36,19 @@ impl Random {
     }
 }
 
+/// What the threads tell each other.
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    /// Payments that were ordered.
+    ordered: AtomicUsize,
+}
+
 /// Pays invoice after invoice, whatever happens to either daemon, until told to stop.
-fn traffic(payer: &Daemon, payee: &Daemon, stop: &AtomicBool, seed: u64) -> Vec<String> {
+fn traffic(payer: &Daemon, payee: &Daemon, shared: &Shared, seed: u64) -> Vec<String> {
     let mut random = Random(seed);
     let mut hashes = Vec::new();
-    while !stop.load(Ordering::SeqCst) {
+    while !shared.stop.load(Ordering::SeqCst) {
         let amount = format!("{}msat", 1_000 + random.below(2_000_000));
         let Some(invoice) = payee.try_run(&["invoice", &amount, "traffic"]) else { continue };
         // A payer that dies after it took the order has written it down; asking again is refused, and that is right.
@@ -49,9 +57,10 @@ fn traffic(payer: &Daemon, payee: &Daemon, stop: &AtomicBool, seed: u64) -> Vec<
                 || payer.knows_payment(invoice["payment_hash"].as_str().unwrap())
             {
                 hashes.push(invoice["payment_hash"].as_str().unwrap().to_owned());
+                shared.ordered.fetch_add(1, Ordering::SeqCst);
                 break;
             }
-            if stop.load(Ordering::SeqCst) {
+            if shared.stop.load(Ordering::SeqCst) {
                 break;
             }
             thread::sleep(Duration::from_millis(20));
@@ -67,17 +76,20 @@ fn fifty_kills_under_traffic_lose_nothing() {
     let [alice, bob] = ["alice", "bob"].map(|name| Arc::new(Daemon::start(name, &chain)));
     let channel = open_channel(&chain, &alice, &bob);
 
-    let stop = Arc::new(AtomicBool::new(false));
+    let shared = Arc::new(Shared::default());
     let spawn = |payer: &Arc<Daemon>, payee: &Arc<Daemon>, seed| {
-        let (payer, payee, stop) = (Arc::clone(payer), Arc::clone(payee), Arc::clone(&stop));
-        thread::spawn(move || traffic(&payer, &payee, &stop, seed))
+        let (payer, payee, shared) = (Arc::clone(payer), Arc::clone(payee), Arc::clone(&shared));
+        thread::spawn(move || traffic(&payer, &payee, &shared, seed))
     };
     let there = [spawn(&alice, &bob, 1), spawn(&alice, &bob, 2)];
     let back = [spawn(&bob, &alice, 3), spawn(&bob, &alice, 4)];
 
     let mut random = Random(20_261_122);
     for kill in 0..KILLS {
-        thread::sleep(Duration::from_millis(20 + random.below(400)));
+        // However slow the machine, there are payments between any two kills.
+        let before = shared.ordered.load(Ordering::SeqCst);
+        process::wait("traffic", 60, || shared.ordered.load(Ordering::SeqCst) > before + 1);
+        thread::sleep(Duration::from_millis(random.below(150)));
         let victim = if kill % 2 == 0 { &alice } else { &bob };
         victim.kill();
         thread::sleep(Duration::from_millis(random.below(100)));
@@ -85,11 +97,11 @@ fn fifty_kills_under_traffic_lose_nothing() {
     }
     // Some quiet traffic at the end, so that the last kill is not the end of the story.
     thread::sleep(Duration::from_secs(2));
-    stop.store(true, Ordering::SeqCst);
+    shared.stop.store(true, Ordering::SeqCst);
     let there: Vec<String> = there.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
     let back: Vec<String> = back.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
     println!("{KILLS} kills, {} payments there, {} back", there.len(), back.len());
-    assert!(there.len() + back.len() > 50, "there was traffic");
+    assert!(there.len() + back.len() >= 100, "there was traffic");
 
     settle(&alice, &bob);
     let paid = paid_by(&alice, &bob, &there);
