@@ -71,8 +71,9 @@ fn step(world: &mut World, dice: &mut Dice, payments: &mut Vec<Payment>, trouble
         }
         45..=64 => world.collect(node),
         65..=74 => {
-            let count = dice.pick(4);
-            world.nodes[node].env.monitors.write_some(count);
+            for _ in 0..dice.pick(4) {
+                world.nodes[node].env.monitors.write_one(dice.pick(3));
+            }
             world.manager(node).process();
         }
         75..=80 => world.manager(node).process(),

@@ -185,3 +185,32 @@ fn an_onion_for_somebody_else_is_malformed_to_the_payer() {
     world.settle();
     assert_eq!(world.failures(0), ["invalid_onion_hmac at hop 0"]);
 }
+
+#[test]
+fn an_outcome_is_kept_downstream_until_it_is_durable_upstream() {
+    let mut world = World::new(&["a", "b", "c"]);
+    let (id, hash, first, second) = held(&mut world);
+    // The upstream channel's disk stands still while everything else goes on.
+    world.nodes[1].env.monitors.set_slow_channel(first);
+    world.manager(2).claim(hash).unwrap();
+    world.settle();
+    world.tick();
+    world.settle();
+    let learnt = world.nodes[1].env.monitors.steps(first).len();
+    world.restart(1);
+    assert_eq!(world.nodes[1].env.monitors.steps(first).len(), learnt, "the write was lost");
+    world.nodes[1].env.monitors.set_slow(false);
+    while world.nodes[1].env.monitors.write_one(0) {}
+    for _ in 0..3 {
+        world.settle();
+        while world.nodes[1].env.monitors.write_one(0) {}
+    }
+    assert!(matches!(world.endings(0, id)[..], [Event::PaymentSent { .. }]));
+    let balance = |channel| {
+        let channels = world.manager(1).list_channels();
+        let found = channels.iter().find(|details| details.channel == channel).unwrap();
+        found.funded.as_ref().unwrap().our_balance
+    };
+    assert_eq!(balance(first), Msat::new(10_002_000));
+    assert_eq!(balance(second), Msat::new(990_000_000));
+}

@@ -1,5 +1,5 @@
 //! What a manager calls, in memory: a disk that is slow and loses what it has not written, a route finder that knows all.
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bitcoin::Transaction;
@@ -32,9 +32,10 @@ struct Disk {
     steps: BTreeMap<ChannelId, Vec<MonitorStep>>,
     /// The next id that each channel must use.
     expected: BTreeMap<ChannelId, u64>,
-    writing: VecDeque<Write>,
+    writing: BTreeMap<ChannelId, VecDeque<Write>>,
     receipts: Vec<Receipt>,
     is_slow: bool,
+    slow_channels: BTreeSet<ChannelId>,
     events: BTreeMap<EventId, MonitorEvent>,
     next_event: u64,
 }
@@ -77,8 +78,9 @@ impl Disk {
         let expected = self.expected.entry(channel).or_default();
         assert_eq!(*expected, id, "update ids do not count up");
         *expected += 1;
-        if self.is_slow || !self.writing.is_empty() {
-            self.writing.push_back(write);
+        let is_slow = self.is_slow || self.slow_channels.contains(&channel);
+        if is_slow || self.writing.contains_key(&channel) {
+            self.writing.entry(channel).or_default().push_back(write);
             Persist::InProgress
         } else {
             Persist::Durable(self.write(write))
@@ -91,18 +93,29 @@ impl Monitors {
     pub(crate) fn set_slow(&self, is_slow: bool) {
         self.0.lock().is_slow = is_slow;
         if !is_slow {
-            self.write_some(usize::MAX);
+            while self.write_one(0) {}
         }
     }
 
-    /// Lets up to `count` writes reach the disk; their receipts wait to be fetched.
-    pub(crate) fn write_some(&self, count: usize) {
+    /// From now on writes of one channel wait.
+    pub(crate) fn set_slow_channel(&self, channel: ChannelId) {
+        self.0.lock().slow_channels.insert(channel);
+    }
+
+    /// Lets the first waiting write of some channel reach the disk; its receipt waits to be fetched. Only writes of the same
+    /// channel keep their order. `false` when none waits.
+    pub(crate) fn write_one(&self, pick: usize) -> bool {
         let mut disk = self.0.lock();
-        for _ in 0..count.min(disk.writing.len()) {
-            let write = disk.writing.pop_front().unwrap();
-            let receipt = disk.write(write);
-            disk.receipts.push(receipt);
+        let channels: Vec<_> = disk.writing.keys().copied().collect();
+        let Some(channel) = channels.get(pick % channels.len().max(1)) else { return false };
+        let queue = disk.writing.get_mut(channel).unwrap();
+        let write = queue.pop_front().unwrap();
+        if queue.is_empty() {
+            disk.writing.remove(channel);
         }
+        let receipt = disk.write(write);
+        disk.receipts.push(receipt);
+        true
     }
 
     /// Everything that has not reached the disk is lost.

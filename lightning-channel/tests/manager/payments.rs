@@ -71,6 +71,24 @@ fn a_payment_in_parts_is_claimed_whole() {
 }
 
 #[test]
+fn a_crash_between_the_claims_of_two_parts_loses_none() {
+    let mut world = two_channels();
+    world.nodes[1].user.claims = false;
+    let (id, hash) = pay_in_parts(&mut world, 1_500_000_000);
+    world.settle();
+    let monitors = world.nodes[1].env.monitors.clone();
+    monitors.set_slow(true);
+    world.manager(1).claim(hash).unwrap();
+    assert!(monitors.write_one(0), "one claim is durable, the other is lost");
+    world.restart(1);
+    monitors.set_slow(false);
+    world.settle();
+    assert!(matches!(world.endings(0, id)[..], [Event::PaymentSent { .. }]));
+    assert_eq!(world.claimed(1, hash), [Msat::new(1_500_000_000)]);
+    assert_eq!(world.nodes[1].balance(), 1_500_000_000);
+}
+
+#[test]
 fn half_a_payment_is_given_back_after_some_ticks() {
     let mut world = two_channels();
     let invoice = world.invoice(1, 1_000_000);
