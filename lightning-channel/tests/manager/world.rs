@@ -208,12 +208,7 @@ impl World {
 
     /// Takes all messages of a node to the wires.
     pub(crate) fn collect(&mut self, node: usize) {
-        let Some(manager) = &self.nodes[node].running else { return };
-        let mut events = Vec::new();
-        while let Some(event) = manager.next_message() {
-            events.push(event);
-        }
-        for event in events {
+        while let Some(event) = self.nodes[node].running.as_ref().and_then(Manager::next_message) {
             match event {
                 MessageSendEvent::Send { to, message } => {
                     let to = self.index(to);
