@@ -227,7 +227,7 @@ proptest! {
         max_cltv in prop_oneof![Just(u32::MAX), 0..600_u32],
         amount in prop_oneof![Just(AMOUNT), 1..AMOUNT * 2, Just(u64::MAX / 2), Just(u64::MAX)],
     ) {
-        let (router, mut query, model) = world.build();
+        let (router, mut query, _) = world.build();
         query.max_fee = Msat::new(max_fee);
         query.max_total_cltv = max_cltv;
         query.amount = Msat::new(amount);

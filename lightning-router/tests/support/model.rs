@@ -79,7 +79,7 @@ impl Model {
         let expiry = query.height.get() + u32::from(query.final_cltv_delta.get());
         require(last.expiry.get() == expiry, "the final expiry")?;
         for pair in edges.windows(2) {
-            let [(_, arriving), (edge, leaving)] = pair else { unreachable!() };
+            let [(_, arriving), (edge, leaving)] = pair else { panic!("windows of two") };
             let fee = edge.fee(leaving.amount.to_msat());
             require(u128::from(arriving.amount.to_msat() - leaving.amount.to_msat()) == fee, "a fee")?;
             require(arriving.expiry.get() - leaving.expiry.get() == edge.delta, "a delta")?;
