@@ -185,7 +185,7 @@ proptest! {
     /// With limits that never bind, the answer is the cheapest of all paths, or the quickest where that is asked.
     #[test]
     fn finds_the_best_of_all_paths(world in world(false)) {
-        let (router, mut query, model) = world.build();
+        let (router, mut query, _) = world.build();
         // The limits of our own channels do bind.
         for hop in &mut query.first_hops {
             hop.htlc_minimum = Msat::ZERO;
@@ -227,7 +227,7 @@ proptest! {
         max_cltv in prop_oneof![Just(u32::MAX), 0..600_u32],
         amount in prop_oneof![Just(AMOUNT), 1..AMOUNT * 2, Just(u64::MAX / 2), Just(u64::MAX)],
     ) {
-        let (router, mut query, _) = world.build();
+        let (router, mut query, model) = world.build();
         query.max_fee = Msat::new(max_fee);
         query.max_total_cltv = max_cltv;
         query.amount = Msat::new(amount);

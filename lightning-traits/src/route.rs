@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use thiserror::Error;
 
+use crate::codec::{Decode, DecodeError, Encode, Reader};
 use crate::id::{NodeId, PaymentId, ShortChannelId};
 use crate::payment::PaymentHash;
 use crate::record;
@@ -181,6 +182,11 @@ pub enum NoRoute {
     Pointless,
 }
 
+record!(enum NoRoute {
+    0 => UnknownPayee {}, 1 => NoFirstHop { needed, sendable }, 2 => NoCapacity { amount },
+    3 => TooExpensive { fee, limit }, 4 => TooSlow { limit }, 5 => Pointless {},
+});
+
 /// Answer to a [`RouteQuery`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RouteAnswer {
@@ -188,6 +194,34 @@ pub enum RouteAnswer {
     Ready(Result<Route, NoRoute>),
     /// It comes through [`RouteFinder::next_route`](crate::interface::RouteFinder::next_route).
     InProgress,
+}
+
+/// A tag: 0 later, 1 a route, 2 none; then what it is.
+impl Encode for RouteAnswer {
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::InProgress => out.push(0),
+            Self::Ready(Ok(route)) => {
+                out.push(1);
+                route.encode(out);
+            }
+            Self::Ready(Err(why)) => {
+                out.push(2);
+                why.encode(out);
+            }
+        }
+    }
+}
+
+impl Decode for RouteAnswer {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(match reader.read::<u8>()? {
+            0 => Self::InProgress,
+            1 => Self::Ready(Ok(reader.read()?)),
+            2 => Self::Ready(Err(reader.read()?)),
+            _ => return Err(DecodeError::InvalidValue("route answer")),
+        })
+    }
 }
 
 /// What became of a path, told to the route finder.
@@ -200,6 +234,7 @@ pub struct RouteReport {
     /// What happened.
     pub outcome: PathOutcome,
 }
+record!(struct RouteReport { hash, path, outcome });
 
 /// How an attempt over a path ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -217,4 +252,35 @@ pub enum PathOutcome {
     },
     /// It failed, and who failed it could not be read.
     Unreadable,
+}
+
+/// A tag, then the fields; an index has four bytes, which no path is too long for.
+impl Encode for PathOutcome {
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Delivered => out.push(0),
+            Self::FailedAt { channel, temporary, update } => {
+                out.push(1);
+                u32::try_from(*channel).unwrap_or(u32::MAX).encode(out);
+                temporary.encode(out);
+                update.encode(out);
+            }
+            Self::Unreadable => out.push(2),
+        }
+    }
+}
+
+impl Decode for PathOutcome {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(match reader.read::<u8>()? {
+            0 => Self::Delivered,
+            1 => {
+                let channel = usize::try_from(reader.read::<u32>()?);
+                let channel = channel.map_err(|_| DecodeError::InvalidValue("channel"))?;
+                Self::FailedAt { channel, temporary: reader.read()?, update: reader.read()? }
+            }
+            2 => Self::Unreadable,
+            _ => return Err(DecodeError::InvalidValue("path outcome")),
+        })
+    }
 }

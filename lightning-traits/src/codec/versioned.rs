@@ -2,7 +2,7 @@
 //!
 //! Layout: `version (1) | body length (BigSize) | body | tlv stream`. A reader of the same version skips
 //! odd records that it does not know *and hands them back*, so an older part in the middle loses nothing.
-//! A new field that must be understood gets an even type, or a new version.
+//! A new field that must be understood gets an even type, or a new version: either is refused.
 use alloc::vec::Vec;
 
 use super::{BigSize, Decode, DecodeError, Encode, Reader, TlvRecords};
@@ -19,7 +19,7 @@ pub fn encode_versioned(version: u8, body: &impl Encode, extra: &TlvRecords) -> 
     out
 }
 
-/// Decodes what [`encode_versioned`] wrote; returns the body and the records behind it, unknown odd ones included.
+/// Decodes what [`encode_versioned`] wrote; returns the body and the odd records behind it.
 ///
 /// # Errors
 /// [`DecodeError::UnknownVersion`] for any other version than `version`; those of the body and of the stream.
@@ -32,5 +32,5 @@ pub fn decode_versioned<T: Decode>(version: u8, bytes: &[u8]) -> Result<(T, TlvR
     let BigSize(length) = reader.read()?;
     let length = usize::try_from(length).map_err(|_| DecodeError::BadLength(length))?;
     let body = T::from_bytes(reader.take(length)?)?;
-    Ok((body, TlvRecords::decode_to_end(&mut reader)?))
+    Ok((body, TlvRecords::decode_to_end(&mut reader)?.into_unknown_odd()?))
 }

@@ -72,6 +72,7 @@ forward! {
     }
     EntropySource {
         fn fill(&self, bytes: &mut [u8]);
+        fn bytes32(&self) -> [u8; 32];
     }
     KeysInterface {
         type Signer;
@@ -142,6 +143,20 @@ forward! {
     EventsProvider {
         fn next_event(&self, after: Option<EventId>) -> Option<(EventId, Event)>;
         fn acknowledge_event(&self, id: EventId);
+    }
+    Environment {
+        type Monitors;
+        type Keys;
+        type Fees;
+        type Broadcaster;
+        type Routes;
+        type Log;
+        fn monitors(&self) -> &Self::Monitors;
+        fn keys(&self) -> &Self::Keys;
+        fn fees(&self) -> &Self::Fees;
+        fn broadcaster(&self) -> &Self::Broadcaster;
+        fn routes(&self) -> &Self::Routes;
+        fn log(&self) -> &Self::Log;
     }
     RouteFinder {
         fn find_route(&self, query: RouteQuery) -> RouteAnswer;

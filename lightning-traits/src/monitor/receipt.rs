@@ -70,3 +70,7 @@ pub enum MonitorRefusal {
     #[error("the step contradicts the monitor's state")]
     Contradiction,
 }
+crate::record!(enum MonitorRefusal {
+    0 => Duplicate {}, 1 => UnknownChannel {}, 2 => OutOfOrder { expected, got }, 3 => Contradiction {},
+    4 => OnChain {},
+});
