@@ -1,0 +1,189 @@
+//! A pure forwarding proxy for every interface: it knows the trait and nothing of who stands behind.
+//!
+//! One table lists each trait's methods; the macro only writes the calls. Every call is counted, so a test can tell
+//! that nothing went past the proxy.
+use std::cell::Cell;
+
+use bitcoin::block::Header;
+use bitcoin::{Amount, Block, BlockHash, OutPoint, ScriptBuf, Transaction};
+use lightning_traits::event::{Event, MessageSendEvent};
+use lightning_traits::feature::Features;
+use lightning_traits::id::{ChannelId, ChannelKeysId, CommitmentNumber, EventId, NodeId, PaymentId};
+use lightning_traits::interface::*;
+use lightning_traits::monitor::{ChannelMonitorUpdate, MonitorEvent, NewMonitor, Persist, Receipt};
+use lightning_traits::route::{NoRoute, Route, RouteAnswer, RouteQuery, RouteReport};
+use lightning_traits::tx::{ChannelPublicKeys, CommitmentSecret, FundingOutput};
+use lightning_traits::units::{BlockHeight, FeeratePerKw};
+use lightning_traits::wire::{
+    ChannelMessage, ChannelUpdate, ErrorMessage, Init, RoutingMessage, WarningMessage,
+};
+use secp256k1::PublicKey;
+use secp256k1::ecdsa::{RecoverableSignature, Signature};
+
+/// Stands before `inner` and passes everything on.
+pub(crate) struct Forward<T: ?Sized> {
+    calls: Cell<u64>,
+    inner: T,
+}
+
+impl<T> Forward<T> {
+    pub(crate) const fn new(inner: T) -> Self {
+        Self { calls: Cell::new(0), inner }
+    }
+
+    pub(crate) const fn inner(&self) -> &T {
+        &self.inner
+    }
+}
+
+impl<T: ?Sized> Forward<T> {
+    /// Calls that came through.
+    pub(crate) const fn calls(&self) -> u64 {
+        self.calls.get()
+    }
+
+    fn count(&self) -> &T {
+        self.calls.set(self.calls.get() + 1);
+        &self.inner
+    }
+}
+
+macro_rules! proxies {
+    ($($trait:ident { $(type $assoc:ident;)* $(fn $method:ident(&self $(, $arg:ident: $ty:ty)*) $(-> $ret:ty)?;)* })*) => {
+        $(
+            impl<T: $trait + ?Sized> $trait for Forward<T> {
+                $(type $assoc = T::$assoc;)*
+                $(fn $method(&self $(, $arg: $ty)*) $(-> $ret)? {
+                    self.count().$method($($arg),*)
+                })*
+            }
+        )*
+
+        /// The interfaces that have a proxy.
+        pub(crate) const PROXIED: &[&str] = &[$(stringify!($trait)),*];
+    };
+}
+
+proxies! {
+    BlockSource {
+        fn tip(&self) -> Result<Tip, SourceError>;
+        fn hash_at(&self, height: u32) -> Result<Option<BlockHash>, SourceError>;
+        fn header(&self, hash: &BlockHash) -> Result<Option<HeaderInfo>, SourceError>;
+        fn block(&self, hash: &BlockHash) -> Result<Block, SourceError>;
+        fn broadcast(&self, package: &[Transaction]) -> Result<Vec<Broadcast>, SourceError>;
+        fn feerate(&self, blocks: u16) -> Result<Option<FeeratePerKw>, SourceError>;
+        fn least_feerate(&self) -> Result<FeeratePerKw, SourceError>;
+        fn unspent(&self, outpoint: &OutPoint) -> Result<Option<Unspent>, SourceError>;
+    }
+    BroadcasterInterface {
+        fn broadcast(&self, package: &[Transaction]);
+    }
+    ChainListener {
+        fn block_connected(&self, block: &Block, height: BlockHeight);
+        fn filtered_block_connected(&self, header: &Header, transactions: &[ConfirmedTransaction<'_>], height: BlockHeight);
+        fn block_disconnected(&self, header: &Header, height: BlockHeight);
+        fn best_block(&self) -> Option<(BlockHash, BlockHeight)>;
+    }
+    ChainWatchInterface {
+        fn watch_output(&self, outpoint: OutPoint, script: &ScriptBuf);
+    }
+    ChannelMessageHandler {
+        fn peer_connected(&self, peer: NodeId, init: &Init, inbound: bool) -> Result<(), RefusePeer>;
+        fn peer_disconnected(&self, peer: NodeId);
+        fn on_channel_message(&self, peer: NodeId, message: ChannelMessage);
+        fn on_error(&self, peer: NodeId, error: &ErrorMessage);
+        fn on_warning(&self, peer: NodeId, warning: &WarningMessage);
+        fn on_channel_update(&self, peer: NodeId, update: &ChannelUpdate);
+        fn features(&self) -> Features;
+    }
+    ChannelSigner {
+        fn public_keys(&self) -> ChannelPublicKeys;
+        fn commitment_point(&self, number: CommitmentNumber) -> Result<PublicKey, SignError>;
+        fn release_secret(&self, number: CommitmentNumber) -> Result<CommitmentSecret, SignError>;
+        fn sign_theirs(&self, request: &CommitmentToSign<'_>) -> Result<CommitmentSignatures, SignError>;
+        fn sign_ours(&self, request: &CommitmentToSign<'_>) -> Result<Signature, SignError>;
+        fn sign_closing(&self, funding: &FundingOutput, transaction: &Transaction) -> Result<Signature, SignError>;
+        fn sign_input(&self, request: &InputToSign<'_>) -> Result<Signature, SignError>;
+        fn sign_announcement(&self, digest: &[u8; 32]) -> Result<Signature, SignError>;
+    }
+    CoinSource {
+        fn reserve(&self, claim: OutPoint, needed: Amount, feerate: FeeratePerKw) -> Option<Coins>;
+        fn sign(&self, transaction: Transaction) -> Option<Transaction>;
+        fn release(&self, claim: OutPoint);
+    }
+    CustomMessageHandler {
+        fn on_custom_message(&self, peer: NodeId, type_id: u16, payload: &[u8]) -> bool;
+        fn next_custom_message(&self) -> Option<(NodeId, u16, Vec<u8>)>;
+    }
+    EntropySource {
+        fn fill(&self, bytes: &mut [u8]);
+        fn bytes32(&self) -> [u8; 32];
+    }
+    Environment {
+        type Monitors;
+        type Keys;
+        type Fees;
+        type Broadcaster;
+        type Routes;
+        type Log;
+        fn monitors(&self) -> &Self::Monitors;
+        fn keys(&self) -> &Self::Keys;
+        fn fees(&self) -> &Self::Fees;
+        fn broadcaster(&self) -> &Self::Broadcaster;
+        fn routes(&self) -> &Self::Routes;
+        fn log(&self) -> &Self::Log;
+    }
+    EventsProvider {
+        fn next_event(&self, after: Option<EventId>) -> Option<(EventId, Event)>;
+        fn acknowledge_event(&self, id: EventId);
+    }
+    FeeEstimator {
+        fn feerate(&self, target: ConfirmationTarget) -> FeeratePerKw;
+    }
+    KeysInterface {
+        type Signer;
+        fn node_id(&self) -> PublicKey;
+        fn ecdh(&self, their_key: &PublicKey) -> Result<[u8; 32], SignError>;
+        fn sign_gossip(&self, digest: &[u8; 32]) -> Result<Signature, SignError>;
+        fn sign_invoice(&self, digest: &[u8; 32]) -> Result<RecoverableSignature, SignError>;
+        fn inbound_payment_key(&self) -> [u8; 32];
+        fn new_channel_keys(&self) -> ChannelKeysId;
+        fn signer(&self, keys: &ChannelKeysId) -> Self::Signer;
+        fn destination_script(&self, keys: &ChannelKeysId) -> ScriptBuf;
+        fn shutdown_script(&self, keys: &ChannelKeysId) -> ScriptBuf;
+    }
+    Logger {
+        fn log(&self, record: &LogRecord<'_>);
+    }
+    ManyChannelMonitor {
+        fn add_channel(&self, new: NewMonitor) -> Persist;
+        fn update_channel(&self, update: ChannelMonitorUpdate) -> Persist;
+        fn next_receipt(&self) -> Option<Receipt>;
+        fn next_monitor_event(&self, after: Option<EventId>) -> Option<(EventId, MonitorEvent)>;
+        fn acknowledge_monitor_event(&self, id: EventId);
+    }
+    MessageSendEventsProvider {
+        fn next_message(&self) -> Option<MessageSendEvent>;
+    }
+    MonitorStore {
+        fn write_new(&self, new: &NewMonitor) -> Persist;
+        fn write_update(&self, update: &ChannelMonitorUpdate, snapshot: Option<Vec<u8>>) -> Persist;
+        fn write_chain_state(&self, channel: ChannelId, snapshot: Vec<u8>);
+        fn write_tip(&self, hash: BlockHash, height: BlockHeight);
+        fn archive(&self, channel: ChannelId);
+        fn next_receipt(&self) -> Option<Receipt>;
+    }
+    RouteFinder {
+        fn find_route(&self, query: RouteQuery) -> RouteAnswer;
+        fn next_route(&self) -> Option<(PaymentId, Result<Route, NoRoute>)>;
+        fn report(&self, report: RouteReport);
+    }
+    RoutingMessageHandler {
+        fn peer_connected(&self, peer: NodeId, init: &Init, inbound: bool);
+        fn peer_disconnected(&self, peer: NodeId);
+        fn on_routing_message(&self, peer: NodeId, message: RoutingMessage);
+        fn on_own_message(&self, message: &RoutingMessage);
+        fn gossip_has_room(&self, peer: NodeId);
+        fn features(&self) -> Features;
+    }
+}
