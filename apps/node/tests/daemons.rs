@@ -71,6 +71,13 @@ impl Chain {
         command.env("LNODE_CHAIN_URL", &self.address).env("LNODE_CHAIN_COOKIE", self.cookie())
     }
 
+    fn height(&self) -> u64 {
+        let auth = lightning_chain_bitcoind::Auth::Cookie(self.cookie());
+        let network = bitcoin::Network::Regtest;
+        let client = lightning_chain_bitcoind::BitcoindClient::new(&self.address, auth, network);
+        client.call("getblockcount", &serde_json::json!([])).unwrap().as_u64().unwrap()
+    }
+
     fn mine(&self, node: &Node, arguments: &[&str]) {
         let mut command = lnode(node.dir.path());
         let output = self.used_by(&mut command).arg("mine").args(arguments).output().unwrap();
@@ -197,6 +204,7 @@ fn money_goes_there_and_back_through_a_kill() {
     let invoice = bob.invoice(&["2500", "coffee"]);
     let paid = alice.answer(&["pay", &invoice]);
     assert_eq!((&paid["state"], &paid["amount_msat"]), (&"succeeded".into(), &2_500_000.into()));
+    assert_eq!((&paid["attempts"], &paid["parts"]), (&1.into(), &0.into()));
     alice.refused(&["pay", &invoice], "LN0022");
     assert_eq!(alice.answer(&["decode", &invoice])["description"], "coffee");
 
@@ -224,16 +232,61 @@ fn money_goes_there_and_back_through_a_kill() {
     assert!(closed.status.success(), "{}\n{}", text(&closed.stderr), alice.log());
     assert!(text(&closed.stderr).contains("closing: "), "no progress shown");
     for node in [&alice, &bob] {
-        node.until("the channel is closed", |node| {
-            let channels = node.answer(&["listchannels"]);
-            channels["channels"].as_array().unwrap().iter().all(|channel| channel["state"] == "closed")
-        });
+        node.until("the channel is closed", |node| node.channel_is("closed"));
+        let closed = node.answer(&["listchannels"])["channels"][0].clone();
+        assert_eq!(closed["short_channel_id"], *channel);
+        assert!(closed["closing_txid"].is_string() && closed["close_reason"] != "", "{closed}");
     }
     bob.until("bob's share is in his wallet", |bob| bob.balance("onchain_confirmed_sat") == 3_277);
     let back = alice.balance("onchain_confirmed_sat");
     // All but what Bob has and the fees of two transactions.
     assert!((4_999_990_000..5_000_000_000 - 3_277).contains(&back), "{back}");
     assert!(alice.lnode(&["stop"]).status.success());
+}
+
+#[test]
+fn money_comes_home_without_the_peer() {
+    let chain = Chain::start();
+    let (mut alice, mut bob) = (Node::start(&chain), Node::start(&chain));
+    chain.mine(&alice, &["1", "--to", "wallet"]);
+    chain.mine(&alice, &["100"]);
+    alice.until("the coinbase can be spent", |alice| alice.balance("onchain_confirmed_sat") == 5_000_000_000);
+    alice.answer(&["openchannel", &bob.address(), "1000000", "--push", "200000"]);
+    alice.until("the funding is out", |alice| alice.channel_is("awaiting_confirmations"));
+    chain.mine(&alice, &["6"]);
+    for node in [&alice, &bob] {
+        node.until("the channel is open", |node| node.channel_is("open"));
+    }
+    // Bob is gone for good; Alice restarts in the middle.
+    bob.kill();
+    let list = alice.answer(&["listchannels"]);
+    let id = list["channels"][0]["channel_id"].as_str().unwrap().to_owned();
+    alice.answer(&["forceclose", &id]);
+    alice.until("the commitment is out", |alice| alice.channel_is("resolving"));
+    chain.mine(&alice, &["1"]);
+    alice.kill();
+    alice.run(&chain);
+    // Her share is locked for 144 blocks, and then swept by a transaction that needs blocks itself.
+    let before = alice.balance("onchain_confirmed_sat");
+    for _ in 0..16 {
+        chain.mine(&alice, &["10"]);
+        let tip = chain.height();
+        alice.until("alice has seen the blocks", |alice| alice.answer(&["getinfo"])["block_height"] == tip);
+    }
+    alice.until("her share is swept", |alice| {
+        chain.mine(alice, &["1"]);
+        alice.balance("onchain_confirmed_sat") > before + 780_000
+    });
+    alice.until("the channel is closed", |alice| {
+        chain.mine(alice, &["1"]);
+        alice.channel_is("closed")
+    });
+    // Bob comes back after all and finds his.
+    bob.run(&chain);
+    bob.until("bob's share is swept", |bob| {
+        chain.mine(bob, &["1"]);
+        bob.balance("onchain_confirmed_sat") > 190_000
+    });
 }
 
 /// What cannot be done is said, and leaves the money where it was.

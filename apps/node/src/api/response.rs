@@ -331,7 +331,7 @@ pub struct Payment {
     pub fee_msat: u64,
     /// To whom.
     pub payee: String,
-    /// Attempts so far.
+    /// Attempts that have ended.
     pub attempts: u32,
     /// Parts under way now.
     pub parts: u32,

@@ -137,7 +137,7 @@ fn look_at_payment(payment: &Payment) -> Look {
         }
         PaymentState::Pending => Look::Pending(format!(
             "paying: attempt {}, {} under way",
-            payment.attempts.max(1),
+            payment.attempts.saturating_add(1),
             count(payment.parts, "part")
         )),
     }

@@ -11,7 +11,7 @@ use lightning_store_redb::{RedbStore, StoreError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::api::response::{EventEntry, InvoiceEntry, Payment};
+use crate::api::response::{Channel, ChannelState, EventEntry, InvoiceEntry, Payment};
 
 /// All that was forwarded, in sum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +34,7 @@ pub(crate) struct Books {
 struct Rows {
     invoices: BTreeMap<String, InvoiceEntry>,
     payments: BTreeMap<String, Payment>,
+    closed: BTreeMap<String, Channel>,
     peers: BTreeMap<String, String>,
     events: VecDeque<EventEntry>,
     forwards: Forwards,
@@ -41,6 +42,7 @@ struct Rows {
 
 const INVOICES: &str = "invoice/";
 const PAYMENTS: &str = "payment/";
+const CLOSED: &str = "closed/";
 const PEERS: &str = "peer/";
 const EVENTS: &str = "event/";
 const FORWARDS: &str = "forwards/";
@@ -54,6 +56,7 @@ impl Books {
         let rows = Rows {
             invoices: load(&store, INVOICES)?,
             payments: load(&store, PAYMENTS)?,
+            closed: load(&store, CLOSED)?,
             peers: load(&store, PEERS)?,
             events: events.into_values().collect(),
             forwards: load::<Forwards>(&store, FORWARDS)?.remove("sum").unwrap_or_default(),
@@ -95,6 +98,18 @@ impl Books {
         let mut rows: Vec<Payment> = self.rows().payments.values().cloned().collect();
         rows.sort_by_key(|row| row.created_at);
         rows
+    }
+
+    /// Remembers a channel that is closed or being closed, for when the structures have forgotten it.
+    pub(crate) fn put_closed(&self, row: Channel) {
+        let row = Channel { state: ChannelState::Closed, ..row };
+        self.write(CLOSED, &row.channel_id, &row);
+        self.rows().closed.insert(row.channel_id.clone(), row);
+    }
+
+    /// What is remembered of channels that are closed or being closed, by their ids.
+    pub(crate) fn closed(&self) -> BTreeMap<String, Channel> {
+        self.rows().closed.clone()
     }
 
     /// Remembers where a peer was reached.

@@ -3,10 +3,11 @@
 //! # Invariants
 //! - an event is acknowledged only after what follows from it is queued for the store; repeating it is harmless (I11)
 use lightning_traits::event::Event;
-use lightning_traits::id::EventId;
+use lightning_traits::id::{ChannelId, EventId};
 use lightning_traits::interface::{ConfirmationTarget, EventsProvider, FeeEstimator as _};
 use lightning_traits::payment::PaymentHash;
 
+use super::backend::channel_row;
 use super::node::Inner;
 use crate::api::response::{InvoiceState, PaymentState};
 
@@ -66,6 +67,8 @@ fn on_event(node: &Inner, event: Event) -> bool {
                 row.amount_msat = amount.to_msat();
                 row.fee_msat = fee.to_msat();
                 row.preimage = Some(hex(preimage.as_bytes()));
+                row.attempts = row.attempts.saturating_add(1);
+                row.parts = 0;
             });
         }
         Event::PaymentFailed { hash, ref reason, .. } => {
@@ -73,6 +76,7 @@ fn on_event(node: &Inner, event: Event) -> bool {
             update_payment(node, hash, |row| {
                 row.state = PaymentState::Failed;
                 row.failure = Some(reason);
+                row.parts = 0;
             });
         }
         Event::AttemptFailed { hash, .. } => {
@@ -83,10 +87,21 @@ fn on_event(node: &Inner, event: Event) -> bool {
             node.books.add_forward(amount.to_msat(), fee.to_msat());
         }
         Event::ChannelPending { channel, temporary, .. } => node.note_opened(temporary, channel),
-        Event::ChannelClosed { channel, ref reason, .. } => node.note_closed(channel, reason.to_string()),
+        Event::ChannelClosed { channel, ref reason, .. } => {
+            node.note_closed(channel, reason.to_string());
+            remember_closed(node, channel);
+        }
+        // By now it is known which transaction did it.
+        Event::Resolved { channel } => remember_closed(node, channel),
         _ => {}
     }
     true
+}
+
+fn remember_closed(node: &Inner, channel: ChannelId) {
+    if let Some(row) = channel_row(node, channel) {
+        node.books.put_closed(row);
+    }
 }
 
 fn on_received(node: &Inner, hash: PaymentHash, amount_msat: u64) {

@@ -71,7 +71,7 @@ impl Mock {
         let mut payment = response::Payment {
             payment_hash: CHANNEL.into(),
             amount_msat: 1_500,
-            attempts: looks + 1,
+            attempts: looks,
             parts: 1,
             ..Default::default()
         };

@@ -1,4 +1,5 @@
 //! Channels: opening, listing, closing.
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use bitcoin::Amount;
@@ -84,8 +85,24 @@ fn funding_amount(
 }
 
 pub(super) fn list(node: &Inner) -> response::ChannelList {
-    let channels = node.channels.list_channels();
-    response::ChannelList { channels: channels.iter().map(|details| row(node, details)).collect() }
+    let details = node.channels.list_channels();
+    let mut channels: Vec<_> = details.iter().map(|details| row(node, details)).collect();
+    let live: BTreeSet<String> = channels.iter().map(|row| row.channel_id.clone()).collect();
+    channels.extend(node.books.closed().into_values().filter(|row| !live.contains(&row.channel_id)));
+    response::ChannelList { channels }
+}
+
+/// What is known of a channel that has a funding transaction.
+pub(in crate::daemon) fn funded_row(node: &Inner, channel: ChannelId) -> Option<response::Channel> {
+    let known = node.books.closed().remove(&channel.to_string());
+    let details = find(node, ChannelRef::Id(channel)).ok().filter(|details| details.funded.is_some());
+    let mut found = details.map(|details| row(node, &details)).or(known)?;
+    if found.closing_txid.is_none() {
+        let monitor = node.monitors.monitor(channel);
+        found.closing_txid =
+            monitor.and_then(|monitor| monitor.closed_by()).map(|(txid, _)| txid.to_string());
+    }
+    Some(found)
 }
 
 pub(super) fn close(node: &Inner, request: request::CloseChannel) -> Answer<response::Channel> {
@@ -176,5 +193,7 @@ fn row(node: &Inner, details: &ChannelDetails) -> response::Channel {
 }
 
 fn close_reason(node: &Inner, channel: ChannelId) -> String {
-    node.close_reason(channel).unwrap_or_default()
+    // The books also know what an earlier process was told.
+    let written = || node.books.closed().remove(&channel.to_string()).map(|row| row.close_reason);
+    node.close_reason(channel).or_else(written).unwrap_or_default()
 }

@@ -6,6 +6,8 @@ mod onchain;
 mod payments;
 mod peers;
 
+pub(super) use channels::funded_row as channel_row;
+
 use std::sync::Arc;
 
 use super::node::Inner;
