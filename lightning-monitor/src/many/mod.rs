@@ -248,9 +248,12 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
         // What the update led to is written with it: half of it must not survive a crash.
         let entry = state.entries.get_mut(&channel);
         let snapshot = entry.and_then(|entry| entry.snapshot_if_due(todo.changed));
+        let teaches = !update.steps.is_empty();
         state.actions.push_back(Action::WriteUpdate(update, snapshot));
         state.plan(channel, todo);
-        state.reschedule(channel);
+        if teaches {
+            state.reschedule(channel);
+        }
         Persist::InProgress
     }
 

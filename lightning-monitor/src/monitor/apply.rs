@@ -8,11 +8,10 @@ use lightning_traits::monitor::{
 };
 use lightning_traits::payment::PaymentHash;
 use lightning_traits::tx::trim::untrimmed_count;
-use lightning_traits::tx::{CommitmentSecret, CommitmentSpec};
-use lightning_traits::units::Msat;
+use lightning_traits::tx::CommitmentSecret;
 use secp256k1::ecdsa::Signature;
 
-use super::history::advance;
+use super::history::{advance, is_whole};
 use super::{ChannelMonitor, OurCommitment, Stance};
 
 impl ChannelMonitor {
@@ -72,11 +71,8 @@ impl ChannelMonitor {
                 self.take_ours(change, signature, htlc_signatures)
             }
             MonitorStep::TheirCommitment { change, point } => {
-                let spec = advance(&self.theirs.current.spec, change);
-                if !spec.is_some_and(|spec| self.is_whole(&spec)) {
-                    return Err(MonitorRefusal::Contradiction);
-                }
-                self.theirs.extend(change, *point).ok_or(MonitorRefusal::Contradiction)
+                let capacity = self.init.funding.value;
+                self.theirs.extend(change, *point, capacity).ok_or(MonitorRefusal::Contradiction)
             }
             MonitorStep::TheirRevocation { number, secret } => self.take_revocation(secp, *number, secret),
             MonitorStep::Preimage { preimage } => {
@@ -126,7 +122,7 @@ impl ChannelMonitor {
         let outputs = untrimmed_count(&spec, params.format, params.dust_limit);
         if change.number != self.ours.number.next()
             || htlc_signatures.len() != outputs
-            || !self.is_whole(&spec)
+            || !is_whole(&spec, self.init.funding.value)
         {
             return Err(MonitorRefusal::Contradiction);
         }
@@ -158,11 +154,6 @@ impl ChannelMonitor {
             self.pending.splice(0..0, closing.history);
         }
         Ok(())
-    }
-
-    /// Whether the amounts are those of the channel, so that the commitment can be built.
-    fn is_whole(&self, spec: &CommitmentSpec) -> bool {
-        spec.total() == Some(Msat::from_amount(self.init.funding.value))
     }
 
     /// Keeps only preimages of HTLCs that some valid commitment, or the chain, has.

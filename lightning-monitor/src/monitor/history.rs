@@ -6,11 +6,13 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use bitcoin::Amount;
 use lightning_traits::codec::{Decode, DecodeError, Encode, Reader, decode_list, encode_list};
 use lightning_traits::id::{CommitmentNumber, HtlcId};
 use lightning_traits::monitor::CommitmentChange;
 use lightning_traits::record;
 use lightning_traits::tx::{CommitmentSpec, HtlcSpec, TxSide};
+use lightning_traits::units::Msat;
 use secp256k1::PublicKey;
 
 /// A commitment of theirs that is not revoked, in full.
@@ -56,11 +58,16 @@ impl TheirCommitments {
     }
 
     /// Takes the next commitment; `None` when it does not follow, and then nothing changed.
-    pub(crate) fn extend(&mut self, change: &CommitmentChange, point: PublicKey) -> Option<()> {
+    pub(crate) fn extend(
+        &mut self,
+        change: &CommitmentChange,
+        point: PublicKey,
+        capacity: Amount,
+    ) -> Option<()> {
         if self.next.is_some() || change.number != self.current.number.next() {
             return None;
         }
-        let spec = advance(&self.current.spec, change)?;
+        let spec = advance(&self.current.spec, change).filter(|spec| is_whole(spec, capacity))?;
         for key in &change.removed {
             if let Some((htlc, from)) = self.live.remove(key) {
                 self.past.push(Interval { htlc, from, until: change.number });
@@ -110,6 +117,11 @@ impl Decode for TheirCommitments {
         let live = live.into_iter().map(|entry| ((entry.0.offered_by, entry.0.id), entry)).collect();
         Ok(Self { current, next, live, past: decode_list(reader)? })
     }
+}
+
+/// Whether the amounts are those of the channel, so that the commitment can be built.
+pub(super) fn is_whole(spec: &CommitmentSpec, capacity: Amount) -> bool {
+    spec.total() == Some(Msat::from_amount(capacity))
 }
 
 /// The spec after a change; `None` when the change removes what is not there or adds what is.
