@@ -7,8 +7,8 @@ use lightning_traits::monitor::{
     ChannelMonitorUpdate, CommitmentChange, MonitorRefusal, MonitorStep, SpendKind,
 };
 use lightning_traits::payment::PaymentHash;
-use lightning_traits::tx::trim::untrimmed_count;
 use lightning_traits::tx::CommitmentSecret;
+use lightning_traits::tx::trim::untrimmed_count;
 use secp256k1::ecdsa::Signature;
 
 use super::history::{advance, is_whole};
