@@ -9,3 +9,7 @@ mod mocks;
 mod payments;
 mod refusals;
 mod world;
+
+/// Many threads may share a manager.
+const fn is_shareable<T: Send + Sync>() {}
+const _: () = is_shareable::<world::Manager>();
