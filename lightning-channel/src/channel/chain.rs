@@ -46,17 +46,17 @@ impl<K: KeysInterface> Channel<K> {
         let (phase, mut step) = self.split(cx);
         if let Phase::Funded(link) = phase {
             link.any().0.on_block_disconnected(height, &mut step);
-            self.rebroadcast(cx);
         }
+        self.rebroadcast(cx);
     }
 
     /// The monitor reports. [`Output::MonitorEventTaken`](super::Output::MonitorEventTaken) follows once what came of it is
     /// durable.
     pub fn on_monitor_event(&mut self, cx: &Context<'_, K>, id: EventId, event: &MonitorEvent) {
         cx.log(Level::Info, self.peer, self.id, format_args!("the monitor reports {event:?}"));
-        if let (Phase::Funded(_), Some(ending)) = (&self.phase, ending_of(event)) {
+        if let Phase::Funded(_) = &self.phase {
             // Whatever else it says, the channel is over.
-            self.follow(cx, ending);
+            self.follow(cx, ending_of(event));
         }
         let (phase, mut step) = self.split(cx);
         match (phase, event) {
@@ -128,17 +128,18 @@ impl<K: KeysInterface> Channel<K> {
 }
 
 /// The end that a report of the monitor means for a channel that we took to be alive.
-fn ending_of(event: &MonitorEvent) -> Option<Ending> {
+fn ending_of(event: &MonitorEvent) -> Ending {
     match event {
-        MonitorEvent::ForceClosed { .. } => Some(Ending::HtlcDeadline {}),
-        MonitorEvent::FundingSpent { kind, .. } => Some(match kind {
+        MonitorEvent::ForceClosed { .. } => Ending::HtlcDeadline {},
+        MonitorEvent::FundingSpent { kind, .. } => match kind {
             SpendKind::Mutual {} => Ending::Cooperative {},
             SpendKind::Ours { .. } => Ending::ForcedByUser {},
             SpendKind::Theirs { .. } | SpendKind::Unknown {} => Ending::ByPeerOnChain {},
             SpendKind::Revoked { .. } => Ending::Breach {},
             SpendKind::Future { .. } => Ending::FutureOnChain {},
-        }),
-        MonitorEvent::HtlcResolved { .. } | MonitorEvent::Resolved { .. } => None,
+        },
+        // Only a channel that is on chain has these; should the news of the spend be missing, this is it.
+        MonitorEvent::HtlcResolved { .. } | MonitorEvent::Resolved { .. } => Ending::ByPeerOnChain {},
     }
 }
 

@@ -64,16 +64,16 @@ impl<K: KeysInterface> Channel<K> {
         if state.commitments().has_uncommitted() {
             state.record(Entry::Commitments { change: Change::Dropped {} }, &mut step);
         }
-        let was_agreed = !closing::agreed(&state).is_empty();
+        let agreed = closing::agreed(&state).to_vec();
+        let was_agreed = !agreed.is_empty();
         let told = was_agreed && !state.facts().untold.contains(&Milestone::Closed {});
         let alias = state.facts().alias;
         let (commitments, _) = state.into_parts();
         let terms = commitments.terms();
         let event =
             Event::ChannelClosed { channel: terms.channel, peer: terms.peer, reason: ending.reason() };
-        let silent = matches!(ending, Ending::Cooperative {});
-        let resolving = Box::new(Resolving::new(commitments, ending, alias, told));
-        let error = (!silent).then(|| resolving.error());
+        let resolving = Box::new(Resolving::new(commitments, ending, alias, agreed, told));
+        let error = resolving.error();
         step.journal.want_snapshot();
         if let Some(monitor_step) = monitor_step {
             step.journal.step(monitor_step);
@@ -89,10 +89,12 @@ impl<K: KeysInterface> Channel<K> {
     /// Broadcasts again what is not in a block yet: our funding transaction, or the closing transactions that both signed.
     pub(super) fn rebroadcast(&mut self, cx: &Context<'_, K>) {
         let (phase, mut step) = self.split(cx);
-        let Phase::Funded(link) = phase else { return };
-        let state = link.state();
-        let again: alloc::vec::Vec<Transaction> =
-            state.unconfirmed_transaction().into_iter().chain(closing::agreed(state)).cloned().collect();
+        let (funding, agreed) = match phase {
+            Phase::Funded(link) => (link.state().unconfirmed_transaction(), closing::agreed(link.state())),
+            Phase::Resolving(state) => (None, state.agreed()),
+            Phase::Opening(_) | Phase::Closed(_) => return,
+        };
+        let again: alloc::vec::Vec<Transaction> = funding.into_iter().chain(agreed).cloned().collect();
         let mut gated = step.effects.after_all();
         for transaction in again {
             gated.broadcast(alloc::vec![transaction]);

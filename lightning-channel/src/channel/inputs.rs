@@ -27,6 +27,8 @@ use crate::commitments::Commitments;
 
 /// Messages held for a slow signer; a peer that sends more is cut off.
 const MAX_HELD: usize = 1_024;
+/// Changes that may wait for a write.
+const MAX_UNWRITTEN: usize = 1_024;
 
 impl<K: KeysInterface> Channel<K> {
     /// A connection is up: `init` is exchanged. A funded channel says what it holds.
@@ -37,14 +39,19 @@ impl<K: KeysInterface> Channel<K> {
         }
         self.connection = Some(features.clone());
         self.outbox.connect();
-        if let Phase::Resolving(state) = &self.phase {
-            let error = state.error();
-            self.outbox.send_error(error);
-        }
+        self.send_error_again();
         let (phase, mut step) = self.split(cx);
         if let Phase::Funded(link) = phase {
             link.connect(features.clone());
             link.state().send_reestablish(&mut step);
+        }
+    }
+
+    fn send_error_again(&mut self) {
+        if let Phase::Resolving(state) = &self.phase
+            && let Some(error) = state.error()
+        {
+            self.outbox.send_error(error);
         }
     }
 
@@ -85,6 +92,9 @@ impl<K: KeysInterface> Channel<K> {
     /// Takes messages that waited for the signer.
     pub(super) fn take_held(&mut self, cx: &Context<'_, K>) {
         for _ in 0..self.held.len() {
+            if self.deaf {
+                return;
+            }
             let Some(message) = self.held.pop_front() else { return };
             let before = self.held.len();
             self.take(cx, message);
@@ -95,11 +105,10 @@ impl<K: KeysInterface> Channel<K> {
     }
 
     fn take(&mut self, cx: &Context<'_, K>, message: ChannelMessage) {
-        if let Phase::Resolving(state) = &self.phase {
+        if let Phase::Resolving(_) = &self.phase {
             // "SHOULD retransmit the error packet and ignore any other packets for that channel": once in answer to each attempt.
             if matches!(message, ChannelMessage::ChannelReestablish(_)) {
-                let error = state.error();
-                self.outbox.send_error(error);
+                self.send_error_again();
             }
             return;
         }
@@ -145,6 +154,10 @@ impl<K: KeysInterface> Channel<K> {
         let (state, online) = link.any();
         if let Err(violation) = state.advance(online, &mut step) {
             self.react(cx, &violation);
+        }
+        // What rides on the next write must not pile up (RELIABILITY O8).
+        if self.journal.len() > MAX_UNWRITTEN {
+            self.flush(cx);
         }
     }
 
@@ -340,7 +353,8 @@ impl<K: KeysInterface> Channel<K> {
     }
 
     pub(super) fn on_update_add(&mut self, cx: &Context<'_, K>, message: UpdateAddHtlc) -> Result<(), Stop> {
-        let (state, _, mut step) = self.online(cx)?;
+        let (state, online, mut step) = self.online(cx)?;
+        online.count_update()?;
         state.on_update_add(message, &mut step)
     }
 
@@ -349,7 +363,8 @@ impl<K: KeysInterface> Channel<K> {
         cx: &Context<'_, K>,
         message: UpdateFulfillHtlc,
     ) -> Result<(), Stop> {
-        let (state, _, mut step) = self.online(cx)?;
+        let (state, online, mut step) = self.online(cx)?;
+        online.count_update()?;
         state.on_update_fulfill(message, &mut step)
     }
 
@@ -358,7 +373,8 @@ impl<K: KeysInterface> Channel<K> {
         cx: &Context<'_, K>,
         message: UpdateFailHtlc,
     ) -> Result<(), Stop> {
-        let (state, _, mut step) = self.online(cx)?;
+        let (state, online, mut step) = self.online(cx)?;
+        online.count_update()?;
         state.on_update_fail(message, &mut step)
     }
 
@@ -367,12 +383,14 @@ impl<K: KeysInterface> Channel<K> {
         cx: &Context<'_, K>,
         message: UpdateFailMalformedHtlc,
     ) -> Result<(), Stop> {
-        let (state, _, mut step) = self.online(cx)?;
+        let (state, online, mut step) = self.online(cx)?;
+        online.count_update()?;
         state.on_update_malformed(message, &mut step)
     }
 
     pub(super) fn on_update_fee(&mut self, cx: &Context<'_, K>, message: UpdateFee) -> Result<(), Stop> {
-        let (state, _, mut step) = self.online(cx)?;
+        let (state, online, mut step) = self.online(cx)?;
+        online.count_update()?;
         state.on_update_fee(message, &mut step)
     }
 
@@ -381,7 +399,8 @@ impl<K: KeysInterface> Channel<K> {
         cx: &Context<'_, K>,
         message: CommitmentSigned,
     ) -> Result<(), Stop> {
-        let (state, _, mut step) = self.online(cx)?;
+        let (state, online, mut step) = self.online(cx)?;
+        online.unsigned_updates = 0;
         state.on_commitment_signed(message, &mut step)
     }
 

@@ -11,6 +11,7 @@ use lightning_traits::feature::Features;
 use lightning_traits::wire::AnnouncementSignatures;
 
 use super::closing::Talk;
+use super::violation::Violation;
 
 /// A funded state and its connection.
 #[derive(Debug)]
@@ -40,6 +41,8 @@ pub(crate) struct Online {
     pub(crate) early_announcement: Option<AnnouncementSignatures>,
     /// Whether our `channel_update` went to the peer on this connection.
     pub(crate) update_sent: bool,
+    /// Updates of the peer since its last signature.
+    pub(crate) unsigned_updates: u32,
     /// Ticks for which the peer owed an answer.
     pub(crate) waited: u32,
 }
@@ -52,8 +55,20 @@ impl Online {
             announcement_sent: false,
             early_announcement: None,
             update_sent: false,
+            unsigned_updates: 0,
             waited: 0,
         }
+    }
+}
+
+/// All HTLCs of both sides added and removed once, and room for fees.
+const MAX_UNSIGNED_UPDATES: u32 = 4 * 483;
+
+impl Online {
+    /// Counts an update of the peer; what it never signs for would pile up (RELIABILITY C8).
+    pub(crate) const fn count_update(&mut self) -> Result<(), Violation> {
+        self.unsigned_updates = self.unsigned_updates.saturating_add(1);
+        if self.unsigned_updates > MAX_UNSIGNED_UPDATES { Err(Violation::TooManyUpdates) } else { Ok(()) }
     }
 }
 

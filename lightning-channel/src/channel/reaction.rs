@@ -60,7 +60,7 @@ pub fn reaction(violation: &Violation, phase: PhaseName) -> Reaction {
         // BOLT 1 leaves it to us. A peer that lost its place finds it again by reconnecting (RELIABILITY B10).
         Violation::Unexpected { .. } => Reaction::WarnAndDisconnect,
         // BOLT 2, `update_add_htlc` and others: "SHOULD send a `warning` and close the connection, or send an `error`".
-        Violation::UpdateNotAllowed(_) => Reaction::WarnAndDisconnect,
+        Violation::UpdateNotAllowed(_) | Violation::TooManyUpdates => Reaction::WarnAndDisconnect,
         // These belong to openings, which are dealt with above; after funding they cannot arise.
         Violation::BadTerms(_)
         | Violation::FundingOutput

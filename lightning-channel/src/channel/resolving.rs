@@ -8,7 +8,8 @@
 //! - the channel is forgotten only when the chain is done and every notice was taken over
 use alloc::vec::Vec;
 
-use lightning_traits::codec::{Decode, DecodeError, Encode, Reader};
+use bitcoin::Transaction;
+use lightning_traits::codec::{Decode, DecodeError, Encode, Reader, decode_list, encode_list};
 use lightning_traits::event::Event;
 use lightning_traits::id::{EventId, HtlcId, ShortChannelId};
 use lightning_traits::interface::KeysInterface;
@@ -27,6 +28,8 @@ pub(crate) struct Resolving {
     commitments: Commitments,
     ending: Ending,
     alias: ShortChannelId,
+    /// Closing transactions that both have signed: broadcast again until the chain is done, should a block be undone.
+    agreed: Vec<Transaction>,
     /// Whether nothing of the channel is left on chain.
     resolved: bool,
     /// Whether the user has heard that it closed.
@@ -34,15 +37,16 @@ pub(crate) struct Resolving {
 }
 
 impl Resolving {
-    pub(crate) const fn new(
+    pub(crate) fn new(
         commitments: Commitments,
         ending: Ending,
         alias: ShortChannelId,
+        agreed: Vec<Transaction>,
         told: bool,
     ) -> Self {
         // What never was funded leaves nothing on chain.
         let resolved = matches!(ending, Ending::NeverFunded { .. });
-        Self { commitments, ending, alias, resolved, told }
+        Self { commitments, ending, alias, agreed, resolved, told }
     }
 
     pub(crate) const fn commitments(&self) -> &Commitments {
@@ -145,9 +149,16 @@ impl Resolving {
         self.record(Entry::Commitments { change: Change::NoticeDone { notice } }, step);
     }
 
-    /// BOLT 2: "if a channel is in an error state: SHOULD retransmit the error packet and ignore any other packets".
-    pub(crate) fn error(&self) -> ErrorMessage {
-        super::error_message(self.commitments.terms().channel, &self.ending.reason())
+    /// BOLT 2: "if a channel is in an error state: SHOULD retransmit the error packet and ignore any other packets". A channel
+    /// that both closed together is in none.
+    pub(crate) fn error(&self) -> Option<ErrorMessage> {
+        let error = super::error_message(self.commitments.terms().channel, &self.ending.reason());
+        (self.ending != Ending::Cooperative {}).then_some(error)
+    }
+
+    /// What may still have to confirm.
+    pub(crate) fn agreed(&self) -> &[Transaction] {
+        if self.resolved { &[] } else { &self.agreed }
     }
 
     /// The event that the user has not acknowledged.
@@ -164,6 +175,7 @@ impl Encode for Resolving {
         self.commitments.encode(out);
         self.ending.encode(out);
         self.alias.encode(out);
+        encode_list(&self.agreed, out);
         self.resolved.encode(out);
         self.told.encode(out);
     }
@@ -175,6 +187,7 @@ impl Decode for Resolving {
             commitments: reader.read()?,
             ending: reader.read()?,
             alias: reader.read()?,
+            agreed: decode_list(reader)?,
             resolved: reader.read()?,
             told: reader.read()?,
         })

@@ -171,6 +171,9 @@ pub enum Violation {
     /// BOLT 2: "that `shutdown_scriptpubkey` is not equal to `scriptpubkey`: ... MUST fail the connection".
     #[error("shutdown script is not the one committed to upfront")]
     ShutdownNotUpfront,
+    /// More updates without a signature than any commitment could hold.
+    #[error("too many updates without commitment_signed")]
+    TooManyUpdates,
     /// No message of this type is allowed in this phase.
     #[error("message {message} in phase {phase:?}")]
     Unexpected {

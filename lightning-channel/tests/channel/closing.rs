@@ -357,6 +357,13 @@ fn the_confirmed_close_is_resolved_and_forgotten_once_all_is_told() {
         while node.step() {}
         assert_eq!(node.channel().phase(), PhaseName::Resolving);
         assert_eq!(node.taken, [EventId(1)]);
+        // The block is undone: the transaction goes out again.
+        let before = node.broadcasts.len();
+        node.with(|it, cx| it.block_disconnected(cx, BlockHeight::new(510)));
+        node.with(|it, cx| it.connected(cx, &lightning_traits::feature::Features::node_default()));
+        while node.step() {}
+        assert_eq!(node.broadcasts[before..], *std::slice::from_ref(&transaction));
+        assert!(node.outgoing.is_empty(), "a channel closed together is in no error state");
         node.with(|it, cx| it.on_monitor_event(cx, EventId(2), &MonitorEvent::Resolved { channel }));
         while node.step() {}
         assert!(!node.channel().is_finished(), "the user has not heard of the close");

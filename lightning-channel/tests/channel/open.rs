@@ -228,3 +228,27 @@ fn wrong_announcement_signatures_hang_up_and_announce_nothing() {
     assert!(!pair.connected && pair.nodes[1].gossip.is_empty());
     assert!(pair.closed_event(1).is_none());
 }
+
+#[test]
+fn a_flood_of_unsigned_updates_hangs_up_and_its_memory_is_gone() {
+    let mut pair = Pair::open(PUSH);
+    let channel_id = pair.nodes[1].channel().id();
+    let mut taken = 0;
+    for rate in 0..5_000_u32 {
+        let feerate_per_kw = FeeratePerKw::new(1_000 + rate % 2);
+        let fee =
+            lightning_traits::wire::UpdateFee { channel_id, feerate_per_kw, unknown: Default::default() };
+        pair.deliver(1, fee.into());
+        while pair.nodes[1].step() {}
+        if pair.nodes[1].hangup.is_some() {
+            taken = rate;
+            break;
+        }
+    }
+    assert!((500..3_000).contains(&taken), "{taken}");
+    pair.run();
+    pair.connect();
+    pair.run();
+    assert_eq!(pair.phases(), [PhaseName::Open; 2]);
+    assert_eq!(feerates(&pair), [1_000; 2]);
+}

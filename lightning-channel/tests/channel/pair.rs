@@ -55,6 +55,8 @@ pub(crate) struct Pair {
     /// Things that have happened: outputs taken, messages delivered.
     pub(crate) count: usize,
     pub(crate) fault: Option<(usize, Fault)>,
+    /// Faults after that one, each as many things later.
+    pub(crate) more_faults: Vec<(usize, Fault)>,
     pub(crate) struck: bool,
     /// Changes messages on the wire, by sender.
     pub(crate) tamper: Option<Tamper>,
@@ -124,6 +126,7 @@ impl Pair {
             outcomes: BTreeMap::new(),
             count: 0,
             fault: None,
+            more_faults: Vec::new(),
             struck: false,
             tamper: None,
             chain: BTreeMap::new(),
@@ -287,7 +290,7 @@ impl Pair {
         if self.count < at {
             return;
         }
-        self.fault = None;
+        self.fault = self.more_faults.pop().map(|(later, fault)| (self.count + later, fault));
         self.struck = true;
         match fault {
             Fault::Disconnect => {}

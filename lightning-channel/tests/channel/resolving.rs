@@ -317,3 +317,12 @@ fn events_are_repeated_after_a_restart_until_acknowledged() {
     settle_down(node);
     assert!(node.events.is_empty());
 }
+
+#[test]
+fn an_outcome_on_chain_before_the_news_of_the_spend_is_not_lost() {
+    let mut pair = in_flight();
+    resolve(&mut pair.nodes[0], 4, HtlcOutcome::Claimed { preimage: preimage(1) });
+    let node = &pair.nodes[0];
+    assert_eq!(node.channel().phase(), PhaseName::Resolving);
+    assert_eq!((node.notices.len(), node.taken.as_slice()), (1, &[EventId(4)][..]));
+}

@@ -23,6 +23,53 @@ fn expected() -> (Msat, Msat) {
     (Msat::new(1_000_000_000 - second), Msat::new(second))
 }
 
+/// A sequence that looks random and is the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % limit
+    }
+}
+
+#[test]
+fn up_to_four_faults_anywhere_recovery_included_on_disks_of_any_speed() {
+    for seed in 0..150 {
+        let mut dice = Dice(seed);
+        let mut pair = Pair::open(PUSH);
+        pair.count = 0;
+        pair.fault = Some((1 + dice.below(120), ALL[dice.below(4)]));
+        pair.more_faults = (0..dice.below(4)).map(|_| (1 + dice.below(40), ALL[dice.below(4)])).collect();
+        payments(&mut pair);
+        for node in &mut pair.nodes {
+            node.slow_disk = dice.below(2) == 0;
+        }
+        loop {
+            pair.run();
+            // Whichever node writes next, and sometimes many at once.
+            let first = dice.below(2);
+            let mut moved = false;
+            for side in [first, 1 - first] {
+                for _ in 0..=dice.below(3) {
+                    moved |= pair.nodes[side].write_one();
+                }
+                if moved {
+                    break;
+                }
+            }
+            if !moved {
+                break;
+            }
+        }
+        assert_eq!(pair.phases(), [PhaseName::Open; 2], "seed {seed}");
+        let (first, second) = expected();
+        pair.assert_balance(first, second);
+        let outcomes: Vec<_> = pair.outcomes.values().copied().collect();
+        assert_eq!(outcomes, [true, false, true, true, false], "seed {seed}");
+    }
+}
+
 /// Runs the payments with a fault after `at` things; `None` when all was over before.
 fn disturbed(at: usize, fault: Fault, slow: bool) -> Option<Pair> {
     let mut pair = Pair::open(PUSH);

@@ -96,6 +96,11 @@ impl Journal {
         self.snapshot_due || !self.entries.is_empty() || !self.steps.is_empty() || !self.reports.is_empty()
     }
 
+    /// How many changes wait.
+    pub(crate) const fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// All that was noted, as one write; `snapshot` gives the whole state, all notes included.
     pub(crate) fn write(&mut self, snapshot: impl FnOnce() -> Vec<u8>) -> Write {
         let entries = core::mem::take(&mut self.entries);
