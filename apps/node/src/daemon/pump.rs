@@ -52,8 +52,8 @@ impl Wake {
 const PATIENCE: Duration = Duration::from_secs(1);
 /// After a failed write, before the next try.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
-/// Ticks of the channels are meant for this.
-const TICK: Duration = Duration::from_secs(10);
+/// Ticks of the channels are meant for about a minute: fewer seconds would give up parts of payments too early (BOLT 4).
+const TICK: Duration = Duration::from_secs(60);
 
 /// Starts the thread.
 pub(super) fn start(node: Arc<Inner>) -> std::io::Result<JoinHandle<()>> {
