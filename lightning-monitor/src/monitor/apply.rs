@@ -96,7 +96,7 @@ impl ChannelMonitor {
             }
             MonitorStep::Abandoned {} => {
                 // A commitment that is out, or may be, is not abandoned.
-                if self.stance == (Stance::Open {}) && self.closing.is_none() {
+                if self.stance == (Stance::Open {}) && !self.is_on_chain() {
                     self.stance = Stance::Abandoned {};
                 }
                 Ok(())

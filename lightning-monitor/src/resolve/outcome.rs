@@ -110,7 +110,7 @@ impl ChannelMonitor {
 
     /// Whether the channel was given up before it was funded, and nothing spent a funding output since.
     pub(crate) fn is_abandoned(&self) -> bool {
-        self.stance == (Stance::Abandoned {}) && self.closing.is_none()
+        self.stance == (Stance::Abandoned {}) && !self.is_on_chain()
     }
 
     /// The height of the last block that settled something, once all is settled.

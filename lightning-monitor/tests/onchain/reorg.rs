@@ -118,6 +118,35 @@ fn claims_that_are_taken_back_go_out_again() {
     }
 }
 
+/// Even after the end was told the monitor watches: what is taken back then is claimed again, and nothing is told twice.
+#[test]
+fn a_reorganisation_after_the_end_is_mended() {
+    for format in FORMATS {
+        for kind in KINDS {
+            let mut world = open(format);
+            world.learn_preimage(&IN);
+            world.censored = true;
+            world.mine_blocks(5);
+            world.censored = false;
+            confirm(&mut world, kind);
+            world.settle();
+            let (swept, outcomes) = (world.swept_last(), world.sorted_outcomes());
+            for _ in 0..6 {
+                world.disconnect();
+            }
+            assert!(world.swept_last() < swept, "the last claims are taken back");
+            world.mine_blocks(6);
+            assert_eq!(world.swept_last(), swept, "{format:?} {kind:?}");
+            world.mine_blocks(9);
+            assert_eq!(world.sorted_outcomes(), outcomes);
+            assert_eq!(world.resolved_events(), 1);
+            assert!(world.env.wallet.lent().is_empty());
+            world.mine_blocks(100);
+            assert_eq!(world.env.store.archived(), [world.channel()]);
+        }
+    }
+}
+
 /// A preimage that was seen stays known when its block is taken back, and is told once.
 #[test]
 fn a_preimage_survives_its_block() {

@@ -127,6 +127,61 @@ fn data_loss_overtakes_a_force_close_that_is_not_durable() {
     assert!(world.mempool.is_empty());
 }
 
+/// Whatever a witness looks like, only 32 bytes with the right hash are taken for a preimage (RELIABILITY D17, D25).
+#[test]
+fn only_the_right_preimage_is_told() {
+    let htlc = offered(0, 100_000, 10, EXPIRY);
+    let right = htlc.preimage().as_bytes().to_vec();
+    let wrong = vec![11; 32];
+    let long = [right.clone(), vec![0]].concat();
+    let shapes: [(Vec<Vec<u8>>, bool); 8] = [
+        (vec![], false),
+        (vec![vec![]; 10], false),
+        (vec![wrong.clone(); 5], false),
+        (vec![vec![], vec![1], vec![1], wrong, vec![2]], false),
+        (vec![vec![], long, vec![2]], false),
+        (vec![right[..31].to_vec(), vec![2]], false),
+        (vec![vec![], vec![1], vec![1], right.clone(), vec![2]], true),
+        (vec![right], true),
+    ];
+    for format in FORMATS {
+        for (shape, told) in &shapes {
+            for ours in [true, false] {
+                let mut world = World::new(format, Restart::Never);
+                let steps = world.pair.commit(&adding(&[htlc]));
+                world.learn(steps);
+                let previous_output = if ours {
+                    world.learn(vec![MonitorStep::ForceClose {}]);
+                    world.mine(vec![]);
+                    world.pair.in_ours(&htlc)
+                } else {
+                    world.mine(vec![world.pair.their_commitment(1)]);
+                    let (_, _, commitment) = world.pair.built_theirs(1);
+                    OutPoint { txid: commitment.txid, vout: commitment.htlcs[0].vout }
+                };
+                let input = TxIn {
+                    previous_output,
+                    script_sig: ScriptBuf::new(),
+                    sequence: Sequence::MAX,
+                    witness: Witness::from_slice(shape),
+                };
+                let tx = Transaction {
+                    version: Version::TWO,
+                    lock_time: LockTime::ZERO,
+                    input: vec![input],
+                    output: vec![],
+                };
+                let empty = world.chain.clone().mine(vec![]);
+                let block = bitcoin::Block { txdata: vec![tx], ..empty };
+                world.set.block_connected(&block, BlockHeight::new(world.chain.height() + 1));
+                world.after();
+                let expected: &[(u64, bool)] = if *told { &[(0, true)] } else { &[] };
+                assert_eq!(world.outcomes(), expected, "{shape:?}");
+            }
+        }
+    }
+}
+
 /// A transaction that looks like a commitment, with whatever number and outputs.
 fn arbitrary_spend() -> impl Strategy<Value = (Transaction, u8)> {
     let output = (any::<u32>(), 0_u8..6);
