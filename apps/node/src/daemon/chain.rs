@@ -14,9 +14,10 @@ use super::node::Inner;
 /// Polls between two looks at the fees and two rebroadcasts.
 const POLLS_PER_REFRESH: u32 = 60;
 
-/// Who hears of blocks.
+/// Who hears of blocks. Channels before monitors: these write the durable tip, which must not pass what channels wrote
+/// because of the same block, or a crash in between would lose a confirmation.
 pub(super) fn listeners(node: &Inner) -> [&dyn ChainListener; 5] {
-    [&node.monitors, &node.channels, &node.router, &**node.wallet.wallet(), &*node.broadcaster]
+    [&node.channels, &node.monitors, &node.router, &**node.wallet.wallet(), &*node.broadcaster]
 }
 
 /// Brings everybody to the tip: at the start, before anything else happens.
