@@ -1,0 +1,296 @@
+//! Two LDK nodes in one process, with a channel between them: LDK's public interface, driven as ours is.
+mod parts;
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use bitcoin::secp256k1::PublicKey;
+use bitcoin::{Amount, Network, Transaction};
+use lightning::chain::chainmonitor::ChainMonitor;
+use lightning::chain::{BestBlock, Filter, Listen};
+use lightning::events::{Event, EventsProvider as _, PaymentPurpose};
+use lightning::ln::channelmanager::{ChainParameters, ChannelManager, PaymentId, RecipientOnionFields};
+use lightning::ln::msgs::{
+    BaseMessageHandler as _, ChannelMessageHandler as _, CommitmentUpdate, Init, MessageSendEvent,
+};
+use lightning::ln::types::ChannelId;
+use lightning::routing::router::{Path, Route, RouteHop};
+use lightning::sign::{InMemorySigner, KeysManager, NodeSigner as _};
+use lightning::types::features::{ChannelFeatures, NodeFeatures};
+use lightning::util::config::{MaxDustHTLCExposure, UserConfig};
+
+use crate::chain::{funding, header};
+use crate::crypto::Tally;
+use crate::{CHANNEL_SAT, PAYMENT_MSAT};
+
+pub use parts::{Broadcaster, Fees, Memory, NoRoutes, Quiet};
+
+type Monitors = ChainMonitor<
+    InMemorySigner,
+    Arc<dyn Filter + Send + Sync>,
+    Arc<Broadcaster>,
+    Arc<Fees>,
+    Arc<Quiet>,
+    Arc<Memory>,
+    Arc<KeysManager>,
+>;
+type Manager = ChannelManager<
+    Arc<Monitors>,
+    Arc<Broadcaster>,
+    Arc<KeysManager>,
+    Arc<KeysManager>,
+    Arc<KeysManager>,
+    Arc<Fees>,
+    Arc<NoRoutes>,
+    Arc<NoRoutes>,
+    Arc<Quiet>,
+>;
+
+/// `min_final_cltv_expiry_delta` of LDK's invoices.
+const FINAL_CLTV: u32 = 24;
+const TIME: u32 = 1_700_000_000;
+
+/// The keys of a node.
+#[must_use]
+pub fn keys(seed: u8) -> KeysManager {
+    KeysManager::new(&[seed; 32], u64::from(TIME), 0, true)
+}
+
+struct Node {
+    manager: Manager,
+    monitors: Arc<Monitors>,
+    broadcaster: Arc<Broadcaster>,
+    inbox: Vec<MessageSendEvent>,
+    sent: Cell<usize>,
+}
+
+impl Node {
+    fn new(seed: u8) -> Self {
+        let keys = Arc::new(keys(seed));
+        let (broadcaster, fees, log) = (Arc::<Broadcaster>::default(), Arc::new(Fees), Arc::new(Quiet));
+        let monitors = Arc::new(Monitors::new(
+            None,
+            broadcaster.clone(),
+            log.clone(),
+            fees.clone(),
+            Arc::default(),
+            keys.clone(),
+            keys.get_peer_storage_key(),
+        ));
+        let routes = Arc::new(NoRoutes);
+        let best_block = BestBlock::from_network(Network::Regtest);
+        let manager = Manager::new(
+            fees,
+            monitors.clone(),
+            broadcaster.clone(),
+            routes.clone(),
+            routes,
+            log,
+            keys.clone(),
+            keys.clone(),
+            keys,
+            config(),
+            ChainParameters { network: Network::Regtest, best_block },
+            TIME,
+        );
+        Self { manager, monitors, broadcaster, inbox: Vec::new(), sent: Cell::new(0) }
+    }
+
+    fn id(&self) -> PublicKey {
+        self.manager.get_our_node_id()
+    }
+}
+
+/// The same kind of channel and the same limits as ours.
+fn config() -> UserConfig {
+    let mut config = UserConfig::default();
+    config.channel_handshake_config.negotiate_anchors_zero_fee_htlc_tx = true;
+    config.channel_handshake_config.our_max_accepted_htlcs = 483;
+    config.channel_handshake_config.max_inbound_htlc_value_in_flight_percent_of_channel = 100;
+    config.channel_config.max_dust_htlc_exposure = MaxDustHTLCExposure::FixedLimitMsat(50_000_000);
+    config.manually_accept_inbound_channels = true;
+    config
+}
+
+/// Two nodes and their channel.
+pub struct Pair {
+    nodes: [Node; 2],
+    scid: u64,
+    payments: u64,
+    /// What went over the wire.
+    pub tally: Tally,
+}
+
+impl Pair {
+    /// Opens the channel.
+    #[must_use]
+    pub fn open() -> Self {
+        let mut pair =
+            Self { nodes: [Node::new(1), Node::new(2)], scid: 0, payments: 0, tally: Tally::default() };
+        for (node, inbound) in [(0, false), (1, true)] {
+            let (here, peer) = (&pair.nodes[node].manager, &pair.nodes[1 - node]);
+            let features = peer.manager.provided_init_features(here.get_our_node_id());
+            let init = Init { features, networks: None, remote_network_address: None };
+            here.peer_connected(peer.id(), &init, inbound).unwrap();
+        }
+        let (peer, push) = (pair.nodes[1].id(), CHANNEL_SAT / 2 * 1_000);
+        pair.nodes[0].manager.create_channel(peer, CHANNEL_SAT, push, 0, None, None).unwrap();
+        pair.settle();
+        let broadcast = pair.nodes[0].broadcaster.take();
+        pair.mine(&broadcast);
+        (0..5).for_each(|_| pair.mine(&[]));
+        pair.settle();
+        let channels = pair.nodes[0].manager.list_usable_channels();
+        let [channel] = &channels[..] else { panic!("one usable channel") };
+        pair.scid = channel.short_channel_id.unwrap();
+        pair.tally = Tally::default();
+        pair
+    }
+
+    fn mine(&self, transactions: &[Transaction]) {
+        let tip = self.nodes[0].manager.current_best_block();
+        let height = tip.height + 1;
+        let header = header(tip.block_hash, TIME + 600 * height);
+        let confirmed: Vec<_> =
+            transactions.iter().enumerate().map(|(index, transaction)| (index + 1, transaction)).collect();
+        for node in &self.nodes {
+            node.monitors.filtered_block_connected(&header, &confirmed, height);
+            node.manager.filtered_block_connected(&header, &confirmed, height);
+        }
+    }
+
+    /// `count` payments, all under way at once, to the end: both users have seen all their events. The next ones go the
+    /// other way.
+    pub fn pay(&mut self, count: usize) {
+        let payer = usize::try_from(self.payments % 2).unwrap();
+        self.payments += 1;
+        let payee = &self.nodes[1 - payer];
+        let before = self.nodes[payer].sent.get();
+        for _ in 0..count {
+            let (hash, secret) =
+                payee.manager.create_inbound_payment(Some(PAYMENT_MSAT), 3_600, None).unwrap();
+            let hop = RouteHop {
+                pubkey: payee.id(),
+                node_features: NodeFeatures::empty(),
+                short_channel_id: self.scid,
+                channel_features: ChannelFeatures::empty(),
+                fee_msat: PAYMENT_MSAT,
+                cltv_expiry_delta: FINAL_CLTV,
+                maybe_announced_channel: false,
+            };
+            let paths = vec![Path { hops: vec![hop], blinded_tail: None }];
+            let (route, fields) =
+                (Route { paths, route_params: None }, RecipientOnionFields::secret_only(secret));
+            let payer = &self.nodes[payer].manager;
+            payer.send_payment_with_route(route, hash, fields, PaymentId(hash.0)).unwrap();
+        }
+        self.settle();
+        assert_eq!(self.nodes[payer].sent.get() - before, count, "payments that arrived");
+    }
+
+    /// Moves everything until nothing moves.
+    fn settle(&mut self) {
+        let mut moved = true;
+        while moved {
+            moved = false;
+            for node in 0..2 {
+                let here = &self.nodes[node];
+                while here.manager.needs_pending_htlc_processing() {
+                    here.manager.process_pending_htlc_forwards();
+                }
+                moved |= react(here);
+                let messages = here.manager.get_and_clear_pending_msg_events();
+                moved |= !messages.is_empty();
+                self.nodes[1 - node].inbox.extend(messages);
+            }
+            for node in 0..2 {
+                for message in std::mem::take(&mut self.nodes[node].inbox) {
+                    self.deliver(node, message);
+                }
+            }
+        }
+    }
+
+    fn deliver(&mut self, node: usize, message: MessageSendEvent) {
+        let sender = self.nodes[1 - node].id();
+        let here = &self.nodes[node].manager;
+        match message {
+            MessageSendEvent::SendOpenChannel { msg, .. } => here.handle_open_channel(sender, &msg),
+            MessageSendEvent::SendAcceptChannel { msg, .. } => here.handle_accept_channel(sender, &msg),
+            MessageSendEvent::SendFundingCreated { msg, .. } => here.handle_funding_created(sender, &msg),
+            MessageSendEvent::SendFundingSigned { msg, .. } => here.handle_funding_signed(sender, &msg),
+            MessageSendEvent::SendChannelReady { msg, .. } => here.handle_channel_ready(sender, &msg),
+            MessageSendEvent::SendRevokeAndACK { msg, .. } => {
+                self.tally.revocations += 1;
+                here.handle_revoke_and_ack(sender, &msg);
+            }
+            MessageSendEvent::UpdateHTLCs { channel_id, updates, .. } => {
+                count(&mut self.tally, &updates);
+                update(here, sender, channel_id, updates);
+            }
+            MessageSendEvent::SendChannelUpdate { .. }
+            | MessageSendEvent::SendAnnouncementSignatures { .. }
+            | MessageSendEvent::BroadcastChannelUpdate { .. } => {}
+            other => panic!("{node} does not expect {other:?}"),
+        }
+    }
+}
+
+fn count(tally: &mut Tally, updates: &CommitmentUpdate) {
+    tally.adds += updates.update_add_htlcs.len();
+    tally.commitments += updates.commitment_signed.len();
+    let signatures = updates.commitment_signed.iter().map(|message| message.htlc_signatures.len());
+    tally.htlc_signatures += signatures.sum::<usize>();
+}
+
+fn update(here: &Manager, sender: PublicKey, _: ChannelId, updates: CommitmentUpdate) {
+    for message in &updates.update_add_htlcs {
+        here.handle_update_add_htlc(sender, message);
+    }
+    for message in updates.update_fulfill_htlcs {
+        here.handle_update_fulfill_htlc(sender, message);
+    }
+    assert!(updates.update_fail_htlcs.is_empty() && updates.update_fail_malformed_htlcs.is_empty());
+    if let Some(message) = &updates.update_fee {
+        here.handle_update_fee(sender, message);
+    }
+    for message in &updates.commitment_signed {
+        here.handle_commitment_signed(sender, message);
+    }
+}
+
+/// The user answers all events.
+fn react(node: &Node) -> bool {
+    let reacted = Cell::new(false);
+    let manager = &node.manager;
+    node.manager.process_pending_events(&|event: Event| {
+        reacted.set(true);
+        match event {
+            Event::OpenChannelRequest { temporary_channel_id, counterparty_node_id, .. } => {
+                manager.accept_inbound_channel(&temporary_channel_id, &counterparty_node_id, 0, None).unwrap()
+            }
+            Event::FundingGenerationReady {
+                temporary_channel_id,
+                counterparty_node_id,
+                channel_value_satoshis,
+                output_script,
+                ..
+            } => {
+                let transaction = funding(Amount::from_sat(channel_value_satoshis), output_script);
+                manager
+                    .funding_transaction_generated(temporary_channel_id, counterparty_node_id, transaction)
+                    .unwrap();
+            }
+            Event::PaymentClaimable {
+                purpose: PaymentPurpose::Bolt11InvoicePayment { payment_preimage: Some(preimage), .. },
+                ..
+            } => manager.claim_funds(preimage),
+            Event::PaymentSent { .. } => node.sent.set(node.sent.get() + 1),
+            Event::PaymentFailed { reason, .. } => panic!("a payment failed: {reason:?}"),
+            Event::ChannelClosed { reason, .. } => panic!("the channel closed: {reason}"),
+            _ => {}
+        }
+        Ok(())
+    });
+    reacted.get()
+}
