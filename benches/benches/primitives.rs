@@ -1,13 +1,11 @@
 //! What the operations on the curve cost that every limit is made of.
-#![allow(missing_docs, reason = "a bench")]
-
 use criterion::Criterion;
-use lightning_benches::crypto::Primitives;
+use lightning_benches::crypto::{Operation, Primitives};
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     let primitives = Primitives::default();
-    let all: [(&str, fn(&Primitives)); 6] = [
+    let all: [(&str, Operation); 6] = [
         ("sign", Primitives::sign),
         ("verify", Primitives::verify),
         ("generate", Primitives::generate),

@@ -86,6 +86,9 @@ impl Tally {
     }
 }
 
+/// One operation.
+pub type Operation = fn(&Primitives);
+
 /// The operations, on keys of no meaning.
 pub struct Primitives {
     secp: Secp256k1<All>,
@@ -145,7 +148,7 @@ impl Primitives {
 
     /// All operations of `count`, one after another, and nothing else: the limit itself, to be measured.
     pub fn perform(&self, count: &Count) {
-        let all: [(usize, fn(&Self)); 6] = [
+        let all: [(usize, Operation); 6] = [
             (count.signatures, Self::sign),
             (count.verifications, Self::verify),
             (count.generations, Self::generate),

@@ -267,7 +267,9 @@ fn react(node: &Node) -> bool {
         reacted.set(true);
         match event {
             Event::OpenChannelRequest { temporary_channel_id, counterparty_node_id, .. } => {
-                manager.accept_inbound_channel(&temporary_channel_id, &counterparty_node_id, 0, None).unwrap()
+                manager
+                    .accept_inbound_channel(&temporary_channel_id, &counterparty_node_id, 0, None)
+                    .unwrap();
             }
             Event::FundingGenerationReady {
                 temporary_channel_id,
