@@ -1,0 +1,251 @@
+//! A disk that takes its time, and loses in a crash what it has not written.
+//!
+//! # Invariants
+//! - writes of one channel become durable in their order; those of different channels in any order
+//! - a tip becomes durable after everything queued before it, as `MonitorStore` promises
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+
+use bitcoin::BlockHash;
+use lightning_traits::id::{ChannelId, UpdateId};
+use lightning_traits::interface::MonitorStore;
+use lightning_traits::monitor::{
+    ChannelMonitorUpdate, NewMonitor, Persist, Receipt, RecordChange, StoredChannel, StoredChannels,
+};
+use lightning_traits::units::BlockHeight;
+
+use crate::dice::Dice;
+
+enum Write {
+    New {
+        channel: ChannelId,
+        bytes: Vec<u8>,
+        record: RecordChange,
+        receipt: Receipt,
+    },
+    Update {
+        channel: ChannelId,
+        bytes: Vec<u8>,
+        snapshot: Option<Vec<u8>>,
+        record: RecordChange,
+        receipt: Receipt,
+    },
+    ChainState {
+        channel: ChannelId,
+        snapshot: Vec<u8>,
+    },
+    Archive {
+        channel: ChannelId,
+    },
+    Tip {
+        hash: BlockHash,
+        height: BlockHeight,
+    },
+    Put {
+        key: &'static str,
+        value: Vec<u8>,
+    },
+}
+
+/// What must keep its order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Lane {
+    Channel(ChannelId),
+    Value(&'static str),
+    All,
+}
+
+impl Write {
+    const fn lane(&self) -> Lane {
+        match self {
+            Self::New { channel, .. }
+            | Self::Update { channel, .. }
+            | Self::ChainState { channel, .. }
+            | Self::Archive { channel } => Lane::Channel(*channel),
+            Self::Put { key, .. } => Lane::Value(key),
+            Self::Tip { .. } => Lane::All,
+        }
+    }
+}
+
+/// What survives.
+#[derive(Default)]
+struct Durable {
+    channels: BTreeMap<ChannelId, StoredChannel>,
+    tip: Option<(BlockHash, BlockHeight)>,
+    values: BTreeMap<&'static str, Vec<u8>>,
+}
+
+/// The disk of one node.
+#[derive(Default)]
+pub(crate) struct SimDisk {
+    durable: RefCell<Durable>,
+    queue: RefCell<VecDeque<Write>>,
+    receipts: RefCell<Vec<Receipt>>,
+    written: RefCell<u64>,
+}
+
+impl SimDisk {
+    /// Makes everything that waits durable.
+    pub(crate) fn write_all(&self) {
+        while let Some(write) = { self.queue.borrow_mut().pop_front() } {
+            self.apply(write);
+        }
+    }
+
+    /// Makes one write durable that may be next; `false` when none waits.
+    pub(crate) fn write_one(&self, dice: &mut Dice) -> bool {
+        let write = {
+            let mut queue = self.queue.borrow_mut();
+            let mut free = Vec::new();
+            let mut taken = Vec::new();
+            for (at, write) in queue.iter().enumerate() {
+                let lane = write.lane();
+                let is_free = if lane == Lane::All { at == 0 } else { !taken.contains(&lane) };
+                if is_free {
+                    free.push(at);
+                }
+                if lane == Lane::All {
+                    // What follows a tip may pass it: only what precedes it must be there first.
+                    continue;
+                }
+                taken.push(lane);
+            }
+            if free.is_empty() {
+                return false;
+            }
+            queue.remove(free[dice.pick(free.len())]).unwrap()
+        };
+        self.apply(write);
+        true
+    }
+
+    /// The machine stops: what waits is gone.
+    pub(crate) fn crash(&self) {
+        self.queue.borrow_mut().clear();
+        self.receipts.borrow_mut().clear();
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.queue.borrow().is_empty() && self.receipts.borrow().is_empty()
+    }
+
+    pub(crate) fn written(&self) -> u64 {
+        *self.written.borrow()
+    }
+
+    pub(crate) fn channels(&self) -> StoredChannels {
+        self.durable.borrow().channels.clone().into_iter().collect()
+    }
+
+    pub(crate) fn tip(&self) -> Option<(BlockHash, BlockHeight)> {
+        self.durable.borrow().tip
+    }
+
+    pub(crate) fn put(&self, key: &'static str, value: Vec<u8>) {
+        self.queue.borrow_mut().push_back(Write::Put { key, value });
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<Vec<u8>> {
+        self.durable.borrow().values.get(key).cloned()
+    }
+
+    /// A value is lost, as if it had never been written.
+    pub(crate) fn lose(&self, key: &str) {
+        self.durable.borrow_mut().values.remove(key);
+    }
+
+    fn apply(&self, write: Write) {
+        *self.written.borrow_mut() += 1;
+        let mut durable = self.durable.borrow_mut();
+        let receipt = match write {
+            Write::New { channel, bytes, record, receipt } => {
+                let RecordChange::Snapshot { bytes: record } = record else {
+                    panic!("a channel begins with a snapshot")
+                };
+                let stored = StoredChannel { new: bytes, record, ..StoredChannel::default() };
+                assert!(
+                    durable.channels.insert(channel, stored).is_none(),
+                    "channel {channel} is stored twice"
+                );
+                Some(receipt)
+            }
+            Write::Update { channel, bytes, snapshot, record, receipt } => {
+                let stored = durable.channels.get_mut(&channel).expect("an update of no channel");
+                assert_eq!(stored.last_update.next(), receipt.id(), "updates of {channel} out of order");
+                stored.last_update = receipt.id();
+                match snapshot {
+                    Some(snapshot) => {
+                        stored.monitor = Some(snapshot);
+                        stored.updates.clear();
+                    }
+                    None => stored.updates.push(bytes),
+                }
+                match record {
+                    RecordChange::Same {} => {}
+                    RecordChange::Append { bytes } => stored.record_changes.push(bytes),
+                    RecordChange::Snapshot { bytes } => {
+                        stored.record = bytes;
+                        stored.record_changes.clear();
+                    }
+                }
+                Some(receipt)
+            }
+            Write::ChainState { channel, snapshot } => {
+                if let Some(stored) = durable.channels.get_mut(&channel) {
+                    stored.monitor = Some(snapshot);
+                    stored.updates.clear();
+                }
+                None
+            }
+            Write::Archive { channel } => {
+                durable.channels.remove(&channel);
+                None
+            }
+            Write::Tip { hash, height } => {
+                durable.tip = Some((hash, height));
+                None
+            }
+            Write::Put { key, value } => {
+                durable.values.insert(key, value);
+                None
+            }
+        };
+        drop(durable);
+        self.receipts.borrow_mut().extend(receipt);
+    }
+}
+
+impl MonitorStore for SimDisk {
+    fn write_new(&self, new: &NewMonitor) -> Persist {
+        let bytes = NewMonitor { record: RecordChange::Same {}, ..new.clone() }.to_versioned();
+        let (channel, record, receipt) = (new.init.channel, new.record.clone(), new.receipt());
+        assert_eq!(receipt.id(), UpdateId(0));
+        self.queue.borrow_mut().push_back(Write::New { channel, bytes, record, receipt });
+        Persist::InProgress
+    }
+
+    fn write_update(&self, update: &ChannelMonitorUpdate, snapshot: Option<Vec<u8>>) -> Persist {
+        let bytes = ChannelMonitorUpdate { record: RecordChange::Same {}, ..update.clone() }.to_versioned();
+        let (channel, record, receipt) = (update.channel, update.record.clone(), update.receipt());
+        self.queue.borrow_mut().push_back(Write::Update { channel, bytes, snapshot, record, receipt });
+        Persist::InProgress
+    }
+
+    fn write_chain_state(&self, channel: ChannelId, snapshot: Vec<u8>) {
+        self.queue.borrow_mut().push_back(Write::ChainState { channel, snapshot });
+    }
+
+    fn write_tip(&self, hash: BlockHash, height: BlockHeight) {
+        self.queue.borrow_mut().push_back(Write::Tip { hash, height });
+    }
+
+    fn archive(&self, channel: ChannelId) {
+        self.queue.borrow_mut().push_back(Write::Archive { channel });
+    }
+
+    fn next_receipt(&self) -> Option<Receipt> {
+        // The last first: receipts may come in any order.
+        self.receipts.borrow_mut().pop()
+    }
+}

@@ -1,0 +1,204 @@
+//! One node: what is durable, and what runs.
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use bitcoin::constants::ChainHash;
+use bitcoin::hashes::Hash as _;
+use bitcoin::{Network, OutPoint, ScriptBuf, WPubkeyHash};
+use lightning_chain_bitcoind::{ChainFollower, Progress};
+use lightning_chain_embedded::EmbeddedChain;
+use lightning_channel::manager::{ChannelManager, Tip};
+use lightning_router::{Router, RouterConfig, Utxo};
+use lightning_traits::config::UserConfig;
+use lightning_traits::id::{NodeId, ShortChannelId};
+use lightning_traits::interface::{ChainListener, KeysInterface as _};
+use lightning_traits::units::BlockHeight;
+
+use crate::dice::Dice;
+use crate::disk::SimDisk;
+use crate::keys::SimKeys;
+use crate::parts::{
+    ChannelParts, Late, MonitorParts, Monitors, SimBroadcaster, SimFees, SimLog, monitor_line, route_line,
+};
+use crate::proxy::bytes::{NearMonitors, NearRoutes};
+use crate::proxy::forward::Forward;
+use crate::user::User;
+
+pub(crate) type Manager = ChannelManager<ChannelParts>;
+
+/// Where the manager's record stands on the disk.
+pub(crate) const RECORD: &str = "manager";
+/// Where the graph stands on the disk.
+pub(crate) const GRAPH: &str = "graph";
+
+/// What a crash ends.
+pub(crate) struct Running {
+    pub(crate) manager: Forward<Manager>,
+    pub(crate) monitors: Forward<Rc<Monitors>>,
+    pub(crate) router: Forward<Rc<Router>>,
+    follower: ChainFollower<EmbeddedChain>,
+}
+
+/// One node.
+pub(crate) struct Node {
+    pub(crate) number: usize,
+    pub(crate) keys: SimKeys,
+    pub(crate) disk: Rc<SimDisk>,
+    pub(crate) user: User,
+    pub(crate) broadcaster: SimBroadcaster,
+    /// Whether routes come late.
+    pub(crate) is_late: Rc<Cell<bool>>,
+    /// Whether writes wait for the dice.
+    pub(crate) is_slow: bool,
+    pub(crate) running: Option<Running>,
+    config: UserConfig,
+    chain: EmbeddedChain,
+    fees: SimFees,
+    loud: bool,
+}
+
+/// Where everything of node `number` goes that leaves its channels.
+pub(crate) fn script(number: usize) -> ScriptBuf {
+    ScriptBuf::new_p2wpkh(&WPubkeyHash::from_byte_array([number as u8 + 1; 20]))
+}
+
+impl Node {
+    pub(crate) fn new(number: usize, chain: &EmbeddedChain, fees: &SimFees, dice: Dice, loud: bool) -> Self {
+        let sent = Rc::new(RefCell::new(Vec::new()));
+        let mut node = Self {
+            number,
+            keys: SimKeys::new(number, script(number), dice),
+            disk: Rc::default(),
+            user: User::default(),
+            broadcaster: SimBroadcaster { chain: chain.clone(), sent },
+            is_late: Rc::default(),
+            is_slow: false,
+            running: None,
+            config: UserConfig::default(),
+            chain: chain.clone(),
+            fees: fees.clone(),
+            loud,
+        };
+        node.start();
+        node
+    }
+
+    pub(crate) fn id(&self) -> NodeId {
+        NodeId::from(self.keys.node_id())
+    }
+
+    pub(crate) fn running(&self) -> &Running {
+        self.running.as_ref().expect("the node runs")
+    }
+
+    pub(crate) fn manager(&self) -> &Manager {
+        self.running().manager.inner()
+    }
+
+    /// The process dies, and with it all that its disk has not written.
+    pub(crate) fn crash(&mut self) {
+        self.running = None;
+        self.disk.crash();
+    }
+
+    /// Starts from what the disk holds.
+    pub(crate) fn start(&mut self) {
+        let log = || Forward::new(SimLog { node: self.number, loud: self.loud });
+        let (stored, tip) = (self.disk.channels(), self.disk.tip());
+        let parts = MonitorParts {
+            keys: Forward::new(self.keys.clone()),
+            store: Forward::new(Rc::clone(&self.disk)),
+            broadcaster: Forward::new(self.broadcaster.clone()),
+            fees: Forward::new(self.fees.clone()),
+            log: log(),
+        };
+        let monitors = Rc::new(Monitors::restore(parts, &stored, tip).expect("the disk is whole"));
+        let router = Rc::new(self.open_router());
+        let parts = ChannelParts {
+            monitors: NearMonitors::new(monitor_line(Rc::clone(&monitors))),
+            keys: Forward::new(self.keys.clone()),
+            fees: Forward::new(self.fees.clone()),
+            broadcaster: Forward::new(self.broadcaster.clone()),
+            routes: Late::new(NearRoutes::new(route_line(Rc::clone(&router))), Rc::clone(&self.is_late)),
+            log: log(),
+        };
+        let (hash, height) = tip.unwrap_or_else(|| {
+            let (hash, height) = self.chain.tip();
+            (hash, BlockHeight::new(height))
+        });
+        let time = self.chain.block_by_hash(&hash).map_or(0, |(stored, _)| stored.block.header.time);
+        let tip = Tip { hash, height, time };
+        let record = self.disk.get(RECORD);
+        let manager =
+            Manager::restore(parts, self.config.clone(), ChainHash::REGTEST, tip, stored, record.as_deref())
+                .expect("the disk is whole");
+        self.running = Some(Running {
+            manager: Forward::new(manager),
+            monitors: Forward::new(monitors),
+            router: Forward::new(router),
+            follower: ChainFollower::new(self.chain.clone(), Network::Regtest),
+        });
+        self.follow_chain();
+    }
+
+    fn open_router(&self) -> Router {
+        let config = RouterConfig::new(Network::Regtest, self.id());
+        match self.disk.get(GRAPH) {
+            Some(snapshot) => Router::restore(config, &snapshot).expect("the disk is whole"),
+            None => Router::new(config),
+        }
+    }
+
+    /// Hears of all blocks, and answers what the router wants to know of the chain.
+    pub(crate) fn follow_chain(&mut self) {
+        let running = self.running.as_mut().expect("the node runs");
+        let listeners: [&dyn ChainListener; 3] = [&running.monitors, &running.manager, &running.router];
+        loop {
+            match running.follower.poll(&listeners).expect("the chain answers") {
+                Progress::Synced(_) => break,
+                Progress::More { .. } => {}
+                Progress::SourceBehind { tip, ours } => {
+                    panic!("the chain is at {}, behind {ours}", tip.height)
+                }
+            }
+        }
+        let router = Rc::clone(running.router.inner());
+        while let Some(scid) = router.next_utxo_query() {
+            router.answer_utxo(scid, self.look_up(scid));
+        }
+    }
+
+    fn look_up(&self, scid: ShortChannelId) -> Option<Utxo> {
+        let block = self.chain.block_at(scid.block())?;
+        let transaction = block.txdata.get(scid.tx_index() as usize)?;
+        let outpoint = OutPoint { txid: transaction.compute_txid(), vout: u32::from(scid.vout()) };
+        self.chain.utxo(&outpoint).map(|coin| Utxo { outpoint, output: coin.output })
+    }
+
+    /// Lets the channels go on with what became durable, and queues their record.
+    pub(crate) fn process(&self) {
+        if !self.is_slow {
+            self.disk.write_all();
+        }
+        self.manager().process();
+        if let Some(record) = self.manager().take_record() {
+            self.disk.put(RECORD, record);
+        }
+        if !self.is_slow {
+            self.disk.write_all();
+        }
+    }
+
+    /// Ours in all channels, without HTLCs, before fees.
+    pub(crate) fn balance(&self) -> u64 {
+        let channels = self.manager().list_channels();
+        channels.iter().filter_map(|channel| channel.funded.as_ref()).map(|f| f.our_balance.to_msat()).sum()
+    }
+
+    /// HTLCs that are still there.
+    pub(crate) fn htlcs(&self) -> usize {
+        let channels = self.manager().list_channels();
+        let funded = channels.iter().filter_map(|channel| channel.funded.as_ref());
+        funded.map(|funded| funded.outgoing_htlcs + funded.incoming_htlcs).sum()
+    }
+}

@@ -1,0 +1,138 @@
+//! What must be true when the trouble is over.
+use lightning_channel::channel::PhaseName;
+use lightning_traits::event::{CloseReason, Event};
+
+use crate::dice::Dice;
+use crate::user::Payment;
+use crate::world::World;
+
+/// Money is conserved to the millisatoshi, every payment ends once, the receiver is credited once, no channel is closed.
+/// Returns how many payments arrived.
+pub(crate) fn check(world: &World, payments: &[Payment], before: &[u64]) -> u64 {
+    let mut expected: Vec<i128> = before.iter().map(|msat| i128::from(*msat)).collect();
+    let (mut arrived, mut fees) = (0, 0);
+    for payment in payments {
+        let node = &world.nodes[payment.payer];
+        let endings = node.user.endings(payment.id);
+        let claimed = world.nodes[payment.payee].user.claimed(payment.hash);
+        assert!(endings.len() <= 1, "two endings: {endings:?}");
+        if let Some(Event::PaymentSent { preimage, fee, amount, hash, .. }) = endings.first() {
+            assert_eq!(
+                (preimage.hash(), *hash, amount.to_msat()),
+                (payment.hash, payment.hash, payment.msat)
+            );
+            let credited: Vec<u64> = claimed.iter().map(|amount| amount.to_msat()).collect();
+            assert_eq!(credited, [payment.msat], "what {} was credited for {}", payment.payee, payment.hash);
+            expected[payment.payer] -= i128::from(payment.msat) + i128::from(fee.to_msat());
+            expected[payment.payee] += i128::from(payment.msat);
+            fees += i128::from(fee.to_msat());
+            arrived += 1;
+        } else {
+            assert!(claimed.is_empty(), "credited but not sent: {payment:?}, {endings:?}");
+        }
+        let under_way = node.manager().list_payments();
+        assert!(under_way.iter().all(|other| other.id != payment.id), "still under way: {payment:?}");
+    }
+    let mut earned = 0;
+    for (node, expected) in world.nodes.iter().zip(expected) {
+        assert_eq!(node.htlcs(), 0, "an HTLC of node {} stays in flight", node.number);
+        let more = i128::from(node.balance()) - expected;
+        assert!(more >= 0, "node {} has lost {} msat", node.number, -more);
+        earned += more;
+    }
+    assert_eq!(earned, fees, "what forwarding earned is not what payers paid for it");
+    check_channels(world);
+    arrived
+}
+
+fn check_channels(world: &World) {
+    for node in &world.nodes {
+        let channels = node.manager().list_channels();
+        let links = world.links.iter().filter(|link| link.ends.contains(&node.number));
+        assert_eq!(channels.len(), links.count(), "channels of node {}", node.number);
+        for channel in &channels {
+            assert_eq!(channel.phase, PhaseName::Open, "a channel of node {}", node.number);
+            assert!(channel.funded.as_ref().is_some_and(|funded| funded.usable), "{channel:?}");
+        }
+        let closed = node.user.has_seen(|event| matches!(event, Event::ChannelClosed { .. }));
+        assert!(!closed, "node {} was told that a channel closed", node.number);
+    }
+    for link in &world.links {
+        let here = |node: usize| {
+            let channels = world.nodes[node].manager().list_channels();
+            channels
+                .into_iter()
+                .find(|channel| channel.channel == link.channel)
+                .and_then(|c| c.funded)
+                .unwrap()
+        };
+        let [ours, theirs] = link.ends.map(here);
+        assert_eq!(ours.our_balance, theirs.their_balance, "the ends of a channel disagree");
+        let total = ours.our_balance.checked_add(ours.their_balance).unwrap();
+        assert_eq!(
+            total.to_msat(),
+            link.capacity.to_sat() * 1_000,
+            "a channel is not what it was funded with"
+        );
+        let coin = world.chain.utxo(&link.funding).expect("nobody spends a funding output");
+        assert_eq!(coin.output.value, link.capacity);
+        assert_eq!(world.chain.mempool_spender(&link.funding), None);
+    }
+}
+
+/// Closes every channel together with its peer, and checks what the chain pays out. Returns how many there were.
+pub(crate) fn close(world: &mut World, dice: &mut Dice) -> u64 {
+    let links = world.links.clone();
+    let mut due = Vec::new();
+    for link in &links {
+        let closer = link.ends[dice.pick(2)];
+        for end in link.ends {
+            let channels = world.nodes[end].manager().list_channels();
+            let funded =
+                channels.into_iter().find(|c| c.channel == link.channel).and_then(|c| c.funded).unwrap();
+            due.push((link.funding, end, funded.our_balance.to_sat_floor(), funded.we_opened));
+        }
+        world.nodes[closer].manager().close_channel(link.channel, None).expect("an open channel closes");
+        world.settle();
+    }
+    world.mine(1);
+    world.catch_up();
+    for (funding, end, balance, pays) in due {
+        let (paid, fee) = paid_by(world, funding, end);
+        let least = if pays { balance.saturating_sub(fee) } else { balance };
+        assert!(paid >= least && paid <= balance, "node {end} is paid {paid} of {balance} at a fee of {fee}");
+    }
+    world.mine(160);
+    world.catch_up();
+    for link in &links {
+        for end in link.ends {
+            let node = &world.nodes[end];
+            let told = node.user.has_seen(|event| matches!(event,
+                Event::ChannelClosed { channel, reason: CloseReason::Cooperative, .. } if *channel == link.channel));
+            assert!(told, "node {end} was not told that a channel closed");
+            assert!(node.user.has_seen(|event| *event == Event::Resolved { channel: link.channel }));
+            if !node.disk.channels().is_empty() {
+                use lightning_traits::interface::{ManyChannelMonitor as _, EventsProvider as _};
+                println!("{:?} {:?} {:?}", node.running().monitors.inner().channels(), node.running().monitors.next_monitor_event(None), node.running().monitors.next_event(None));
+                println!("{:?}", node.manager().list_channels());
+                println!("{:?}", node.running().monitors.inner().balances());
+            }
+            assert!(node.disk.channels().is_empty(), "a channel that is done stays on the disk of {end}");
+        }
+    }
+    links.len() as u64
+}
+
+/// What the transaction that spends `funding` pays to a node, and its fee.
+fn paid_by(world: &World, funding: bitcoin::OutPoint, end: usize) -> (u64, u64) {
+    let tip = world.chain.block_at(world.chain.height()).unwrap();
+    let spends = |transaction: &&bitcoin::Transaction| {
+        transaction.input.iter().any(|input| input.previous_output == funding)
+    };
+    let transaction = tip.txdata.iter().find(spends).expect("the close confirms in the next block");
+    let capacity = world.links.iter().find(|link| link.funding == funding).unwrap().capacity;
+    let total: u64 = transaction.output.iter().map(|output| output.value.to_sat()).sum();
+    let script = crate::node::script(end);
+    let to_us = transaction.output.iter().filter(|output| output.script_pubkey == script);
+    (to_us.map(|output| output.value.to_sat()).sum(), capacity.to_sat() - total)
+}

@@ -1,0 +1,202 @@
+//! What the structures call: everything through a proxy.
+//!
+//! Channels reach monitors and routes over lines of bytes, as if these were other machines; the rest goes through
+//! forwarding proxies. A route finder in between may answer late.
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use bitcoin::Transaction;
+use lightning_chain_embedded::EmbeddedChain;
+use lightning_monitor::{MonitorEnvironment, MonitorSet};
+use lightning_router::Router;
+use lightning_traits::id::PaymentId;
+use lightning_traits::interface::{
+    BroadcasterInterface, ConfirmationTarget, Environment, FeeEstimator, LogRecord, Logger, RouteFinder,
+};
+use lightning_traits::route::{NoRoute, Route, RouteAnswer, RouteQuery, RouteReport};
+use lightning_traits::units::FeeratePerKw;
+
+use crate::disk::SimDisk;
+use crate::keys::SimKeys;
+use crate::proxy::bytes::{NearMonitors, NearRoutes, serve_monitors, serve_routes};
+use crate::proxy::forward::Forward;
+
+/// A line of bytes to a structure.
+pub(crate) type BytesLine = Box<dyn Fn(&[u8]) -> Vec<u8>>;
+
+/// What the chain costs, the same for all nodes.
+#[derive(Clone)]
+pub(crate) struct SimFees(pub(crate) Rc<Cell<u32>>);
+
+impl FeeEstimator for SimFees {
+    fn feerate(&self, target: ConfirmationTarget) -> FeeratePerKw {
+        let normal = self.0.get();
+        let rate = match target {
+            ConfirmationTarget::Urgent => normal * 2,
+            ConfirmationTarget::MinimumAccepted | ConfirmationTarget::Background => 253,
+            _ => normal,
+        };
+        FeeratePerKw::new(rate.max(253))
+    }
+}
+
+/// Sends to the chain, and remembers what was sent.
+#[derive(Clone)]
+pub(crate) struct SimBroadcaster {
+    pub(crate) chain: EmbeddedChain,
+    pub(crate) sent: Rc<RefCell<Vec<Transaction>>>,
+}
+
+impl BroadcasterInterface for SimBroadcaster {
+    fn broadcast(&self, package: &[Transaction]) {
+        // Refusals are no proof of anything (RELIABILITY L7): a rebroadcast meets the chain as it is then.
+        if package.len() == 1 || self.chain.submit_package(package).is_err() {
+            for transaction in package {
+                let _refused = self.chain.submit(transaction);
+            }
+        }
+        self.sent.borrow_mut().extend(package.iter().cloned());
+    }
+}
+
+/// Prints what a node says, when somebody wants to read it.
+#[derive(Clone)]
+pub(crate) struct SimLog {
+    pub(crate) node: usize,
+    pub(crate) loud: bool,
+}
+
+impl Logger for SimLog {
+    fn log(&self, record: &LogRecord<'_>) {
+        if self.loud {
+            println!("    {} {:?} {}: {}", self.node, record.level, record.module, record.message);
+        }
+    }
+}
+
+/// A route finder that may take its time.
+pub(crate) struct Late<R> {
+    inner: R,
+    is_late: Rc<Cell<bool>>,
+    late: RefCell<VecDeque<(PaymentId, Result<Route, NoRoute>)>>,
+}
+
+impl<R> Late<R> {
+    pub(crate) fn new(inner: R, is_late: Rc<Cell<bool>>) -> Self {
+        Self { inner, is_late, late: RefCell::default() }
+    }
+}
+
+impl<R: RouteFinder> RouteFinder for Late<R> {
+    fn find_route(&self, query: RouteQuery) -> RouteAnswer {
+        let payment = query.payment;
+        match self.inner.find_route(query) {
+            RouteAnswer::Ready(found) if self.is_late.get() => {
+                self.late.borrow_mut().push_back((payment, found));
+                RouteAnswer::InProgress
+            }
+            answer => answer,
+        }
+    }
+
+    fn next_route(&self) -> Option<(PaymentId, Result<Route, NoRoute>)> {
+        if self.is_late.get() { None } else { self.late.borrow_mut().pop_front() }
+    }
+
+    fn report(&self, report: RouteReport) {
+        self.inner.report(report);
+    }
+}
+
+/// What monitors call.
+pub(crate) struct MonitorParts {
+    pub(crate) keys: Forward<SimKeys>,
+    pub(crate) store: Forward<Rc<SimDisk>>,
+    pub(crate) broadcaster: Forward<SimBroadcaster>,
+    pub(crate) fees: Forward<SimFees>,
+    pub(crate) log: Forward<SimLog>,
+}
+
+impl MonitorEnvironment for MonitorParts {
+    type Keys = Forward<SimKeys>;
+    type Store = Forward<Rc<SimDisk>>;
+    type Broadcaster = Forward<SimBroadcaster>;
+    type Fees = Forward<SimFees>;
+    // Blocks come whole.
+    type Watch = ();
+    type Coins = ();
+    type Log = Forward<SimLog>;
+
+    fn keys(&self) -> &Self::Keys {
+        &self.keys
+    }
+    fn store(&self) -> &Self::Store {
+        &self.store
+    }
+    fn broadcaster(&self) -> &Self::Broadcaster {
+        &self.broadcaster
+    }
+    fn fees(&self) -> &Self::Fees {
+        &self.fees
+    }
+    fn watch(&self) -> &() {
+        &()
+    }
+    fn coins(&self) -> &() {
+        &()
+    }
+    fn log(&self) -> &Self::Log {
+        &self.log
+    }
+}
+
+pub(crate) type Monitors = MonitorSet<MonitorParts>;
+
+/// What channels call.
+pub(crate) struct ChannelParts {
+    pub(crate) monitors: NearMonitors<BytesLine>,
+    pub(crate) keys: Forward<SimKeys>,
+    pub(crate) fees: Forward<SimFees>,
+    pub(crate) broadcaster: Forward<SimBroadcaster>,
+    pub(crate) routes: Late<NearRoutes<BytesLine>>,
+    pub(crate) log: Forward<SimLog>,
+}
+
+impl Environment for ChannelParts {
+    type Monitors = NearMonitors<BytesLine>;
+    type Keys = Forward<SimKeys>;
+    type Fees = Forward<SimFees>;
+    type Broadcaster = Forward<SimBroadcaster>;
+    type Routes = Late<NearRoutes<BytesLine>>;
+    type Log = Forward<SimLog>;
+
+    fn monitors(&self) -> &Self::Monitors {
+        &self.monitors
+    }
+    fn keys(&self) -> &Self::Keys {
+        &self.keys
+    }
+    fn fees(&self) -> &Self::Fees {
+        &self.fees
+    }
+    fn broadcaster(&self) -> &Self::Broadcaster {
+        &self.broadcaster
+    }
+    fn routes(&self) -> &Self::Routes {
+        &self.routes
+    }
+    fn log(&self) -> &Self::Log {
+        &self.log
+    }
+}
+
+/// A line to monitors.
+pub(crate) fn monitor_line(monitors: Rc<Monitors>) -> BytesLine {
+    Box::new(move |bytes| serve_monitors(&*monitors, bytes).expect("a call of our own age"))
+}
+
+/// A line to a router.
+pub(crate) fn route_line(router: Rc<Router>) -> BytesLine {
+    Box::new(move |bytes| serve_routes(&*router, bytes).expect("a call of our own age"))
+}

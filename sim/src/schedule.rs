@@ -1,0 +1,246 @@
+//! What the dice may do, and the end of all trouble.
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use lightning_channel::manager::InboundPayment;
+use lightning_traits::payment::Preimage;
+use lightning_traits::units::Msat;
+
+use crate::dice::Dice;
+use crate::node::{GRAPH, RECORD};
+use crate::oracle;
+use crate::user::Payment;
+use crate::world::World;
+
+/// How much trouble there is.
+#[derive(Clone, Copy, Debug)]
+pub struct Trouble {
+    /// Steps of the dice.
+    pub steps: u32,
+    /// Whether nodes crash.
+    pub crashes: bool,
+    /// Whether connections come and go.
+    pub disconnects: bool,
+    /// Whether writes and routes take their time.
+    pub delays: bool,
+    /// Whether blocks come, some of them to go again, and fees change.
+    pub chain: bool,
+    /// Whether to print everything.
+    pub loud: bool,
+}
+
+impl Trouble {
+    /// All of it.
+    #[must_use]
+    pub const fn all(steps: u32) -> Self {
+        Self { steps, crashes: true, disconnects: true, delays: true, chain: true, loud: false }
+    }
+}
+
+/// What happened in a run that kept all promises.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Payments begun.
+    pub payments: u64,
+    /// Payments that arrived.
+    pub arrived: u64,
+    /// Crashes.
+    pub crashes: u64,
+    /// Messages that arrived somewhere.
+    pub messages: u64,
+    /// Writes that became durable.
+    pub writes: u64,
+    /// Channels that were closed at the end, and paid out as they should.
+    pub closed: u64,
+}
+
+/// Runs one seed.
+///
+/// # Errors
+/// What was promised and not kept.
+pub fn run(seed: u64, trouble: Trouble) -> Result<Outcome, String> {
+    catch_unwind(AssertUnwindSafe(|| Run::new(seed, trouble).finish())).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+            .unwrap_or_else(|| "something that is no text".to_owned())
+    })
+}
+
+struct Run {
+    world: World,
+    dice: Dice,
+    trouble: Trouble,
+    payments: Vec<Payment>,
+    before: Vec<u64>,
+    outcome: Outcome,
+}
+
+/// Payments that one run begins at most.
+const MAX_PAYMENTS: usize = 16;
+/// Blocks that one run mines at most before the trouble ends: fewer than any HTLC has time for, since no deadline may
+/// pass while everybody is honest.
+const MAX_BLOCKS: u32 = 10;
+/// Channels are opened with 8 blocks each, so a reorganisation of this depth unmakes none.
+const MAX_REORG: u64 = 3;
+
+impl Run {
+    fn new(seed: u64, trouble: Trouble) -> Self {
+        let mut dice = Dice::new(seed);
+        let mut world = World::new(3, &mut dice, trouble.loud);
+        world.open(0, 1, 1_000_000, 400_000);
+        if dice.once_in(2) {
+            world.open(0, 1, 500_000, 200_000);
+        }
+        world.open(1, 2, 1_000_000, 500_000);
+        if dice.once_in(3) {
+            world.open(0, 2, 700_000, 300_000);
+        }
+        world.catch_up();
+        let before = world.nodes.iter().map(crate::node::Node::balance).collect();
+        Self { world, dice, trouble, payments: Vec::new(), before, outcome: Outcome::default() }
+    }
+
+    fn finish(mut self) -> Outcome {
+        for _ in 0..self.trouble.steps {
+            self.step();
+        }
+        self.heal();
+        self.outcome.payments = self.payments.len() as u64;
+        self.outcome.arrived = oracle::check(&self.world, &self.payments, &self.before);
+        self.outcome.closed = oracle::close(&mut self.world, &mut self.dice);
+        self.outcome.writes = self.world.nodes.iter().map(|node| node.disk.written()).sum();
+        self.outcome
+    }
+
+    fn step(&mut self) {
+        let node = self.dice.pick(self.world.nodes.len());
+        match self.dice.roll(100) {
+            0..=44 => self.deliver(),
+            45..=62 => self.world.collect(node),
+            63..=72 => {
+                for _ in 0..self.dice.roll(4) {
+                    self.world.nodes[node].disk.write_one(&mut self.dice);
+                }
+                self.world.nodes[node].process();
+            }
+            73..=78 => self.world.nodes[node].process(),
+            79..=84 => {
+                let forgets = self.dice.once_in(4);
+                self.world.react(node, forgets);
+            }
+            85..=88 => self.pay(node),
+            89..=91 => self.world.nodes[node].follow_chain(),
+            92 if self.trouble.chain => self.move_chain(),
+            93 | 94 if self.trouble.crashes => self.crash(node),
+            95 if self.trouble.disconnects => {
+                let (a, b) = self.pair();
+                self.world.disconnect(a, b);
+            }
+            96 => {
+                let (a, b) = self.pair();
+                self.world.connect(a, b);
+            }
+            97 if self.trouble.delays => {
+                self.world.nodes[node].is_slow = self.dice.once_in(2);
+                let is_late = self.dice.once_in(3);
+                self.world.nodes[node].is_late.set(is_late);
+            }
+            98 if self.trouble.chain => {
+                let rate = 1_000 + self.dice.roll(3_000) as u32;
+                self.world.fees.0.set(rate);
+            }
+            99 if self.dice.once_in(4) => self.world.tick(),
+            _ => {}
+        }
+    }
+
+    fn pair(&mut self) -> (usize, usize) {
+        let pairs = self.world.pairs();
+        pairs[self.dice.pick(pairs.len())]
+    }
+
+    fn deliver(&mut self) {
+        let full = self.world.wires.iter().filter(|(_, wire)| !wire.is_empty());
+        let wires: Vec<(usize, usize)> = full.map(|(ends, _)| *ends).collect();
+        if !wires.is_empty() {
+            let (from, to) = wires[self.dice.pick(wires.len())];
+            self.outcome.messages += u64::from(self.world.deliver(from, to));
+        }
+    }
+
+    fn pay(&mut self, payer: usize) {
+        if self.payments.len() >= MAX_PAYMENTS {
+            return;
+        }
+        let payee = (payer + 1 + self.dice.pick(2)) % 3;
+        let msat = [1_000, 700_000, 30_000_000, 150_000_000, 350_000_000][self.dice.pick(5)];
+        let invoice = self.invoice(payee, msat);
+        let id = self.world.pay(payer, payee, msat, &invoice);
+        self.payments.push(Payment { id, hash: invoice.hash, payer, payee, msat });
+    }
+
+    /// An invoice of one of three kinds: claimed at once, of a hash that the user brought, given back.
+    fn invoice(&mut self, payee: usize, msat: u64) -> InboundPayment {
+        let expires = self.world.now() + 100_000;
+        let (kind, preimage) = (self.dice.roll(8), Preimage::new(self.dice.bytes32()));
+        let node = &mut self.world.nodes[payee];
+        let amount = Some(Msat::new(msat));
+        if kind < 2 {
+            let hash = preimage.hash();
+            node.user.held.insert(hash, preimage);
+            return node.manager().create_inbound_payment_for_hash(hash, amount, expires, None);
+        }
+        let invoice = node.manager().create_inbound_payment(amount, expires);
+        if kind == 2 {
+            node.user.refuses.insert(invoice.hash);
+        }
+        invoice
+    }
+
+    fn crash(&mut self, node: usize) {
+        self.outcome.crashes += 1;
+        if self.dice.once_in(2) {
+            // The graph is kept now and then only.
+            let snapshot = self.world.nodes[node].running().router.inner().snapshot();
+            self.world.nodes[node].disk.put(GRAPH, snapshot);
+        }
+        for _ in 0..self.dice.roll(6) {
+            self.world.nodes[node].disk.write_one(&mut self.dice);
+        }
+        if self.dice.once_in(5) {
+            self.world.nodes[node].disk.lose(RECORD);
+        }
+        if self.dice.once_in(5) {
+            self.world.nodes[node].disk.lose(GRAPH);
+        }
+        self.world.restart(node);
+        self.world.nodes[node].is_slow = self.trouble.delays && self.dice.once_in(2);
+    }
+
+    fn move_chain(&mut self) {
+        let start = self.world.links.iter().map(|_| 8).sum::<u32>() + 108;
+        if self.world.chain.height() >= start + MAX_BLOCKS {
+            return;
+        }
+        if self.dice.once_in(3) {
+            let depth = 1 + self.dice.roll(MAX_REORG) as u32;
+            self.world.chain.reorg(depth, &crate::bank::nobody());
+        }
+        self.world.mine(1);
+    }
+
+    /// The trouble stops.
+    fn heal(&mut self) {
+        for node in &mut self.world.nodes {
+            node.is_slow = false;
+            node.is_late.set(false);
+        }
+        for _ in 0..6 {
+            for (a, b) in self.world.pairs() {
+                self.world.connect(a, b);
+            }
+            self.world.catch_up();
+            self.world.tick();
+            self.world.settle();
+        }
+    }
+}
