@@ -12,7 +12,7 @@ use lightning_router::{Router, RouterConfig, Utxo};
 use lightning_traits::config::UserConfig;
 use lightning_traits::id::{NodeId, ShortChannelId};
 use lightning_traits::interface::{ChainListener, KeysInterface as _};
-use lightning_traits::units::BlockHeight;
+use lightning_traits::units::{BlockHeight, CltvDelta};
 
 use crate::dice::Dice;
 use crate::disk::SimDisk;
@@ -62,6 +62,13 @@ pub(crate) fn script(number: usize) -> ScriptBuf {
     ScriptBuf::new_p2wpkh(&WPubkeyHash::from_byte_array([number as u8 + 1; 20]))
 }
 
+/// The library's own choices, but for more time to claim: blocks come while messages wait.
+fn config() -> UserConfig {
+    let mut config = UserConfig::default();
+    config.payment.final_cltv_delta = CltvDelta::new(60);
+    config
+}
+
 impl Node {
     pub(crate) fn new(number: usize, chain: &EmbeddedChain, fees: &SimFees, dice: Dice, loud: bool) -> Self {
         let sent = Rc::new(RefCell::new(Vec::new()));
@@ -74,7 +81,7 @@ impl Node {
             is_late: Rc::default(),
             is_slow: false,
             running: None,
-            config: UserConfig::default(),
+            config: config(),
             chain: chain.clone(),
             fees: fees.clone(),
             loud,

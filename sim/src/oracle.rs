@@ -111,12 +111,6 @@ pub(crate) fn close(world: &mut World, dice: &mut Dice) -> u64 {
                 Event::ChannelClosed { channel, reason: CloseReason::Cooperative, .. } if *channel == link.channel));
             assert!(told, "node {end} was not told that a channel closed");
             assert!(node.user.has_seen(|event| *event == Event::Resolved { channel: link.channel }));
-            if !node.disk.channels().is_empty() {
-                use lightning_traits::interface::{ManyChannelMonitor as _, EventsProvider as _};
-                println!("{:?} {:?} {:?}", node.running().monitors.inner().channels(), node.running().monitors.next_monitor_event(None), node.running().monitors.next_event(None));
-                println!("{:?}", node.manager().list_channels());
-                println!("{:?}", node.running().monitors.inner().balances());
-            }
             assert!(node.disk.channels().is_empty(), "a channel that is done stays on the disk of {end}");
         }
     }

@@ -114,28 +114,32 @@ impl Run {
     fn step(&mut self) {
         let node = self.dice.pick(self.world.nodes.len());
         match self.dice.roll(100) {
-            0..=44 => self.deliver(),
-            45..=62 => self.world.collect(node),
-            63..=72 => {
+            0..=59 => self.deliver(),
+            60..=71 => {
                 for _ in 0..self.dice.roll(4) {
                     self.world.nodes[node].disk.write_one(&mut self.dice);
                 }
                 self.world.nodes[node].process();
+                self.world.collect(node);
             }
-            73..=78 => self.world.nodes[node].process(),
-            79..=84 => {
+            72..=78 => {
+                self.world.nodes[node].process();
+                self.world.collect(node);
+            }
+            79..=85 => {
                 let forgets = self.dice.once_in(4);
                 self.world.react(node, forgets);
+                self.world.collect(node);
             }
-            85..=88 => self.pay(node),
-            89..=91 => self.world.nodes[node].follow_chain(),
+            86..=89 => self.pay(node),
+            90 | 91 => self.world.nodes[node].follow_chain(),
             92 if self.trouble.chain => self.move_chain(),
-            93 | 94 if self.trouble.crashes => self.crash(node),
-            95 if self.trouble.disconnects => {
+            93 if self.trouble.crashes && self.dice.once_in(2) => self.crash(node),
+            94 if self.trouble.disconnects && self.dice.once_in(2) => {
                 let (a, b) = self.pair();
                 self.world.disconnect(a, b);
             }
-            96 => {
+            95 | 96 => {
                 let (a, b) = self.pair();
                 self.world.connect(a, b);
             }
@@ -163,7 +167,12 @@ impl Run {
         let wires: Vec<(usize, usize)> = full.map(|(ends, _)| *ends).collect();
         if !wires.is_empty() {
             let (from, to) = wires[self.dice.pick(wires.len())];
-            self.outcome.messages += u64::from(self.world.deliver(from, to));
+            for _ in 0..=self.dice.roll(4) {
+                self.outcome.messages += u64::from(self.world.deliver(from, to));
+            }
+            if self.dice.once_in(2) {
+                self.world.collect(to);
+            }
         }
     }
 

@@ -173,7 +173,8 @@ impl<K: KeysInterface> Channel<K> {
     pub fn is_finished(&self) -> bool {
         match &self.phase {
             Phase::Opening(_) | Phase::Funded(_) => false,
-            Phase::Resolving(state) => state.is_finished(),
+            // What waits for a receipt would be lost with it: the monitor's last event, and the user's.
+            Phase::Resolving(state) => state.is_finished() && !self.is_frozen(),
             Phase::Closed(_) => true,
         }
     }

@@ -46,7 +46,7 @@ use lightning_traits::config::UserConfig;
 use lightning_traits::event::Event;
 use lightning_traits::feature::Features;
 use lightning_traits::id::NodeId;
-use lightning_traits::interface::{Environment, KeysInterface, Level, LogRecord, Logger};
+use lightning_traits::interface::{EntropySource as _, Environment, KeysInterface, Level, LogRecord, Logger};
 use lightning_traits::sync::Mutex;
 use secp256k1::Secp256k1;
 
@@ -82,8 +82,11 @@ impl<E: Environment> ChannelManager<E> {
         let node = NodeId::from(env.keys().node_id());
         let secrets = Secrets::new(&env.keys().inbound_payment_key());
         let fees = FeeQuotes::ask(env.fees());
-        // No event id may be used twice, though all records be lost: ids grow with the chain.
-        let first_event = u64::from(tip.height.get()) << 24;
+        // No event id may be used twice, though the record that reserved it never reached the disk: ids grow with the
+        // chain, and two starts at one height begin apart.
+        let [a, b, c, ..] = env.keys().bytes32();
+        let first_event =
+            u64::from(tip.height.get()) << 40 | u64::from(u32::from_be_bytes([0, a, b, c])) << 16;
         Self {
             env,
             config,
