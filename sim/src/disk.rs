@@ -146,6 +146,11 @@ impl SimDisk {
         self.queue.borrow_mut().push_back(Write::Put { key, value });
     }
 
+    /// Whether a value waits to be written.
+    pub(crate) fn is_writing(&self, key: &'static str) -> bool {
+        self.queue.borrow().iter().any(|write| write.lane() == Lane::Value(key))
+    }
+
     pub(crate) fn get(&self, key: &str) -> Option<Vec<u8>> {
         self.durable.borrow().values.get(key).cloned()
     }

@@ -188,7 +188,10 @@ impl Node {
             self.disk.write_all();
         }
         self.manager().process();
-        if let Some(record) = self.manager().take_record() {
+        // To ask again is to say that the one before is stored.
+        if !self.disk.is_writing(RECORD)
+            && let Some(record) = self.manager().take_record()
+        {
             self.disk.put(RECORD, record);
         }
         if !self.is_slow {
