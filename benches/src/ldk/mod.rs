@@ -9,7 +9,9 @@ use bitcoin::{Amount, Network, Transaction};
 use lightning::chain::chainmonitor::ChainMonitor;
 use lightning::chain::{BestBlock, Filter, Listen};
 use lightning::events::{Event, EventsProvider as _, PaymentPurpose};
-use lightning::ln::channelmanager::{ChainParameters, ChannelManager, PaymentId, RecipientOnionFields};
+use lightning::ln::channelmanager::{
+    ChainParameters, ChannelManager, MIN_FINAL_CLTV_EXPIRY_DELTA, PaymentId, RecipientOnionFields,
+};
 use lightning::ln::msgs::{
     BaseMessageHandler as _, ChannelMessageHandler as _, CommitmentUpdate, Init, MessageSendEvent,
 };
@@ -46,8 +48,8 @@ type Manager = ChannelManager<
     Arc<Quiet>,
 >;
 
-/// `min_final_cltv_expiry_delta` of LDK's invoices.
-const FINAL_CLTV: u32 = 24;
+/// What LDK itself asks of its invoices, and some blocks more, as payers add.
+const FINAL_CLTV: u32 = MIN_FINAL_CLTV_EXPIRY_DELTA as u32 + 3;
 const TIME: u32 = 1_700_000_000;
 
 /// The keys of a node.
