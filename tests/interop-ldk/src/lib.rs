@@ -10,6 +10,7 @@
 //! | `chain` | a regtest bitcoind, its wallets and its mine |
 //! | `ldk` | an LDK node on a folder, with its commands |
 //! | `lnode` | our daemon on a folder, with a client of its API |
+//! | `net` | the usual cast of a test |
 //! | `node` | what all nodes can do |
 //! | `wait` | bounded waits for a condition |
 #![allow(
@@ -25,5 +26,6 @@
 pub mod chain;
 pub mod ldk;
 pub mod lnode;
+pub mod net;
 pub mod node;
 pub mod wait;

@@ -19,13 +19,13 @@ use serde_json::{Value, json};
 
 use crate::chain::Chain;
 use crate::node::{Close, Node, Opening, Progress};
-use crate::wait::{PATIENCE, tail, wait_until, wait_within};
+use crate::wait::{PATIENCE, folder, tail, wait_until, wait_within};
 
 const LOG_LINES: usize = 120;
 /// Longer than the daemon lets a method run.
 const CALL_TIMEOUT: Duration = Duration::from_secs(150);
 const FILTER: &str =
-    "info,lightning_channel=debug,lightning_monitor=debug,lightning_peer=debug,lightning_node=debug";
+    "info,lightning_channel=debug,lightning_monitor=debug,lightning_peer=debug,lightning_node::daemon=debug";
 
 /// A daemon.
 pub struct Lnode {
@@ -125,6 +125,20 @@ impl Lnode {
         wait_until(&format!("{} to answer", self.name), || tail(&self.log, LOG_LINES), ready);
     }
 
+    /// A copy of its data; it must be stopped.
+    #[must_use]
+    pub fn back_up(&self) -> tempfile::TempDir {
+        let backup = folder();
+        copy(&self.data(), backup.path());
+        backup
+    }
+
+    /// Puts a copy in the place of its data; it must be stopped.
+    pub fn put_back(&self, backup: &tempfile::TempDir) {
+        fs::remove_dir_all(self.data()).expect("the data can be removed");
+        copy(backup.path(), &self.data());
+    }
+
     /// Calls a method of the API.
     pub fn call(&self, method: &str, parameters: Value) -> Result<Value, String> {
         let read = |name: &str| fs::read_to_string(self.data().join(name)).map_err(|error| error.to_string());
@@ -202,6 +216,19 @@ impl fmt::Display for Lnode {
             }
         }
         write!(f, "{}", tail(&self.log, LOG_LINES))
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder for a copy");
+    for entry in fs::read_dir(from).expect("a folder to copy") {
+        let from = entry.expect("a file to copy").path();
+        let to = to.join(from.file_name().expect("a file has a name"));
+        if from.is_dir() {
+            copy(&from, &to);
+        } else {
+            fs::copy(&from, &to).expect("a file can be copied");
+        }
     }
 }
 

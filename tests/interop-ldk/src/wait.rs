@@ -49,3 +49,10 @@ pub fn turn() -> File {
     file.lock().expect("a turn");
     file
 }
+
+/// A folder that goes with its owner, unless `INTEROP_KEEP` is set: then what a failed test left can be looked at.
+#[must_use]
+pub fn folder() -> tempfile::TempDir {
+    let keep = std::env::var_os("INTEROP_KEEP").is_some();
+    tempfile::Builder::new().prefix("interop-").disable_cleanup(keep).tempdir().expect("a temporary folder")
+}

@@ -13,7 +13,7 @@ use bitcoin::Amount;
 use interop_ldk::chain::Chain;
 use interop_ldk::ldk::{LdkNode, LdkOptions};
 use interop_ldk::node::{Close, Node, Opening, mine, mine_until, open_channel};
-use interop_ldk::wait::turn;
+use interop_ldk::wait::{folder, turn};
 
 const COINS: Amount = Amount::from_sat(20_000_000);
 const OPENING: Opening =
@@ -30,7 +30,7 @@ struct Pair {
 
 impl Pair {
     fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = folder();
         let chain = Chain::start();
         let start = |name| LdkNode::start(&chain, folder.path(), name, &LdkOptions::default());
         let (alice, bob) = (start("alice"), start("bob"));

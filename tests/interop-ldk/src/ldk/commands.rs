@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bitcoin::hashes::Hash;
 use bitcoin::secp256k1::PublicKey;
-use bitcoin::{Address, Amount, OutPoint};
+use bitcoin::{Address, Amount, OutPoint, Transaction};
 use lightning::chain::channelmonitor::Balance;
 use lightning::ln::channel_state::ChannelDetails;
 use lightning::ln::channelmanager::{Bolt11InvoiceParameters, PaymentId, Retry};
@@ -129,6 +129,14 @@ impl LdkNode {
     /// Sends a held payment back.
     pub fn refuse(&self, hash: PaymentHash) {
         self.parts.manager.fail_htlc_backwards(&LdkHash(hash.0));
+    }
+
+    /// The transaction that a force-close would broadcast now. Once more is paid, to broadcast it is to cheat.
+    #[must_use]
+    pub fn latest_commitment(&self, funding: OutPoint) -> Transaction {
+        let details = self.channel(funding).unwrap_or_else(|| panic!("no channel {funding}\n{self}"));
+        let monitor = self.parts.monitors.get_monitor(details.channel_id).expect("the channel's monitor");
+        monitor.unsafe_get_latest_holder_commitment_txn(&self.parts.log).swap_remove(0)
     }
 
     /// What closed channels will still give.
