@@ -199,7 +199,7 @@ impl Wallet {
         let outputs = json!([{ address.to_string(): btc(output.value) }]);
         // Only bitcoind itself writes a transaction without inputs in a way that it can read again.
         let empty = self.call("createrawtransaction", &json!([[], outputs]))?;
-        let options = json!({ "lockUnspents": true, "fee_rate": 2 });
+        let options = json!({ "lockUnspents": true, "fee_rate": 2, "change_type": "bech32" });
         let funded = self.call("fundrawtransaction", &json!([empty, options]))?;
         self.sign_hex(funded["hex"].as_str().expect("a transaction"))
     }
@@ -211,6 +211,7 @@ impl Wallet {
 
     fn sign_hex(&self, tx: &str) -> Result<Transaction, SourceError> {
         let signed = self.call("signrawtransactionwithwallet", &json!([tx]))?;
+        assert_eq!(signed["complete"], true, "a wallet cannot sign {tx}: {signed}");
         Ok(encode::deserialize_hex(signed["hex"].as_str().expect("a transaction")).expect("a transaction"))
     }
 }

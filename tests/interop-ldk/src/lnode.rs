@@ -302,7 +302,11 @@ impl Node for Lnode {
 
     fn htlcs(&self, funding: OutPoint) -> Option<usize> {
         let channel = self.open_channel(funding)?;
-        Some(number(&channel["htlcs"]).try_into().expect("a number of HTLCs"))
+        let msat = |field: &str| number(&channel[field]);
+        // An HTLC that is decided and not yet removed from both commitments is nobody's, and not counted either.
+        let is_between = msat("local_msat") + msat("remote_msat") < msat("capacity_sat") * 1000;
+        let counted: usize = msat("htlcs").try_into().expect("a number of HTLCs");
+        Some(counted.max(usize::from(is_between)))
     }
 
     fn owned_msat(&self, funding: OutPoint) -> Option<u64> {
