@@ -156,16 +156,13 @@ impl ChannelMonitor {
         Ok(())
     }
 
-    /// Keeps only preimages of HTLCs that some valid commitment, or the chain, has.
+    /// Keeps only preimages of HTLCs that some valid commitment has: of any other, on chain too, we need none.
     fn forget_spent_preimages(&mut self) {
         if self.preimages.is_empty() {
             return;
         }
-        let on_chain =
-            self.closing.iter().flat_map(|closing| &closing.outputs).filter_map(|output| output.htlc);
-        let in_channel = self.valid_specs().flat_map(|(spec, _)| spec.htlcs.iter().copied());
-        let hashes: BTreeSet<PaymentHash> =
-            on_chain.chain(in_channel).map(|htlc| htlc.payment_hash).collect();
+        let htlcs = self.valid_specs().flat_map(|(spec, _)| &spec.htlcs);
+        let hashes: BTreeSet<PaymentHash> = htlcs.map(|htlc| htlc.payment_hash).collect();
         self.preimages.retain(|hash, _| hashes.contains(hash));
     }
 }

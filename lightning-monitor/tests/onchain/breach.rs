@@ -201,6 +201,23 @@ fn parts_of_one_payment_are_told_apart() {
     });
 }
 
+/// An HTLC left just as its twin came: the revoked commitment has the twin.
+#[test]
+fn a_twin_that_came_as_the_other_left_is_not_taken_for_it() {
+    each(|mut world, _| {
+        let (old, twin) = (offered(0, 40_000, 10, EXPIRY), offered(1, 40_000, 10, EXPIRY));
+        let mut steps = world.pair.commit(&adding(&[old]));
+        steps.extend(world.pair.commit(&Delta { add: vec![twin], fail: vec![old], fulfill: vec![] }));
+        steps.extend(world.pair.commit(&adding(&[YOUNGER])));
+        world.learn(steps);
+        world.mine(vec![world.pair.their_commitment(2)]);
+        world.censored = true;
+        let success = world.pair.their_second_stage(2, &[twin], &[], &[]);
+        world.mine(vec![success]);
+        assert_eq!(world.outcomes(), [(1, true)]);
+    });
+}
+
 /// What the cheater gets away with after its delay is lost, and the channel still comes to an end.
 #[test]
 fn a_balance_that_the_cheater_took_is_lost_and_resolved() {

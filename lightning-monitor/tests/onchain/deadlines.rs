@@ -317,6 +317,8 @@ fn contradictory_steps_are_refused_whole() {
         refused(&mut world, vec![shutdown, preimage, step], contradiction);
     }
     let wrong = MonitorStep::TheirRevocation { number: number(1), secret: secret(2) };
+    let moved = world.pair.clone().sign_theirs(&Delta { fail: vec![htlc], ..Delta::default() });
+    refused(&mut world, vec![moved, wrong.clone()], contradiction);
     refused(&mut world, vec![good.clone(), wrong], contradiction);
     refused(&mut world, vec![good.clone(), good.clone()], contradiction);
     world.learn(vec![good]);
