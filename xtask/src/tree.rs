@@ -108,6 +108,18 @@ impl Tree {
         read(&self.root.join(path))
     }
 
+    /// The names of the files in a folder, in order.
+    pub(crate) fn files(&self, folder: &str) -> Result<Vec<String>, Failure> {
+        let path = self.root.join(folder);
+        let failure = |error| Failure::Io { path: path.clone(), error };
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&path).map_err(failure)? {
+            names.extend(entry.map_err(failure)?.file_name().into_string());
+        }
+        names.sort();
+        Ok(names)
+    }
+
     /// Every crate that is compiled on Linux, with its licence.
     pub(crate) fn licences(&self) -> Result<Vec<(String, Option<String>)>, Failure> {
         let metadata = metadata(&self.root, &["--filter-platform", "x86_64-unknown-linux-gnu"])?;

@@ -1,4 +1,4 @@
-//! The documents name what exists: paths in `ARCH.md`, every package, every rule; and the gate runs what the
+//! The documents name what exists: paths in `ARCH.md`, every package, every rule, every record; and the gate runs what the
 //! README tells users to run.
 use super::rule;
 use crate::report::{Failure, Violation};
@@ -23,6 +23,9 @@ const ROOTS: [&str; 15] = [
     "docs/",
 ];
 
+/// The list of decision records, itself the first of them.
+const INDEX: &str = "docs/adr/0000-how-we-record.md";
+
 /// Checks `ARCH.md`, `CONTRIBUTING.md` and `README.md`.
 pub(crate) fn check(tree: &Tree) -> Result<Vec<Violation>, Failure> {
     let exists = |path: &str| tree.root.join(path).exists();
@@ -33,6 +36,14 @@ pub(crate) fn check(tree: &Tree) -> Result<Vec<Violation>, Failure> {
     violations.extend(unnamed("ARCH.md", &map, folders, |folder| format!("`{folder}/")));
     violations
         .extend(unnamed("CONTRIBUTING.md", &rules, rule::ALL.into_iter(), |rule| format!("**{rule}**")));
+    let index = tree.read(INDEX)?;
+    let records = tree.files("docs/adr")?;
+    violations.extend(unnamed(
+        INDEX,
+        &index,
+        records.iter().map(String::as_str).filter(|name| !INDEX.ends_with(name)),
+        |record| format!("({record})"),
+    ));
     violations.extend(commands(&tree.read("README.md")?, &tree.read(".ci/run")?));
     Ok(violations)
 }
