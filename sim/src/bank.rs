@@ -47,17 +47,20 @@ impl Bank {
 
     /// A signed transaction with an output of `value` to `script`; what is left over comes back.
     pub(crate) fn fund(&mut self, value: Amount, script: &Script) -> Transaction {
+        self.pay(vec![TxOut { value, script_pubkey: script.to_owned() }])
+    }
+
+    /// A signed transaction with these outputs first.
+    pub(crate) fn pay(&mut self, mut outputs: Vec<TxOut>) -> Transaction {
         let (outpoint, coin) = self.coins.pop().expect("the bank has coins for every channel");
-        let change = coin.value - value - FEE;
+        let change = coin.value - outputs.iter().map(|output| output.value).sum::<Amount>() - FEE;
+        outputs.push(TxOut { value: change, script_pubkey: self.script() });
         let input = TxIn { previous_output: outpoint, sequence: Sequence::MAX, ..TxIn::default() };
         let mut transaction = Transaction {
             version: Version::TWO,
             lock_time: LockTime::ZERO,
             input: vec![input],
-            output: vec![
-                TxOut { value, script_pubkey: script.to_owned() },
-                TxOut { value: change, script_pubkey: self.script() },
-            ],
+            output: outputs,
         };
         let sighash = SighashCache::new(&transaction)
             .p2wpkh_signature_hash(0, &coin.script_pubkey, coin.value, EcdsaSighashType::All)

@@ -11,7 +11,7 @@
 //! | `disk.rs` | a disk that is slow and loses what it has not written |
 //! | `keys.rs` | the keys adapter with entropy from the dice |
 //! | `parts.rs` | what the structures call, through proxies |
-//! | `bank.rs` | coins of the chain for funding transactions |
+//! | `bank.rs` `coins.rs` | coins of the chain for funding transactions; those of each node for claims |
 //! | `node.rs` | one node: what is durable, and what runs |
 //! | `world.rs` | nodes, wires, chain |
 //! | `user.rs` | what users ask for, and what they were told |
@@ -28,6 +28,7 @@
     reason = "a simulation that goes wrong stops at once and says where"
 )]
 mod bank;
+mod coins;
 mod dice;
 mod disk;
 mod keys;

@@ -21,6 +21,9 @@ struct Arguments {
     /// Steps of the dice in each run.
     #[arg(long, default_value_t = 600)]
     steps: u32,
+    /// Users send channels to the chain, whatever is in flight.
+    #[arg(long)]
+    force_closes: bool,
     /// Print everything that happens.
     #[arg(long)]
     loud: bool,
@@ -33,8 +36,8 @@ fn range(text: &str) -> Result<Range<u64>, String> {
 }
 
 fn main() -> ExitCode {
-    let Arguments { seeds, steps, loud } = Arguments::parse();
-    let trouble = Trouble { loud, ..Trouble::all(steps) };
+    let Arguments { seeds, steps, force_closes, loud } = Arguments::parse();
+    let trouble = Trouble { loud, force_closes, ..Trouble::all(steps) };
     let started = Instant::now();
     let mut sum = Outcome::default();
     let mut runs = 0_u32;

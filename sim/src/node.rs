@@ -14,6 +14,7 @@ use lightning_traits::id::{NodeId, ShortChannelId};
 use lightning_traits::interface::{ChainListener, KeysInterface as _};
 use lightning_traits::units::{BlockHeight, CltvDelta};
 
+use crate::coins::SimCoins;
 use crate::dice::Dice;
 use crate::disk::SimDisk;
 use crate::keys::SimKeys;
@@ -46,6 +47,7 @@ pub(crate) struct Node {
     pub(crate) disk: Rc<SimDisk>,
     pub(crate) user: User,
     pub(crate) broadcaster: SimBroadcaster,
+    pub(crate) coins: Rc<SimCoins>,
     /// Whether routes come late.
     pub(crate) is_late: Rc<Cell<bool>>,
     /// Whether writes wait for the dice.
@@ -78,6 +80,7 @@ impl Node {
             disk: Rc::default(),
             user: User::default(),
             broadcaster: SimBroadcaster { chain: chain.clone(), sent },
+            coins: Rc::new(SimCoins::new(number, chain)),
             is_late: Rc::default(),
             is_slow: false,
             running: None,
@@ -106,6 +109,7 @@ impl Node {
     pub(crate) fn crash(&mut self) {
         self.running = None;
         self.disk.crash();
+        self.coins.crash();
     }
 
     /// Starts from what the disk holds.
@@ -117,6 +121,7 @@ impl Node {
             store: Forward::new(Rc::clone(&self.disk)),
             broadcaster: Forward::new(self.broadcaster.clone()),
             fees: Forward::new(self.fees.clone()),
+            coins: Forward::new(Rc::clone(&self.coins)),
             log: log(),
         };
         let monitors = Rc::new(Monitors::restore(parts, &stored, tip).expect("the disk is whole"));

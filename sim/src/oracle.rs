@@ -45,6 +45,75 @@ pub(crate) fn check(world: &World, payments: &[Payment], before: &[u64]) -> u64 
     arrived
 }
 
+/// Whether nothing waits for the chain any more.
+pub(crate) fn is_quiet(world: &World) -> bool {
+    world.nodes.iter().all(|node| {
+        let channels = node.manager().list_channels();
+        let open = channels.iter().filter(|channel| channel.phase == PhaseName::Open).count();
+        open == channels.len()
+            && node.htlcs() == 0
+            && node.manager().list_payments().is_empty()
+            && node.running().monitors.inner().channels().len() == open
+    })
+}
+
+/// Prints what is not settled.
+pub(crate) fn explain_noise(world: &World) {
+    for node in &world.nodes {
+        for channel in
+            node.manager().list_channels().iter().filter(|channel| channel.phase != PhaseName::Open)
+        {
+            println!("node {}: {channel:?}", node.number);
+        }
+        println!("node {}: payments {:?}", node.number, node.manager().list_payments());
+        println!("node {}: on chain {:?}", node.number, node.running().monitors.inner().balances());
+        println!("node {}: monitored {:?}", node.number, node.running().monitors.inner().channels());
+    }
+}
+
+/// What a user may lose by a channel that goes to the chain: fees, and what is too small to claim.
+const CHAIN_COSTS: i128 = 29_000_000;
+
+/// After channels went to the chain: every payment ends once, the receiver is credited if and only if it arrived, and
+/// nobody has lost more than the chain costs.
+pub(crate) fn check_war(world: &World, payments: &[Payment], before: &[u64]) -> u64 {
+    let coins = i128::from(crate::world::purse().to_sat()) * 1_000;
+    let mut expected: Vec<i128> = before.iter().map(|msat| i128::from(*msat) + coins).collect();
+    let mut arrived = 0;
+    for payment in payments {
+        let endings = world.nodes[payment.payer].user.endings(payment.id);
+        let claimed = world.nodes[payment.payee].user.claimed(payment.hash);
+        assert!(endings.len() <= 1, "two endings: {endings:?}");
+        let sent = matches!(endings.first(), Some(Event::PaymentSent { .. }));
+        if sent {
+            arrived += 1;
+            expected[payment.payer] -= i128::from(payment.msat);
+            expected[payment.payee] += i128::from(payment.msat);
+        }
+        // What is too small for an output of its own is lost to whoever waits for it.
+        if payment.msat > SMALL {
+            assert_eq!(sent, !claimed.is_empty(), "{payment:?}: {endings:?}, credited {claimed:?}");
+        }
+    }
+    let (mut all_before, mut all_after) = (0, 0);
+    for (node, expected) in world.nodes.iter().zip(expected) {
+        let on_chain = |script| -> u64 {
+            crate::coins::outputs(&world.chain, script).iter().map(|(_, output)| output.value.to_sat()).sum()
+        };
+        let sats = on_chain(&crate::node::script(node.number)) + on_chain(&node.coins.script());
+        let after = i128::from(node.balance()) + i128::from(sats) * 1_000;
+        let lost = expected - after;
+        assert!(lost <= CHAIN_COSTS, "node {} has lost {lost} msat", node.number);
+        all_before += expected;
+        all_after += after;
+    }
+    assert!(all_after <= all_before, "money from nowhere");
+    arrived
+}
+
+/// The largest payment, in msat, that may be too small for the chain.
+const SMALL: u64 = 5_000_000;
+
 fn check_channels(world: &World) {
     for node in &world.nodes {
         let channels = node.manager().list_channels();

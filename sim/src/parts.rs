@@ -17,6 +17,7 @@ use lightning_traits::interface::{
 use lightning_traits::route::{NoRoute, Route, RouteAnswer, RouteQuery, RouteReport};
 use lightning_traits::units::FeeratePerKw;
 
+use crate::coins::SimCoins;
 use crate::disk::SimDisk;
 use crate::keys::SimKeys;
 use crate::proxy::bytes::{NearMonitors, NearRoutes, serve_monitors, serve_routes};
@@ -115,6 +116,7 @@ pub(crate) struct MonitorParts {
     pub(crate) store: Forward<Rc<SimDisk>>,
     pub(crate) broadcaster: Forward<SimBroadcaster>,
     pub(crate) fees: Forward<SimFees>,
+    pub(crate) coins: Forward<Rc<SimCoins>>,
     pub(crate) log: Forward<SimLog>,
 }
 
@@ -125,7 +127,7 @@ impl MonitorEnvironment for MonitorParts {
     type Fees = Forward<SimFees>;
     // Blocks come whole.
     type Watch = ();
-    type Coins = ();
+    type Coins = Forward<Rc<SimCoins>>;
     type Log = Forward<SimLog>;
 
     fn keys(&self) -> &Self::Keys {
@@ -143,8 +145,8 @@ impl MonitorEnvironment for MonitorParts {
     fn watch(&self) -> &() {
         &()
     }
-    fn coins(&self) -> &() {
-        &()
+    fn coins(&self) -> &Self::Coins {
+        &self.coins
     }
     fn log(&self) -> &Self::Log {
         &self.log

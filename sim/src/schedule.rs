@@ -24,6 +24,8 @@ pub struct Trouble {
     pub delays: bool,
     /// Whether blocks come, some of them to go again, and fees change.
     pub chain: bool,
+    /// Whether users send channels to the chain, whatever is in flight.
+    pub force_closes: bool,
     /// Whether to print everything.
     pub loud: bool,
 }
@@ -32,7 +34,15 @@ impl Trouble {
     /// All of it.
     #[must_use]
     pub const fn all(steps: u32) -> Self {
-        Self { steps, crashes: true, disconnects: true, delays: true, chain: true, loud: false }
+        Self {
+            steps,
+            crashes: true,
+            disconnects: true,
+            delays: true,
+            chain: true,
+            force_closes: false,
+            loud: false,
+        }
     }
 }
 
@@ -79,6 +89,9 @@ const MAX_PAYMENTS: usize = 16;
 /// Blocks that one run mines at most before the trouble ends: fewer than any HTLC has time for, since no deadline may
 /// pass while everybody is honest.
 const MAX_BLOCKS: u32 = 10;
+/// Blocks within which everything on chain must be settled: the longest lock time, the delays of two stages, and the
+/// depth at which a channel is forgotten.
+const MAX_WIND_DOWN: u32 = 900;
 /// Channels are opened with 8 blocks each, so a reorganisation of this depth unmakes none.
 const MAX_REORG: u64 = 3;
 
@@ -86,6 +99,10 @@ impl Run {
     fn new(seed: u64, trouble: Trouble) -> Self {
         let mut dice = Dice::new(seed);
         let mut world = World::new(3, &mut dice, trouble.loud);
+        if trouble.force_closes {
+            // So that what is lost to fees stays below what a payment is worth.
+            world.fees.0.set(500);
+        }
         world.open(0, 1, 1_000_000, 400_000);
         if dice.once_in(2) {
             world.open(0, 1, 500_000, 200_000);
@@ -105,8 +122,13 @@ impl Run {
         }
         self.heal();
         self.outcome.payments = self.payments.len() as u64;
-        self.outcome.arrived = oracle::check(&self.world, &self.payments, &self.before);
-        self.outcome.closed = oracle::close(&mut self.world, &mut self.dice);
+        if self.world.is_war {
+            self.wind_down();
+            self.outcome.arrived = oracle::check_war(&self.world, &self.payments, &self.before);
+        } else {
+            self.outcome.arrived = oracle::check(&self.world, &self.payments, &self.before);
+            self.outcome.closed = oracle::close(&mut self.world, &mut self.dice);
+        }
         self.outcome.writes = self.world.nodes.iter().map(|node| node.disk.written()).sum();
         self.outcome
     }
@@ -132,7 +154,8 @@ impl Run {
                 self.world.collect(node);
             }
             86..=89 => self.pay(node),
-            90 | 91 => self.world.nodes[node].follow_chain(),
+            90 => self.world.nodes[node].follow_chain(),
+            91 if self.trouble.force_closes && self.dice.once_in(3) => self.force_close(),
             92 if self.trouble.chain => self.move_chain(),
             93 if self.trouble.crashes && self.dice.once_in(2) => self.crash(node),
             94 if self.trouble.disconnects && self.dice.once_in(2) => {
@@ -148,7 +171,7 @@ impl Run {
                 let is_late = self.dice.once_in(3);
                 self.world.nodes[node].is_late.set(is_late);
             }
-            98 if self.trouble.chain => {
+            98 if self.trouble.chain && !self.trouble.force_closes => {
                 let rate = 1_000 + self.dice.roll(3_000) as u32;
                 self.world.fees.0.set(rate);
             }
@@ -226,7 +249,7 @@ impl Run {
     }
 
     fn move_chain(&mut self) {
-        let start = self.world.links.iter().map(|_| 8).sum::<u32>() + 108;
+        let start = self.world.links.iter().map(|_| 8).sum::<u32>() + 109;
         if self.world.chain.height() >= start + MAX_BLOCKS {
             return;
         }
@@ -235,6 +258,33 @@ impl Run {
             self.world.chain.reorg(depth, &crate::bank::nobody());
         }
         self.world.mine(1);
+    }
+
+    /// Some user loses patience with a channel.
+    fn force_close(&mut self) {
+        let link = self.world.links[self.dice.pick(self.world.links.len())];
+        let end = link.ends[self.dice.pick(2)];
+        let closed = self.world.nodes[end].manager().force_close(link.channel);
+        self.world.say(|| format!("{end} sends {} to the chain: {closed:?}", link.channel));
+        self.world.is_war = true;
+        self.outcome.closed += u64::from(closed.is_ok());
+    }
+
+    /// Blocks come until everything that went to the chain is settled.
+    fn wind_down(&mut self) {
+        for block in 0..MAX_WIND_DOWN {
+            if oracle::is_quiet(&self.world) {
+                return;
+            }
+            self.world.mine(1);
+            self.world.catch_up();
+            if block % 10 == 0 {
+                self.world.tick();
+                self.world.settle();
+            }
+        }
+        oracle::explain_noise(&self.world);
+        panic!("not settled on chain after {MAX_WIND_DOWN} blocks");
     }
 
     /// The trouble stops.

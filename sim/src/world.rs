@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
-use bitcoin::{Amount, OutPoint};
+use bitcoin::{Amount, OutPoint, TxOut};
 use lightning_chain_embedded::EmbeddedChain;
 use lightning_channel::channel::PhaseName;
 use lightning_channel::manager::InboundPayment;
@@ -33,6 +33,15 @@ pub(crate) struct Link {
     pub(crate) funding: OutPoint,
 }
 
+/// What each node has for claims on chain.
+const COINS: usize = 6;
+const COIN: Amount = Amount::from_sat(100_000);
+
+/// All of a node's coins at the beginning.
+pub(crate) fn purse() -> Amount {
+    COIN * COINS as u64
+}
+
 /// A small network.
 pub(crate) struct World {
     pub(crate) nodes: Vec<Node>,
@@ -44,6 +53,8 @@ pub(crate) struct World {
     connected: BTreeSet<(usize, usize)>,
     bank: Bank,
     payments: u64,
+    /// Whether channels may fail: some user has sent one to the chain.
+    pub(crate) is_war: bool,
     loud: bool,
 }
 
@@ -51,11 +62,18 @@ impl World {
     /// Nodes without channels.
     pub(crate) fn new(count: usize, dice: &mut Dice, loud: bool) -> Self {
         let chain = EmbeddedChain::new();
-        let bank = Bank::new(&chain, 8);
+        let mut bank = Bank::new(&chain, 8);
         let fees = SimFees(Rc::new(Cell::new(2_000)));
         let nodes = (0..count).map(|number| Node::new(number, &chain, &fees, Dice::new(dice.next()), loud));
+        let nodes: Vec<Node> = nodes.collect();
+        let purse = |node: &Node| {
+            core::iter::repeat_n(TxOut { value: COIN, script_pubkey: node.coins.script() }, COINS)
+        };
+        let gift = bank.pay(nodes.iter().flat_map(purse).collect());
+        chain.submit(&gift).expect("the bank pays");
+        chain.mine(1, &nobody());
         Self {
-            nodes: nodes.collect(),
+            nodes,
             wires: BTreeMap::new(),
             links: Vec::new(),
             chain,
@@ -63,6 +81,7 @@ impl World {
             connected: BTreeSet::new(),
             bank,
             payments: 0,
+            is_war: false,
             loud,
         }
     }
@@ -154,10 +173,8 @@ impl World {
                 }
                 MessageSendEvent::Broadcast { message, from } => self.broadcast(node, message, from),
                 MessageSendEvent::Disconnect { peer, last } => {
-                    assert!(
-                        !matches!(last, Some(Message::Error(_))),
-                        "{node} fails an honest peer: {last:?}"
-                    );
+                    let is_error = matches!(last, Some(Message::Error(_)));
+                    assert!(!is_error || self.is_war, "{node} fails an honest peer: {last:?}");
                     self.say(|| format!("{node} hangs up: {last:?}"));
                     let peer = self.index(peer);
                     self.disconnect(node, peer);
@@ -198,7 +215,10 @@ impl World {
         self.say(|| format!("{from} -> {to}: {}", name(&message)));
         let (sender, running) = (self.nodes[from].id(), self.nodes[to].running());
         match message {
-            Message::Error(error) => panic!("{from} reports an error to {to}: {}", error.text()),
+            Message::Error(error) => {
+                assert!(self.is_war, "{from} reports an error to {to}: {}", error.text());
+                running.manager.on_error(sender, &error);
+            }
             Message::Warning(warning) => running.manager.on_warning(sender, &warning),
             Message::ChannelUpdate(update) => {
                 running.manager.on_channel_update(sender, &update);
