@@ -241,6 +241,10 @@ fn money_goes_there_and_back_through_a_kill() {
     let back = alice.balance("onchain_confirmed_sat");
     // All but what Bob has and the fees of two transactions.
     assert!((4_999_990_000..5_000_000_000 - 3_277).contains(&back), "{back}");
+    alice.kill();
+    alice.run(&chain);
+    let closed = alice.answer(&["listchannels"])["channels"][0].clone();
+    assert_eq!((&closed["state"], &closed["short_channel_id"]), (&"closed".into(), &channel.as_str().into()));
     assert!(alice.lnode(&["stop"]).status.success());
 }
 

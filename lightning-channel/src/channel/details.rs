@@ -65,7 +65,7 @@ pub struct FundedDetails {
     pub feerate: FeeratePerKw,
     /// HTLCs that we offered and that are still there.
     pub outgoing_htlcs: usize,
-    /// HTLCs that they offered and that nobody has decided on.
+    /// HTLCs that they offered and that are still there, decided on or not.
     pub incoming_htlcs: usize,
 }
 
@@ -94,8 +94,12 @@ impl<K: KeysInterface> Channel<K> {
             Phase::Funded(link) => {
                 (link.state().scid(), link.state().facts().alias, link.state().facts().their_alias)
             }
-            Phase::Resolving(state) => (None, state.alias(), None),
+            Phase::Resolving(state) => (state.scid(), state.alias(), None),
             Phase::Opening(_) | Phase::Closed(_) => (None, ShortChannelId::default(), None),
+        };
+        let incoming_htlcs = match &self.phase {
+            Phase::Resolving(state) => state.incoming_count(),
+            Phase::Opening(_) | Phase::Funded(_) | Phase::Closed(_) => commitments.incoming_count(),
         };
         FundedDetails {
             funding: terms.funding.outpoint,
@@ -115,7 +119,7 @@ impl<K: KeysInterface> Channel<K> {
             our_reserve: terms.ours.reserve,
             feerate: commitments.feerate(),
             outgoing_htlcs: commitments.outgoing().count(),
-            incoming_htlcs: commitments.pending_incoming().count(),
+            incoming_htlcs,
         }
     }
 

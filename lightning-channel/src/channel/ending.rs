@@ -67,12 +67,12 @@ impl<K: KeysInterface> Channel<K> {
         let agreed = closing::agreed(&state).to_vec();
         let was_agreed = !agreed.is_empty();
         let told = was_agreed && !state.facts().untold.contains(&Milestone::Closed {});
-        let alias = state.facts().alias;
+        let names = (state.scid(), state.facts().alias);
         let (commitments, _) = state.into_parts();
         let terms = commitments.terms();
         let event =
             Event::ChannelClosed { channel: terms.channel, peer: terms.peer, reason: ending.reason() };
-        let resolving = Box::new(Resolving::new(commitments, ending, alias, agreed, told));
+        let resolving = Box::new(Resolving::new(commitments, ending, names, agreed, told));
         let error = resolving.error();
         step.journal.want_snapshot();
         if let Some(monitor_step) = monitor_step {

@@ -27,6 +27,8 @@ use crate::commitments::{Change, Commitments, Evolved, Notice, Outcome, Removal,
 pub(crate) struct Resolving {
     commitments: Commitments,
     ending: Ending,
+    /// Where the funding output was when the channel left, if it was seen: users know the channel by it.
+    scid: Option<ShortChannelId>,
     alias: ShortChannelId,
     /// Closing transactions that both have signed: broadcast again until the chain is done, should a block be undone.
     agreed: Vec<Transaction>,
@@ -40,13 +42,13 @@ impl Resolving {
     pub(crate) fn new(
         commitments: Commitments,
         ending: Ending,
-        alias: ShortChannelId,
+        (scid, alias): (Option<ShortChannelId>, ShortChannelId),
         agreed: Vec<Transaction>,
         told: bool,
     ) -> Self {
         // What never was funded leaves nothing on chain.
         let resolved = matches!(ending, Ending::NeverFunded { .. });
-        Self { commitments, ending, alias, agreed, resolved, told }
+        Self { commitments, ending, scid, alias, agreed, resolved, told }
     }
 
     pub(crate) const fn commitments(&self) -> &Commitments {
@@ -57,8 +59,17 @@ impl Resolving {
         &self.ending
     }
 
+    pub(crate) const fn scid(&self) -> Option<ShortChannelId> {
+        self.scid
+    }
+
     pub(crate) const fn alias(&self) -> ShortChannelId {
         self.alias
+    }
+
+    /// HTLCs of the peer that the chain has not decided yet. The monitor does not report their ends one by one.
+    pub(crate) fn incoming_count(&self) -> usize {
+        if self.resolved { 0 } else { self.commitments.incoming_count() }
     }
 
     /// Whether the channel can be forgotten.
@@ -174,6 +185,7 @@ impl Encode for Resolving {
     fn encode(&self, out: &mut Vec<u8>) {
         self.commitments.encode(out);
         self.ending.encode(out);
+        self.scid.encode(out);
         self.alias.encode(out);
         encode_list(&self.agreed, out);
         self.resolved.encode(out);
@@ -186,6 +198,7 @@ impl Decode for Resolving {
         Ok(Self {
             commitments: reader.read()?,
             ending: reader.read()?,
+            scid: reader.read()?,
             alias: reader.read()?,
             agreed: decode_list(reader)?,
             resolved: reader.read()?,

@@ -93,6 +93,11 @@ impl Updates {
         self.all().any(|update| update.added().is_some_and(|htlc| htlc.id == id))
     }
 
+    /// How many HTLCs of this side are on their way in.
+    pub(super) fn adds_count(&self) -> usize {
+        self.all().filter(|update| update.added().is_some()).count()
+    }
+
     /// Whether nothing is on its way.
     pub(super) const fn is_empty(&self) -> bool {
         self.proposed.is_empty() && self.signed.is_empty() && self.acked.is_empty()

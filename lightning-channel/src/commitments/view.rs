@@ -81,6 +81,12 @@ impl Commitments {
         self.incoming.get(&id)
     }
 
+    /// How many HTLCs of theirs there are, from the offer to the irrevocable removal.
+    #[must_use]
+    pub fn incoming_count(&self) -> usize {
+        self.incoming.len().saturating_add(self.theirs.adds_count())
+    }
+
     /// HTLCs of ours, from the offer to the irrevocable removal, by id.
     pub fn outgoing(&self) -> impl Iterator<Item = (HtlcId, &PendingOutgoing)> {
         self.outgoing.iter().map(|(id, htlc)| (*id, htlc))
