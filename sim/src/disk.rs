@@ -69,8 +69,8 @@ impl Write {
 }
 
 /// What survives.
-#[derive(Default)]
-struct Durable {
+#[derive(Clone, Default)]
+pub(crate) struct Durable {
     channels: BTreeMap<ChannelId, StoredChannel>,
     tip: Option<(BlockHash, BlockHeight)>,
     values: BTreeMap<&'static str, Vec<u8>>,
@@ -124,6 +124,17 @@ impl SimDisk {
     pub(crate) fn crash(&self) {
         self.queue.borrow_mut().clear();
         self.receipts.borrow_mut().clear();
+    }
+
+    /// A copy of all that is durable, as an old backup is.
+    pub(crate) fn backup(&self) -> Durable {
+        self.durable.borrow().clone()
+    }
+
+    /// The disk is gone, and an old backup takes its place.
+    pub(crate) fn replace(&self, backup: Durable) {
+        self.crash();
+        *self.durable.borrow_mut() = backup;
     }
 
     pub(crate) fn is_idle(&self) -> bool {

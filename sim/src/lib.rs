@@ -41,4 +41,4 @@ mod schedule;
 mod user;
 mod world;
 
-pub use schedule::{Outcome, Trouble, run};
+pub use schedule::{Backup, Outcome, Trouble, run};

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use sim::{Outcome, Trouble};
+use sim::{Backup, Outcome, Trouble};
 
 /// Simulates small networks under all kinds of trouble.
 #[derive(Parser)]
@@ -24,6 +24,12 @@ struct Arguments {
     /// Users send channels to the chain, whatever is in flight.
     #[arg(long)]
     force_closes: bool,
+    /// A node starts again from an old backup, and does not know.
+    #[arg(long, conflicts_with = "theft")]
+    accident: bool,
+    /// A node starts again from an old backup, and closes its channels with old commitments.
+    #[arg(long)]
+    theft: bool,
     /// Print everything that happens.
     #[arg(long)]
     loud: bool,
@@ -36,8 +42,13 @@ fn range(text: &str) -> Result<Range<u64>, String> {
 }
 
 fn main() -> ExitCode {
-    let Arguments { seeds, steps, force_closes, loud } = Arguments::parse();
-    let trouble = Trouble { loud, force_closes, ..Trouble::all(steps) };
+    let Arguments { seeds, steps, force_closes, accident, theft, loud } = Arguments::parse();
+    let backup = match (accident, theft) {
+        (true, _) => Backup::Accident,
+        (false, true) => Backup::Theft,
+        (false, false) => Backup::None,
+    };
+    let trouble = Trouble { loud, force_closes, backup, ..Trouble::all(steps) };
     let started = Instant::now();
     let mut sum = Outcome::default();
     let mut runs = 0_u32;
@@ -64,15 +75,16 @@ const fn add(sum: Outcome, more: Outcome) -> Outcome {
         messages: sum.messages.saturating_add(more.messages),
         writes: sum.writes.saturating_add(more.writes),
         closed: sum.closed.saturating_add(more.closed),
+        breaches: sum.breaches.saturating_add(more.breaches),
     }
 }
 
 fn report(sum: Outcome, runs: u32, started: Instant) {
     let seconds = started.elapsed().as_secs_f64();
     println!("{runs} seeds in {seconds:.1} s: {:.1} seeds/s", f64::from(runs) / seconds);
-    let Outcome { payments, arrived, crashes, messages, writes, closed } = sum;
+    let Outcome { payments, arrived, crashes, messages, writes, closed, breaches } = sum;
     println!(
         "{arrived} of {payments} payments arrived, {crashes} crashes, {messages} messages, {writes} writes"
     );
-    println!("{closed} channels closed and paid out");
+    println!("{closed} channels closed and paid out, {breaches} breaches punished");
 }

@@ -2,10 +2,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use lightning_channel::manager::InboundPayment;
+use lightning_traits::event::{CloseReason, Event};
 use lightning_traits::payment::Preimage;
 use lightning_traits::units::Msat;
 
 use crate::dice::Dice;
+use crate::disk::Durable;
 use crate::node::{GRAPH, RECORD};
 use crate::oracle;
 use crate::user::Payment;
@@ -26,8 +28,21 @@ pub struct Trouble {
     pub chain: bool,
     /// Whether users send channels to the chain, whatever is in flight.
     pub force_closes: bool,
+    /// What becomes of a node whose disk is replaced by an old backup.
+    pub backup: Backup,
     /// Whether to print everything.
     pub loud: bool,
+}
+
+/// An old state of a node comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backup {
+    /// Never.
+    None,
+    /// By accident: the node connects as ever, and learns from its peers that it is late.
+    Accident,
+    /// On purpose: the node speaks to nobody and sends its old commitments to the chain.
+    Theft,
 }
 
 impl Trouble {
@@ -41,6 +56,7 @@ impl Trouble {
             delays: true,
             chain: true,
             force_closes: false,
+            backup: Backup::None,
             loud: false,
         }
     }
@@ -59,8 +75,10 @@ pub struct Outcome {
     pub messages: u64,
     /// Writes that became durable.
     pub writes: u64,
-    /// Channels that were closed at the end, and paid out as they should.
+    /// Channels that were closed, and paid out as they should.
     pub closed: u64,
+    /// Revoked commitments that somebody punished.
+    pub breaches: u64,
 }
 
 /// Runs one seed.
@@ -82,6 +100,9 @@ struct Run {
     payments: Vec<Payment>,
     before: Vec<u64>,
     outcome: Outcome,
+    /// Who falls back, to what, after which step.
+    backup: Option<(usize, Durable)>,
+    backup_at: u32,
 }
 
 /// Payments that one run begins at most.
@@ -99,7 +120,7 @@ impl Run {
     fn new(seed: u64, trouble: Trouble) -> Self {
         let mut dice = Dice::new(seed);
         let mut world = World::new(3, &mut dice, trouble.loud);
-        if trouble.force_closes {
+        if trouble.force_closes || trouble.backup != Backup::None {
             // So that what is lost to fees stays below what a payment is worth.
             world.fees.0.set(500);
         }
@@ -113,22 +134,41 @@ impl Run {
         }
         world.catch_up();
         let before = world.nodes.iter().map(crate::node::Node::balance).collect();
-        Self { world, dice, trouble, payments: Vec::new(), before, outcome: Outcome::default() }
+        let backup_at = dice.roll(u64::from(trouble.steps.max(1))) as u32;
+        Self {
+            world,
+            dice,
+            trouble,
+            payments: Vec::new(),
+            before,
+            outcome: Outcome::default(),
+            backup: None,
+            backup_at,
+        }
     }
 
     fn finish(mut self) -> Outcome {
-        for _ in 0..self.trouble.steps {
+        for step in 0..self.trouble.steps {
+            if step == self.backup_at && self.trouble.backup != Backup::None {
+                let node = self.dice.pick(self.world.nodes.len());
+                self.backup = Some((node, self.world.nodes[node].disk.backup()));
+            }
             self.step();
         }
-        self.heal();
+        let late = self.fall_back();
+        self.heal(late.filter(|_| self.trouble.backup == Backup::Theft));
         self.outcome.payments = self.payments.len() as u64;
         if self.world.is_war {
-            self.wind_down();
-            self.outcome.arrived = oracle::check_war(&self.world, &self.payments, &self.before);
+            self.wind_down(late);
+            self.outcome.arrived = oracle::check_war(&self.world, &self.payments, &self.before, late);
         } else {
             self.outcome.arrived = oracle::check(&self.world, &self.payments, &self.before);
             self.outcome.closed = oracle::close(&mut self.world, &mut self.dice);
         }
+        let breach =
+            |event: &&Event| matches!(event, Event::ChannelClosed { reason: CloseReason::Breach, .. });
+        let seen = self.world.nodes.iter().map(|node| node.user.seen.iter().filter(breach).count());
+        self.outcome.breaches = seen.sum::<usize>() as u64;
         self.outcome.writes = self.world.nodes.iter().map(|node| node.disk.written()).sum();
         self.outcome
     }
@@ -171,7 +211,7 @@ impl Run {
                 let is_late = self.dice.once_in(3);
                 self.world.nodes[node].is_late.set(is_late);
             }
-            98 if self.trouble.chain && !self.trouble.force_closes => {
+            98 if self.trouble.chain && !self.trouble.force_closes && self.trouble.backup == Backup::None => {
                 let rate = 1_000 + self.dice.roll(3_000) as u32;
                 self.world.fees.0.set(rate);
             }
@@ -270,10 +310,24 @@ impl Run {
         self.outcome.closed += u64::from(closed.is_ok());
     }
 
+    /// Some node finds itself with an old state; says which.
+    fn fall_back(&mut self) -> Option<usize> {
+        let (node, backup) = self.backup.take()?;
+        self.world.fall_back(node, backup);
+        if self.trouble.backup == Backup::Theft {
+            for link in self.world.links.clone().iter().filter(|link| link.ends.contains(&node)) {
+                let closed = self.world.nodes[node].manager().force_close(link.channel);
+                self.world.say(|| format!("{node} sends {} to the chain: {closed:?}", link.channel));
+                self.outcome.closed += u64::from(closed.is_ok());
+            }
+        }
+        Some(node)
+    }
+
     /// Blocks come until everything that went to the chain is settled.
-    fn wind_down(&mut self) {
+    fn wind_down(&mut self, late: Option<usize>) {
         for block in 0..MAX_WIND_DOWN {
-            if oracle::is_quiet(&self.world) {
+            if oracle::is_quiet(&self.world, late) {
                 return;
             }
             self.world.mine(1);
@@ -288,14 +342,16 @@ impl Run {
     }
 
     /// The trouble stops.
-    fn heal(&mut self) {
+    fn heal(&mut self, silent: Option<usize>) {
         for node in &mut self.world.nodes {
             node.is_slow = false;
             node.is_late.set(false);
         }
         for _ in 0..6 {
             for (a, b) in self.world.pairs() {
-                self.world.connect(a, b);
+                if silent != Some(a) && silent != Some(b) {
+                    self.world.connect(a, b);
+                }
             }
             self.world.catch_up();
             self.world.tick();

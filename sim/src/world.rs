@@ -21,6 +21,7 @@ use lightning_traits::wire::{ChannelMessage, Init, Message, RoutingMessage};
 
 use crate::bank::{Bank, nobody};
 use crate::dice::Dice;
+use crate::disk::Durable;
 use crate::node::Node;
 use crate::parts::SimFees;
 
@@ -158,6 +159,17 @@ impl World {
         peers.iter().for_each(|peer| self.disconnect(node, *peer));
         self.nodes[node].start();
         peers.iter().for_each(|peer| self.connect(node, *peer));
+    }
+
+    /// The node starts again from an old backup, and is connected to nobody.
+    pub(crate) fn fall_back(&mut self, node: usize, backup: Durable) {
+        self.say(|| format!("{node} starts again from an old backup"));
+        self.is_war = true;
+        let peers = self.peers_of(node);
+        self.nodes[node].crash();
+        peers.iter().for_each(|peer| self.disconnect(node, *peer));
+        self.nodes[node].disk.replace(backup);
+        self.nodes[node].start();
     }
 
     /// Takes all messages of a node to the wires.

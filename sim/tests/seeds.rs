@@ -1,6 +1,6 @@
 //! Some fifty seeds, and that a seed is a whole run.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
-use sim::{Outcome, Trouble};
+use sim::{Backup, Outcome, Trouble};
 
 fn run(seeds: std::ops::Range<u64>, trouble: Trouble) -> Outcome {
     let mut sum = Outcome::default();
@@ -10,22 +10,40 @@ fn run(seeds: std::ops::Range<u64>, trouble: Trouble) -> Outcome {
         sum.arrived += outcome.arrived;
         sum.crashes += outcome.crashes;
         sum.closed += outcome.closed;
+        sum.breaches += outcome.breaches;
     }
     println!("{sum:?}");
-    assert!(sum.arrived * 4 > sum.payments, "the schedules test little: {sum:?}");
+    assert!(sum.arrived * 6 > sum.payments, "the schedules test little: {sum:?}");
     sum
 }
 
 #[test]
 fn all_trouble_at_once() {
-    let sum = run(0..30, Trouble::all(500));
+    let sum = run(0..25, Trouble::all(500));
     assert!(sum.crashes > 40);
 }
 
 #[test]
 fn without_crashes() {
-    let sum = run(1_000..1_020, Trouble { crashes: false, ..Trouble::all(500) });
+    let sum = run(1_000..1_010, Trouble { crashes: false, ..Trouble::all(500) });
     assert_eq!(sum.crashes, 0);
+}
+
+#[test]
+fn channels_that_go_to_the_chain_with_all_that_is_in_flight() {
+    let sum = run(2_000..2_015, Trouble { force_closes: true, ..Trouble::all(500) });
+    assert!(sum.closed > 10);
+}
+
+#[test]
+fn an_old_backup_by_accident() {
+    run(3_000..3_010, Trouble { backup: Backup::Accident, ..Trouble::all(500) });
+}
+
+#[test]
+fn an_old_backup_on_purpose() {
+    let sum = run(4_000..4_010, Trouble { backup: Backup::Theft, ..Trouble::all(500) });
+    assert!(sum.breaches > 0, "nobody was punished");
 }
 
 #[test]
