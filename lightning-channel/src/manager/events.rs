@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //! - an event that comes again out of durable state, in this run or after a restart, keeps its id as far as the manager's
-//!   record knows it; no id is ever used for two
+//!   record knows it; no id is ever used for two, however old the record is that comes back
 use alloc::collections::BTreeMap;
 
 use lightning_traits::event::Event;
@@ -43,6 +43,16 @@ impl Source {
     const fn outlives_restart(&self) -> bool {
         !matches!(self, Self::Once { .. })
     }
+}
+
+/// The first id of a start is the height times this, and by chance up to this more.
+const START_SPAN: u64 = 1 << 40;
+
+/// The first id of a start at `height`. No id may be used twice, though the record that reserved it never reached the disk: ids
+/// grow with the chain, and two starts at one height begin apart.
+pub(crate) const fn first_id(height: u32, chance: [u8; 3]) -> u64 {
+    let [a, b, c] = chance;
+    ((height as u64) << 40) | ((u32::from_be_bytes([0, a, b, c]) as u64) << 16)
 }
 
 /// Ids that a record reserves: that many events may come before the next record is due.
@@ -120,9 +130,10 @@ impl Events {
         (self.reserved, lasting.map(|(id, (_, source))| (*id, *source)).collect())
     }
 
-    /// Takes back what [`reserve`](Self::reserve) gave.
+    /// Takes back what [`reserve`](Self::reserve) gave. The record may be an old one, and another start may have gone on from
+    /// it already: so this start goes on as far from it as its dice say.
     pub(crate) fn restore(&mut self, next: u64, ids: impl IntoIterator<Item = (EventId, Source)>) {
-        self.next = self.next.max(next);
+        self.next = self.next.max(next.saturating_add(self.next % START_SPAN));
         self.reserved = self.next;
         self.ids.extend(ids.into_iter().filter(|(id, _)| id.0 < next).map(|(id, source)| (source, id)));
     }
@@ -156,6 +167,28 @@ mod tests {
         assert_eq!(again.acknowledge(EventId(11)), None);
         again.tell(resolved(2), source);
         assert!(again.after(None).is_some_and(|(id, _)| id.0 > 11));
+    }
+
+    #[test]
+    fn two_starts_from_one_record_use_no_id_twice() {
+        let mut events = Events::new(first_id(100, [7, 7, 7]));
+        events.tell_once(resolved(1));
+        let (next, _) = events.reserve();
+        let ids_of_start = |height, chance| {
+            let mut again = Events::new(first_id(height, chance));
+            again.restore(next, []);
+            (0..2_000).for_each(|_| again.tell_once(resolved(2)));
+            let (first, _) = again.after(None).unwrap();
+            first.0..again.number()
+        };
+        // An old backup is restored twice at one height, and at a height before the record's own.
+        let starts = [ids_of_start(100, [0, 0, 1]), ids_of_start(100, [0, 0, 2]), ids_of_start(90, [0, 0, 3])];
+        for (at, start) in starts.iter().enumerate() {
+            assert!(start.start > next, "{start:?} is not above what the record reserved, {next}");
+            for other in &starts[at + 1..] {
+                assert!(start.end <= other.start || other.end <= start.start, "{start:?} meets {other:?}");
+            }
+        }
     }
 
     #[test]

@@ -82,11 +82,8 @@ impl<E: Environment> ChannelManager<E> {
         let node = NodeId::from(env.keys().node_id());
         let secrets = Secrets::new(&env.keys().inbound_payment_key());
         let fees = FeeQuotes::ask(env.fees());
-        // No event id may be used twice, though the record that reserved it never reached the disk: ids grow with the
-        // chain, and two starts at one height begin apart.
         let [a, b, c, ..] = env.keys().bytes32();
-        let first_event =
-            u64::from(tip.height.get()) << 40 | u64::from(u32::from_be_bytes([0, a, b, c])) << 16;
+        let first_event = events::first_id(tip.height.get(), [a, b, c]);
         Self {
             env,
             config,
