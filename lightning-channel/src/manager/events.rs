@@ -182,7 +182,8 @@ mod tests {
             first.0..again.number()
         };
         // An old backup is restored twice at one height, and at a height before the record's own.
-        let starts = [ids_of_start(100, [0, 0, 1]), ids_of_start(100, [0, 0, 2]), ids_of_start(90, [0, 0, 3])];
+        let starts =
+            [ids_of_start(100, [0, 0, 1]), ids_of_start(100, [0, 0, 2]), ids_of_start(90, [0, 0, 3])];
         for (at, start) in starts.iter().enumerate() {
             assert!(start.start > next, "{start:?} is not above what the record reserved, {next}");
             for other in &starts[at + 1..] {
