@@ -16,7 +16,7 @@ use crate::commitments::IncomingHtlc;
 
 impl<E: Environment> ChannelManager<E> {
     /// Steps a channel under its lock, then carries out its outputs.
-    pub(super) fn step<R>(
+    pub(crate) fn step<R>(
         &self,
         slot: &Arc<Slot<E::Keys>>,
         act: impl FnOnce(&mut Channel<E::Keys>, &Context<'_, E::Keys>) -> R,

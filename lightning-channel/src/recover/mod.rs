@@ -45,7 +45,8 @@ pub enum RecoverError {
 
 impl<E: Environment> ChannelManager<E> {
     /// The manager of the `stored` channels. `record` is the last that [`take_record`](Self::take_record) gave, if it was
-    /// kept. Blocks after `tip` are to be handed over like any others.
+    /// kept. Blocks after `tip` are to be handed over like any others; what records hold of such blocks is not believed, so an
+    /// older tip does no harm, and one that is newer than what the records have seen hides a confirmation from them.
     ///
     /// # Errors
     /// [`RecoverError`].
@@ -69,7 +70,8 @@ impl<E: Environment> ChannelManager<E> {
         }
         manager.restore_record(record);
         for slot in &slots {
-            manager.drain(slot);
+            // A record may have seen a block that the tip had not reached on disk, and that was reorganised away since.
+            manager.step(slot, |channel, cx| channel.block_disconnected(cx, tip.height.plus(1)));
         }
         manager.notices_first();
         manager.run();

@@ -211,3 +211,31 @@ fn a_closing_channel_waits_for_its_htlcs() {
         assert_eq!(closed.len(), 1);
     }
 }
+
+#[test]
+fn a_confirmation_in_a_block_that_was_undone_meanwhile_is_forgotten_at_the_start() {
+    let mut world = World::new(&["a", "b"]);
+    world.connect(0, 1);
+    let peer = world.id(1);
+    world.manager(0).open_channel(peer, Amount::from_sat(1_000_000), Msat::ZERO, false).unwrap();
+    world.settle();
+    world.mine(1);
+    world.settle();
+    let scid = |world: &World, node: usize| {
+        world.manager(node).list_channels()[0].funded.as_ref().unwrap().scid.map(|scid| scid.block())
+    };
+    let first = world.height();
+    assert_eq!([scid(&world, 0), scid(&world, 1)], [Some(first); 2]);
+
+    world.crash(0);
+    world.replace_last_block(0);
+    world.start(0);
+    assert_eq!([scid(&world, 0), scid(&world, 1)], [None; 2]);
+
+    world.connect(0, 1);
+    world.settle();
+    world.mine(6);
+    world.settle();
+    assert_eq!([scid(&world, 0), scid(&world, 1)], [Some(first + 1); 2]);
+    assert!(world.manager(0).list_channels()[0].funded.as_ref().unwrap().usable);
+}

@@ -353,6 +353,29 @@ impl World {
         }
     }
 
+    /// The last block is undone behind the back of a node that does not run, and one without transactions takes its place. The
+    /// node's disk knows the tip only up to the block before, as when it died in the middle of it.
+    pub(crate) fn replace_last_block(&mut self, stopped: usize) {
+        assert!(self.nodes[stopped].running.is_none());
+        let undone = self.chain.pop().unwrap();
+        let before = self.tip();
+        for node in 0..self.nodes.len() {
+            if self.nodes[node].running.is_some() {
+                let height = before.height.plus(1);
+                self.nodes[node].manager().block_disconnected(&undone.header, height);
+            }
+            self.nodes[node].tip = before;
+        }
+        self.mempool.extend(undone.transactions);
+        let header = header(before.hash, before.time + 601);
+        self.chain.push(Block { header, transactions: Vec::new() });
+        for node in 0..self.nodes.len() {
+            if self.nodes[node].running.is_some() {
+                self.catch_up(node);
+            }
+        }
+    }
+
     fn catch_up(&mut self, node: usize) {
         let from = (self.nodes[node].tip.height.get() - GENESIS) as usize + 1;
         for index in from..self.chain.len() {

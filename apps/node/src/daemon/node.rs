@@ -390,9 +390,13 @@ fn open_channels(
     stored: lightning_traits::monitor::StoredChannels,
 ) -> Result<ChannelManager<ChannelParts>, StartError> {
     let chain = ChainHash::using_genesis_block_const(options.network);
-    // Channels hear again of every block since the monitors' tip: both were true at the same commit.
+    // The tip is written with the monitors' part of a block, and a channel whose turn another thread had may have written
+    // its own part only after it: channels hear of that block again.
     let (hash, height) = match store.load_tip()? {
-        Some((hash, height)) => (hash, height),
+        Some((hash, height)) => match source.header(&hash)? {
+            Some(info) if height.get() > 0 => (info.header.prev_blockhash, height.minus(1)),
+            _ => (hash, height),
+        },
         None => {
             let tip = source.tip()?;
             (tip.hash, BlockHeight::new(tip.height))
