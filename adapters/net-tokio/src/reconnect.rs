@@ -23,6 +23,12 @@ impl<E: PeerEnvironment + Send + Sync + 'static> Net<E> {
         }
     }
 
+    /// Whether the peer is called whenever it is lost.
+    #[must_use]
+    pub fn keeps(&self, node: NodeId) -> bool {
+        lock(&self.shared.kept).contains_key(&node)
+    }
+
     /// Does not call the peer again. A connection that stands goes on.
     pub fn let_go(&self, node: NodeId) {
         if let Some(task) = lock(&self.shared.kept).remove(&node) {

@@ -107,6 +107,7 @@ impl Node {
         chain.used_by(&mut command);
         let listen = format!("127.0.0.1:{}", self.port);
         command.args(["run", "--api-listen", "127.0.0.1:0", "--chain-poll-ms", "50", "--listen", &listen]);
+        command.args(["--announce", &listen]);
         command
     }
 
@@ -125,6 +126,13 @@ impl Node {
     /// Ends it at once, as a power failure would.
     fn kill(&mut self) {
         self.process = None;
+    }
+
+    /// Tells it to stop, and waits until it has.
+    fn stop(&mut self) {
+        assert!(self.lnode(&["stop"]).status.success());
+        let mut process = self.process.take().unwrap();
+        assert!(process.0.wait().unwrap().success());
     }
 
     fn lnode(&self, arguments: &[&str]) -> Output {
@@ -291,6 +299,32 @@ fn money_comes_home_without_the_peer() {
         chain.mine(bob, &["1"]);
         bob.balance("onchain_confirmed_sat") > 190_000
     });
+}
+
+#[test]
+fn peer_that_has_only_ever_called_us_is_called_where_it_says_that_it_is() {
+    let chain = Chain::start();
+    let (alice, mut bob) = (Node::start(&chain), Node::start(&chain));
+    chain.mine(&alice, &["1", "--to", "wallet"]);
+    chain.mine(&alice, &["100"]);
+    alice.until("the coinbase can be spent", |alice| alice.balance("onchain_confirmed_sat") == 5_000_000_000);
+    alice.answer(&["openchannel", &bob.address(), "1000000"]);
+    alice.until("the funding is out", |alice| alice.channel_is("awaiting_confirmations"));
+    chain.mine(&alice, &["6"]);
+    let id = |node: &Node| node.answer(&["getinfo"])["node_id"].as_str().unwrap().to_owned();
+    let (alice_id, bob_id) = (id(&alice), id(&bob));
+    let peer = |node: &Node| node.answer(&["listpeers"])["peers"][0].clone();
+    assert_eq!((&peer(&bob)["node_id"], &peer(&bob)["inbound"]), (&alice_id.into(), &true.into()));
+    let hers = alice.address();
+    bob.until("alice is announced", |bob| {
+        hers.ends_with(peer(bob)["address"].as_str().unwrap()) && peer(bob)["address"] != ""
+    });
+    // Alice will not call again; Bob restarts, and nobody has ever told him where she is but she herself.
+    alice.answer(&["disconnect", &bob_id]);
+    bob.stop();
+    bob.run(&chain);
+    bob.until("bob has called alice", |bob| peer(bob)["connected"] == true && peer(bob)["inbound"] == false);
+    bob.until("the channel is back", |bob| bob.channel_is("open"));
 }
 
 /// What cannot be done is said, and leaves the money where it was.

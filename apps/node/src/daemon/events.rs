@@ -8,8 +8,9 @@ use lightning_traits::interface::{ConfirmationTarget, EventsProvider, FeeEstimat
 use lightning_traits::payment::PaymentHash;
 
 use super::backend::channel_row;
+use super::books::now;
 use super::node::Inner;
-use crate::api::response::{InvoiceState, PaymentState};
+use crate::api::response::{InvoiceEntry, InvoiceState, PaymentState};
 
 /// Answers all events that wait.
 pub(super) fn handle(node: &Inner) {
@@ -105,11 +106,16 @@ fn remember_closed(node: &Inner, channel: ChannelId) {
 }
 
 fn on_received(node: &Inner, hash: PaymentHash, amount_msat: u64) {
-    if let Some(mut row) = node.books.invoice(&hash.to_string()) {
-        row.state = InvoiceState::Paid;
-        row.received_msat = amount_msat;
-        node.books.put_invoice(row);
-    }
+    // Money that no invoice in the books asked for is money all the same, and the books say so.
+    let mut row = node.books.invoice(&hash.to_string()).unwrap_or_else(|| InvoiceEntry {
+        payment_hash: hash.to_string(),
+        description: "an invoice that is not in the books".to_owned(),
+        created_at: now(),
+        ..InvoiceEntry::default()
+    });
+    row.state = InvoiceState::Paid;
+    row.received_msat = amount_msat;
+    node.books.put_invoice(row);
 }
 
 fn update_payment(node: &Inner, hash: PaymentHash, change: impl FnOnce(&mut crate::api::response::Payment)) {

@@ -6,7 +6,7 @@
 //! # Invariants
 //! - the chain is caught up before the first peer is heard
 //! - one data directory belongs to one network and one running node
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -28,7 +28,7 @@ use lightning_store_redb::{RedbStore, StoreError};
 use lightning_traits::id::{ChannelId, NodeId};
 use lightning_traits::interface::{BlockSource as _, KeysInterface as _, SourceError};
 use lightning_traits::units::{BlockHeight, FeeratePerKw};
-use lightning_traits::wire::{Addresses, NodeAlias};
+use lightning_traits::wire::{Addresses, NodeAddress, NodeAlias};
 use thiserror::Error;
 
 use super::books::Books;
@@ -120,6 +120,8 @@ struct Notes {
     /// What became of temporary ids.
     opened: BTreeMap<ChannelId, ChannelId>,
     bound: Vec<std::net::SocketAddr>,
+    /// Peers from whom the user disconnected.
+    unwanted: BTreeSet<NodeId>,
 }
 
 impl Inner {
@@ -135,10 +137,47 @@ impl Inner {
 
     /// Connects to a peer again and again, if we know where it is: a channel without a connection carries nothing.
     pub(crate) fn keep_connected(&self, peer: NodeId) {
-        let address = self.books.peers().get(&peer.to_string()).cloned();
-        let address = address.and_then(|host| format!("{peer}@{host}").parse::<PeerAddress>().ok());
+        let address =
+            self.host_of(peer).and_then(|host| format!("{peer}@{host}").parse::<PeerAddress>().ok());
         if let Some(address) = address {
             self.net.keep_connected(address);
+        }
+    }
+
+    /// Where the peer was reached, or else where it says that it is.
+    pub(crate) fn host_of(&self, peer: NodeId) -> Option<String> {
+        let announced = || {
+            self.router.with_graph(|graph| {
+                let announcement = graph.node(&peer)?.announcement.as_ref()?;
+                let usable = |address: &&NodeAddress| {
+                    address.is_usable() && !matches!(address, NodeAddress::TorV3 { .. })
+                };
+                announcement.body.addresses.known.iter().find(usable).map(ToString::to_string)
+            })
+        };
+        self.books.peers().get(&peer.to_string()).cloned().or_else(announced)
+    }
+
+    /// Calls peers with whom there are channels, and who are neither here nor called already. That somebody else connected
+    /// first does not mean that it will do so again.
+    pub(crate) fn call_lost_peers(&self) {
+        let with_channels: BTreeSet<NodeId> =
+            self.channels.list_channels().into_iter().map(|channel| channel.peer).collect();
+        let unwanted = self.notes().unwanted.clone();
+        for peer in with_channels.difference(&unwanted) {
+            if !self.net.keeps(*peer) && !self.net.manager().is_connected(*peer) {
+                self.keep_connected(*peer);
+            }
+        }
+    }
+
+    /// Notes whether the user wants to be connected to a peer with whom there are channels: yes, until told otherwise.
+    pub(crate) fn want_peer(&self, peer: NodeId, wanted: bool) {
+        let mut notes = self.notes();
+        if wanted {
+            notes.unwanted.remove(&peer);
+        } else {
+            notes.unwanted.insert(peer);
         }
     }
 
@@ -213,7 +252,7 @@ impl Node {
             chain::start(Arc::clone(&inner), follower).map_err(StartError::Thread)?,
         ];
         let node = Self { inner, threads };
-        node.keep_connected();
+        node.inner.call_lost_peers();
         node.settle_lost_payments();
         node.announce();
         Ok(node)
@@ -223,13 +262,6 @@ impl Node {
     #[must_use]
     pub(crate) const fn inner(&self) -> &Arc<Inner> {
         &self.inner
-    }
-
-    /// Connects to peers with whom there are channels, again and again.
-    fn keep_connected(&self) {
-        let with_channels: Vec<NodeId> =
-            self.inner.channels.list_channels().into_iter().map(|channel| channel.peer).collect();
-        with_channels.into_iter().for_each(|peer| self.inner.keep_connected(peer));
     }
 
     /// Payments that were written down and never sent, since the node died in between, have failed: all others are known

@@ -67,6 +67,7 @@ fn run(node: &Inner) {
         if last_tick.elapsed() >= TICK {
             last_tick = std::time::Instant::now();
             node.channels.timer_tick();
+            node.call_lost_peers();
             turn(node);
         }
         node.wake.wait(PATIENCE);

@@ -50,7 +50,8 @@ pub(super) fn info(node: &Inner) -> response::Info {
 
 pub(super) fn connect(node: &Inner, peer: &Peer) -> Answer<response::Connected> {
     let node_id = peer.node_id.to_string();
-    let known = node.books.peers().get(&node_id).cloned();
+    let known = node.host_of(peer.node_id);
+    node.want_peer(peer.node_id, true);
     if node.net.manager().is_connected(peer.node_id) {
         // An address that nobody has tried does not replace the one that led there.
         return Ok(response::Connected { node_id, address: known.unwrap_or_default() });
@@ -75,6 +76,7 @@ pub(super) fn disconnect(node: &Inner, peer: NodeId) -> Answer<response::Done> {
     if !node.net.manager().is_connected(peer) {
         return Err(ApiError::new(Code::NotConnected, format!("{peer} is not connected")));
     }
+    node.want_peer(peer, false);
     node.net.let_go(peer);
     node.net.manager().disconnect(peer);
     node.net.wake();
@@ -83,7 +85,6 @@ pub(super) fn disconnect(node: &Inner, peer: NodeId) -> Answer<response::Done> {
 
 pub(super) fn list(node: &Inner) -> response::PeerList {
     let channels = node.channels.list_channels();
-    let known = node.books.peers();
     let connected = node.net.manager().peers();
     let with_channels = channels.iter().map(|channel| channel.peer);
     let mut ids: Vec<NodeId> = connected.iter().map(|peer| peer.node_id).chain(with_channels).collect();
@@ -95,7 +96,7 @@ pub(super) fn list(node: &Inner) -> response::PeerList {
             node_id: id.to_string(),
             connected: connection.is_some(),
             inbound: connection.is_some_and(|peer| peer.inbound),
-            address: known.get(&id.to_string()).cloned().unwrap_or_default(),
+            address: node.host_of(id).unwrap_or_default(),
             channels: channels.iter().filter(|channel| channel.peer == id).count() as u32,
         }
     });
