@@ -4,6 +4,7 @@
 mod closing;
 mod details;
 mod gates;
+#[path = "../support/keys.rs"]
 mod keys;
 mod node;
 mod open;

@@ -288,10 +288,10 @@ fn a_slow_signer_holds_messages_in_order_and_nothing_is_lost() {
     pair.want(8, 0, Msat::from_sat(3_000), Fate::Claim);
     pair.want(9, 1, Msat::from_sat(2_000), Fate::Claim);
     pair.manage();
-    pair.nodes[1].keys.busy.set(true);
+    pair.nodes[1].keys.set_busy(true);
     pair.run();
     assert!(pair.outcomes.len() == 1);
-    pair.nodes[1].keys.busy.set(false);
+    pair.nodes[1].keys.set_busy(false);
     pair.nodes[1].with(|channel, cx| channel.timer_tick(cx));
     pair.run();
     assert_eq!((pair.outcomes.get(&(0, 8)), pair.outcomes.get(&(1, 9))), (Some(&true), Some(&true)));
@@ -301,10 +301,10 @@ fn a_slow_signer_holds_messages_in_order_and_nothing_is_lost() {
 #[test]
 fn a_slow_signer_at_a_reconnection_holds_the_reestablish() {
     let mut pair = paid(2);
-    pair.nodes[0].keys.busy.set(true);
+    pair.nodes[0].keys.set_busy(true);
     pair.reconnect();
     assert_eq!(pair.nodes[0].channel().phase(), PhaseName::Syncing);
-    pair.nodes[0].keys.busy.set(false);
+    pair.nodes[0].keys.set_busy(false);
     pair.nodes[0].with(|channel, cx| channel.timer_tick(cx));
     pair.run();
     assert_eq!(pair.phases(), [PhaseName::Open; 2]);

@@ -3,7 +3,6 @@
 //! Whatever happens: money is conserved to the millisatoshi, a payment has one ending, who is credited is credited once, no
 //! channel closes, and once the trouble stops nothing stays in flight.
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
 
 use lightning_channel::channel::PhaseName;
 use lightning_channel::manager::InboundPayment;
@@ -116,7 +115,7 @@ fn step(world: &mut World, dice: &mut Dice, payments: &mut Vec<Payment>, trouble
             match dice.roll(6) {
                 0 => world.mine(1),
                 1 | 2 => world.nodes[node].env.routes.set_late(dice.roll(2) == 0),
-                _ => world.nodes[node].env.keys.busy.store(dice.roll(3) == 0, Ordering::Relaxed),
+                _ => world.nodes[node].env.keys.set_busy(dice.roll(3) == 0),
             }
         }
         98 if trouble.slow_disks => {
@@ -152,7 +151,7 @@ fn heal(world: &mut World) {
     for node in 0..3 {
         world.nodes[node].env.monitors.set_slow(false);
         world.nodes[node].env.routes.set_late(false);
-        world.nodes[node].env.keys.busy.store(false, Ordering::Relaxed);
+        world.nodes[node].env.keys.set_busy(false);
     }
     for _ in 0..6 {
         for (a, b) in LINKS {

@@ -4,6 +4,7 @@
 mod channels;
 mod chaos;
 mod forwarding;
+#[path = "../support/keys.rs"]
 mod keys;
 mod mocks;
 mod payments;

@@ -20,7 +20,7 @@ use lightning_traits::feature::Features;
 use lightning_traits::id::{ChannelId, EventId, NodeId, PaymentId, ShortChannelId};
 use lightning_traits::interface::{
     ChainListener as _, ChannelMessageHandler as _, ConfirmedTransaction, EventsProvider as _,
-    MessageSendEventsProvider as _,
+    KeysInterface as _, MessageSendEventsProvider as _,
 };
 use lightning_traits::payment::{PaymentHash, Preimage};
 use lightning_traits::units::{BlockHeight, Msat};
@@ -170,7 +170,8 @@ impl World {
         }
         self.wires.remove(&(a, b));
         self.wires.remove(&(b, a));
-        let ids = [(a, b), (b, a)].map(|(here, there)| (here, self.nodes[there].env.keys.id()));
+        let ids =
+            [(a, b), (b, a)].map(|(here, there)| (here, NodeId::from(self.nodes[there].env.keys.node_id())));
         for (here, there) in ids {
             if let Some(manager) = &self.nodes[here].running {
                 manager.peer_disconnected(there);

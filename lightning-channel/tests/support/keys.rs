@@ -1,6 +1,6 @@
 //! Keys of a test node: from its name and a counter, so that every run is the same. The signer can be told to be slow.
-use std::cell::Cell;
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bitcoin::hashes::{Hash as _, sha256};
 use bitcoin::{EcdsaSighashType, ScriptBuf, Transaction, WPubkeyHash};
@@ -14,16 +14,17 @@ use lightning_traits::tx::signature::p2wsh_sighash;
 use lightning_traits::tx::{
     ChannelPublicKeys, CommitmentSecret, CommitmentSeed, FundingOutput, derive_secret_key, sign_commitment,
 };
+use secp256k1::ecdh::SharedSecret;
 use secp256k1::ecdsa::{RecoverableSignature, Signature};
 use secp256k1::{Message, PublicKey, Secp256k1, SecretKey};
 
 /// Keys of one node.
 pub(crate) struct TestKeys {
-    secp: Rc<Secp>,
+    secp: Arc<Secp>,
     name: String,
-    counter: Cell<u64>,
-    /// While true, channel signers answer "later".
-    pub(crate) busy: Rc<Cell<bool>>,
+    counter: AtomicU64,
+    /// While true, everything that needs the signer is answered "later".
+    busy: Arc<AtomicBool>,
 }
 
 fn hash(parts: &[&[u8]]) -> [u8; 32] {
@@ -33,11 +34,16 @@ fn hash(parts: &[&[u8]]) -> [u8; 32] {
 impl TestKeys {
     pub(crate) fn new(name: &str) -> Self {
         Self {
-            secp: Rc::new(Secp256k1::new()),
+            secp: Arc::new(Secp256k1::new()),
             name: name.into(),
-            counter: Cell::new(0),
-            busy: Rc::new(Cell::new(false)),
+            counter: AtomicU64::new(0),
+            busy: Arc::new(AtomicBool::new(false)),
         }
+    }
+
+    /// Whether the signer answers "later" from now on.
+    pub(crate) fn set_busy(&self, busy: bool) {
+        self.busy.store(busy, Ordering::Relaxed);
     }
 
     fn node_secret(&self) -> SecretKey {
@@ -48,8 +54,8 @@ impl TestKeys {
 impl EntropySource for TestKeys {
     fn fill(&self, bytes: &mut [u8]) {
         for byte in bytes {
-            self.counter.set(self.counter.get() + 1);
-            *byte = hash(&[self.name.as_bytes(), &self.counter.get().to_be_bytes()])[0];
+            let count = self.counter.fetch_add(1, Ordering::Relaxed);
+            *byte = hash(&[self.name.as_bytes(), &count.to_be_bytes()])[0];
         }
     }
 }
@@ -61,8 +67,11 @@ impl KeysInterface for TestKeys {
         self.node_secret().public_key(&self.secp)
     }
 
-    fn ecdh(&self, _: &PublicKey) -> Result<[u8; 32], SignError> {
-        Err(SignError::Refused)
+    fn ecdh(&self, key: &PublicKey) -> Result<[u8; 32], SignError> {
+        if self.busy.load(Ordering::Relaxed) {
+            return Err(SignError::InProgress);
+        }
+        Ok(SharedSecret::new(key, &self.node_secret()).secret_bytes())
     }
 
     fn sign_gossip(&self, digest: &[u8; 32]) -> Result<Signature, SignError> {
@@ -74,7 +83,7 @@ impl KeysInterface for TestKeys {
     }
 
     fn inbound_payment_key(&self) -> [u8; 32] {
-        [7; 32]
+        hash(&[self.name.as_bytes(), b"inbound"])
     }
 
     fn new_channel_keys(&self) -> ChannelKeysId {
@@ -85,8 +94,8 @@ impl KeysInterface for TestKeys {
         let key =
             |label: &[u8]| SecretKey::from_slice(&hash(&[self.name.as_bytes(), &keys.0, label])).unwrap();
         TestSigner {
-            secp: Rc::clone(&self.secp),
-            busy: Rc::clone(&self.busy),
+            secp: Arc::clone(&self.secp),
+            busy: Arc::clone(&self.busy),
             funding: key(b"funding"),
             htlc: key(b"htlc"),
             others: [key(b"revocation"), key(b"payment"), key(b"delayed")],
@@ -106,8 +115,8 @@ impl KeysInterface for TestKeys {
 
 /// Signs for one channel.
 pub(crate) struct TestSigner {
-    secp: Rc<Secp>,
-    busy: Rc<Cell<bool>>,
+    secp: Arc<Secp>,
+    busy: Arc<AtomicBool>,
     funding: SecretKey,
     htlc: SecretKey,
     others: [SecretKey; 3],
@@ -116,7 +125,7 @@ pub(crate) struct TestSigner {
 
 impl TestSigner {
     fn ready(&self) -> Result<(), SignError> {
-        if self.busy.get() { Err(SignError::InProgress) } else { Ok(()) }
+        if self.busy.load(Ordering::Relaxed) { Err(SignError::InProgress) } else { Ok(()) }
     }
 }
 
