@@ -1,15 +1,15 @@
-//! What payments tell the router: failures that make a direction dearer, updates inside failure messages.
+//! What payments tell the router: failures that make a direction dearer; and what it uses for one payment only.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 mod support;
 
 use lightning_router::{Router, UtxoCheck};
-use lightning_traits::codec::Encode;
 use lightning_traits::id::ShortChannelId;
 use lightning_traits::interface::RouteFinder;
 use lightning_traits::payment::PaymentHash;
-use lightning_traits::route::{Path, PathOutcome, RouteAnswer, RouteQuery, RouteReport};
-use lightning_traits::units::Msat;
-use lightning_traits::wire::{ChannelUpdate, WireMessage};
+use lightning_traits::route::{
+    DirectedChannel, LearntTerms, Path, PathOutcome, RouteAnswer, RouteQuery, RouteReport,
+};
+use lightning_traits::units::{CltvDelta, Msat};
 use support::{NOW, Signer, add_channel, block, query, router, scid};
 
 const AMOUNT: u64 = 10_000_000;
@@ -46,8 +46,8 @@ fn report(router: &Router, path: Path, outcome: PathOutcome) {
     router.report(RouteReport { hash: PaymentHash([1; 32]), path, outcome });
 }
 
-fn failed_at(channel: usize, update: Option<Vec<u8>>) -> PathOutcome {
-    PathOutcome::FailedAt { channel, temporary: true, update }
+fn failed_at(channel: usize) -> PathOutcome {
+    PathOutcome::FailedAt { channel, temporary: true }
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn a_direction_that_failed_is_doubted_for_that_amount_and_for_a_day() {
     let router = fork();
     let path = find(&router, query("us", "carol", AMOUNT));
     assert_eq!(path.hops[1].scid, scid(1, 2));
-    report(&router, path, failed_at(1, None));
+    report(&router, path, failed_at(1));
     assert_eq!(way(&router, AMOUNT), scid(1, 3));
     assert_eq!(way(&router, AMOUNT - 1), scid(1, 2), "less may pass");
     block(&router, 700_143, NOW, &[]);
@@ -68,7 +68,7 @@ fn a_direction_that_failed_is_doubted_for_that_amount_and_for_a_day() {
 fn what_was_carried_is_doubted_no_more() {
     let router = fork();
     let path = find(&router, query("us", "carol", AMOUNT));
-    report(&router, path.clone(), failed_at(1, None));
+    report(&router, path.clone(), failed_at(1));
     report(&router, path.clone(), PathOutcome::Unreadable);
     assert_eq!(way(&router, AMOUNT), scid(1, 3));
     report(&router, path, PathOutcome::Delivered);
@@ -79,50 +79,52 @@ fn what_was_carried_is_doubted_no_more() {
 fn a_doubted_direction_is_used_when_there_is_no_other() {
     let router = fork();
     let path = find(&router, query("us", "bob", AMOUNT));
-    report(&router, path.clone(), failed_at(0, None));
+    report(&router, path.clone(), failed_at(0));
     assert_eq!(find(&router, query("us", "bob", AMOUNT)), path);
     let mut tight = query("us", "bob", AMOUNT);
     tight.max_fee = Msat::ZERO;
     assert_eq!(find(&router, tight), path, "doubt is no fee");
 }
 
+/// What a failure says of bob's terms on his first channel with carol.
+fn learnt(timestamp: u32, fee_base: u64) -> LearntTerms {
+    LearntTerms {
+        channel: DirectedChannel { scid: scid(1, 2), from: Signer::new().id("bob") },
+        timestamp,
+        cltv_delta: CltvDelta::new(41),
+        htlc_minimum: Msat::new(1),
+        htlc_maximum: Msat::new(2 * AMOUNT),
+        fee_base: Msat::new(fee_base),
+        fee_proportional_millionths: 0,
+    }
+}
+
 #[test]
-fn an_update_inside_a_failure_is_verified_and_applied() {
-    let (router, signer) = (fork(), Signer::new());
-    let dearer = |seconds: u32, by: &str| -> ChannelUpdate {
-        let mut flags = 0;
-        signer.update(scid(1, 2), "bob", "carol", |body| flags = body.channel_flags);
-        signer.update(scid(1, 2), by, "carol", |body| {
-            body.timestamp += seconds;
-            body.fee_base_msat = 50_000 + seconds;
-            body.channel_flags = flags;
-        })
+fn f13_terms_out_of_a_failure_serve_one_question_and_leave_no_trace() {
+    let router = fork();
+    let (graph, relayed) = (router.snapshot(), support::relayed(&router).len());
+    let asking = |terms: LearntTerms| {
+        let question = RouteQuery { learnt: vec![terms], ..query("us", "carol", AMOUNT) };
+        find(&router, question)
     };
-    let fee = || {
-        router.with_graph(|graph| {
-            let channel = graph.channel(scid(1, 2)).unwrap();
-            channel.updates.iter().flatten().map(|update| update.body.fee_base_msat).max().unwrap()
-        })
-    };
-    let path = find(&router, query("us", "carol", AMOUNT));
-    let tell = |bytes: Vec<u8>| report(&router, path.clone(), failed_at(1, Some(bytes)));
-    tell(dearer(9, "mallory").to_wire().unwrap());
-    tell(vec![]);
-    tell(vec![1, 2]);
-    tell(vec![0xff; 200]);
-    assert_eq!(fee(), 1_000);
-    tell(dearer(1, "bob").to_wire().unwrap());
-    assert_eq!(fee(), 50_001, "with the type, as BOLT 4 has it");
-    tell(dearer(2, "bob").to_bytes());
-    assert_eq!(fee(), 50_002, "and without");
-    assert_eq!(support::relayed(&router).len(), 3 + 7, "what a payment taught us is told to nobody");
+    let usual = find(&router, query("us", "carol", AMOUNT));
+    assert_eq!(asking(learnt(NOW, 1)), usual, "gossip is as new");
+    let cheap = asking(learnt(NOW + 1, 1));
+    assert_eq!((cheap.hops[1].scid, cheap.fee()), (scid(1, 2), Msat::new(1)));
+    assert_eq!(cheap.hops[0].expiry.get(), 700_018 + 41);
+    assert_eq!(asking(learnt(NOW + 1, 1_000_000)).hops[1].scid, scid(1, 3), "too dear now");
+    let small = LearntTerms { htlc_maximum: Msat::new(AMOUNT - 1), ..learnt(NOW + 1, 1) };
+    assert_eq!(asking(small).hops[1].scid, scid(1, 3));
+    assert_eq!(find(&router, query("us", "carol", AMOUNT)), usual, "the next payment knows nothing of it");
+    assert_eq!(router.snapshot(), graph);
+    assert!(support::relayed(&router).is_empty(), "nor does anybody else: {relayed} before");
 }
 
 #[test]
 fn a_report_that_makes_no_sense_is_harmless() {
     let router = fork();
     let path = find(&router, query("us", "carol", AMOUNT));
-    for outcome in [failed_at(2, None), failed_at(usize::MAX, None), PathOutcome::Delivered] {
+    for outcome in [failed_at(2), failed_at(usize::MAX), PathOutcome::Delivered] {
         report(&router, path.clone(), outcome.clone());
         report(&router, Path { hops: vec![] }, outcome);
     }

@@ -71,7 +71,9 @@ fn channel(row: &[&str], nodes: &[NodeId]) -> Channel {
                 from,
                 to,
                 minimum: number(at + 2),
-                maximum: number(at + 3),
+                // An update may promise more than there is.
+                maximum: number(at + 3).min(Msat::from_amount(capacity).to_msat()),
+                capacity: Msat::from_amount(capacity).to_msat(),
                 base: number(at + 4),
                 millionths: number(at + 5),
                 delta: number(at + 6) as u32,
@@ -100,6 +102,7 @@ fn a_thousand_payments_over_the_main_network() {
     let queries = std::fs::read_to_string(data.join("queries.csv")).unwrap();
     let bounds = std::fs::read_to_string(data.join("queries-bounds.csv")).unwrap();
     let (mut paid, mut refused, mut long) = (0, 0, 0);
+    let (mut possible, mut divided) = (0, 0);
     for (row, bound) in rows(&queries).zip(rows(&bounds)) {
         let number = |at: usize| row[at].parse::<u64>().unwrap();
         let mut query = query("", "", number(2));
@@ -121,12 +124,35 @@ fn a_thousand_payments_over_the_main_network() {
                 assert_eq!(least, -1, "query {}: {why}", bound[0]);
                 assert_eq!(why, NoRoute::NoCapacity { amount: query.amount });
                 refused += 1;
+                if refused % 4 == 0 {
+                    let flow: u64 = bound[6].parse().unwrap();
+                    let found = in_parts(&router, &model, query.clone());
+                    assert!(!found || query.amount <= Msat::from_sat(flow), "more than the network carries");
+                    possible += usize::from(query.amount <= Msat::from_sat(flow));
+                    divided += usize::from(found);
+                }
             }
             RouteAnswer::InProgress => panic!("the router answers at once"),
         }
     }
     println!("{paid} paths, {long} of more than ten hops; {refused} amounts that no single path carries");
+    println!("{divided} in parts, of {possible} that a flow without fees and of any number of parts carries");
     assert_eq!((paid, refused), (778, 222));
+    assert_eq!((divided, possible), (52, 55));
+}
+
+/// Whether up to 16 paths carry it together; if they say so, they do.
+fn in_parts(
+    router: &lightning_router::Router,
+    model: &Model,
+    query: lightning_traits::route::RouteQuery,
+) -> bool {
+    let query = lightning_traits::route::RouteQuery { max_parts: 16, ..query };
+    match router.find_route(query.clone()) {
+        RouteAnswer::Ready(Ok(route)) => model.check_route(&query, &route).unwrap().len() > 1,
+        RouteAnswer::Ready(Err(_)) => false,
+        RouteAnswer::InProgress => panic!("the router answers at once"),
+    }
 }
 
 /// The least fee is also found, or refused, when it is the limit; and the usual limit of lock time is kept.

@@ -57,6 +57,7 @@ fn first_hop(node: &str, number: u32, sendable: u64) -> FirstHop {
         scid: scid(900, number),
         htlc_minimum: Msat::new(1),
         sendable: Msat::new(sendable),
+        htlc_cost: Msat::ZERO,
     }
 }
 

@@ -13,7 +13,7 @@ use lightning_router::Router;
 use lightning_traits::id::{NodeId, ShortChannelId};
 use lightning_traits::interface::RouteFinder;
 use lightning_traits::route::{
-    DirectedChannel, FirstHop, HintHop, NoRoute, Path, RouteAnswer, RouteHint, RouteQuery,
+    ChannelAmount, DirectedChannel, FirstHop, HintHop, NoRoute, Path, RouteAnswer, RouteHint, RouteQuery,
 };
 use lightning_traits::units::{CltvDelta, Msat};
 use proptest::prelude::*;
@@ -141,6 +141,7 @@ impl World {
                 scid: scid(300, at as u32),
                 htlc_minimum: Msat::new(*minimum),
                 sendable: Msat::new(*maximum),
+                htlc_cost: Msat::ZERO,
             };
             let free = Terms {
                 present: true,
@@ -165,6 +166,7 @@ fn edge(scid: ShortChannelId, from: &str, to: &str, terms: &Terms) -> Edge {
         to: signer.id(to),
         minimum: terms.minimum,
         maximum: terms.maximum,
+        capacity: terms.maximum,
         base: u64::from(terms.base),
         millionths: u64::from(terms.millionths),
         delta: u32::from(terms.delta),
@@ -247,6 +249,45 @@ proptest! {
             }
             Err(NoRoute::UnknownPayee) => prop_assert!(model.all_paths(&query).is_empty()),
             Err(other) => prop_assert!(false, "{:?}", other),
+        }
+    }
+
+    /// In parts, whatever the limits: an answer keeps them all, and whatever one path can do is done by one.
+    #[test]
+    fn every_answer_in_parts_keeps_every_limit(
+        world in world(true),
+        max_fee in prop_oneof![Just(u64::MAX), 0..AMOUNT / 2],
+        max_cltv in prop_oneof![Just(u32::MAX), 0..600_u32],
+        amount in prop_oneof![Just(AMOUNT), 1..AMOUNT * 8, Just(u64::MAX / 2), Just(u64::MAX)],
+        max_parts in 2..8_u16,
+        used in prop::collection::vec((any::<prop::sample::Index>(), 0..AMOUNT), 0..4),
+    ) {
+        let (router, mut query, mut model) = world.build();
+        query.max_fee = Msat::new(max_fee);
+        query.max_total_cltv = max_cltv;
+        query.amount = Msat::new(amount);
+        query.max_parts = max_parts;
+        for (index, amount) in used {
+            let Some((channel, left)) = model.shrink(&index, amount) else { continue };
+            if query.first_hops.iter().any(|hop| hop.scid == channel.scid) || left % 2 == 0 {
+                query.limits.retain(|limit| limit.channel != channel);
+                query.limits.push(ChannelAmount { channel, amount: Msat::new(left) });
+            } else if !query.limits.iter().any(|limit| limit.channel == channel) {
+                query.in_use.retain(|used| used.channel != channel);
+                query.in_use.push(ChannelAmount { channel, amount: Msat::new(model.used(channel)) });
+            }
+        }
+        match router.find_route(query.clone()) {
+            RouteAnswer::Ready(Ok(route)) => {
+                let prices = model.check_route(&query, &route).unwrap();
+                prop_assert_eq!(prices.len(), route.paths.len());
+            }
+            RouteAnswer::Ready(Err(why)) => {
+                prop_assert!(!matches!(why, NoRoute::Pointless), "{:?}", why);
+                let single = RouteQuery { max_parts: 1, ..query.clone() };
+                prop_assert!(find(&router, &single).is_err());
+            }
+            RouteAnswer::InProgress => prop_assert!(false),
         }
     }
 }

@@ -96,8 +96,10 @@ pub struct FirstHop {
     pub htlc_minimum: Msat,
     /// The most that one HTLC can carry now.
     pub sendable: Msat,
+    /// What a further HTLC takes of `sendable` beside its amount: the fee of its output, when we pay for the commitment.
+    pub htlc_cost: Msat,
 }
-record!(struct FirstHop { node, scid, htlc_minimum, sendable });
+record!(struct FirstHop { node, scid, htlc_minimum, sendable, htlc_cost });
 
 /// A channel and a direction of it, as BOLT 7 numbers them: 0 from the node whose id sorts first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,6 +110,42 @@ pub struct DirectedChannel {
     pub from: NodeId,
 }
 record!(struct DirectedChannel { scid, from });
+
+/// An amount on a direction of a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChannelAmount {
+    /// The direction.
+    pub channel: DirectedChannel,
+    /// The amount.
+    pub amount: Msat,
+}
+record!(struct ChannelAmount { channel, amount });
+
+/// Terms of a direction that its node told the payer of one payment, in a failure of that payment.
+///
+/// BOLT 4, "Receiving Failure Codes": "MUST NOT expose the `channel_update` to third-parties in any other context, including
+/// applying the `channel_update` to the local network graph". So they live with the payment and die with it; whoever finds
+/// its routes uses them for the one question, if they are newer than what gossip says, and forgets them (RELIABILITY F13).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LearntTerms {
+    /// The direction.
+    pub channel: DirectedChannel,
+    /// `timestamp` of the update.
+    pub timestamp: u32,
+    /// `cltv_expiry_delta`.
+    pub cltv_delta: CltvDelta,
+    /// `htlc_minimum_msat`.
+    pub htlc_minimum: Msat,
+    /// `htlc_maximum_msat`.
+    pub htlc_maximum: Msat,
+    /// `fee_base_msat`.
+    pub fee_base: Msat,
+    /// `fee_proportional_millionths`.
+    pub fee_proportional_millionths: u32,
+}
+record!(struct LearntTerms {
+    channel, timestamp, cltv_delta, htlc_minimum, htlc_maximum, fee_base, fee_proportional_millionths
+});
 
 /// A question for a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,11 +174,41 @@ pub struct RouteQuery {
     pub first_hops: Vec<FirstHop>,
     /// Directions not to use, as earlier attempts of this payment failed there.
     pub excluded: Vec<DirectedChannel>,
+    /// Directions that did not carry what this payment wanted: the most that may still be sent over each.
+    pub limits: Vec<ChannelAmount>,
+    /// What other parts of this payment carry now, on channels of others.
+    pub in_use: Vec<ChannelAmount>,
+    /// Terms that this payment has learnt.
+    pub learnt: Vec<LearntTerms>,
 }
 record!(struct RouteQuery {
     payment, payer, payee, amount, max_fee, final_cltv_delta, max_total_cltv, height, max_parts, hints list,
-    first_hops list, excluded list
+    first_hops list, excluded list, limits list, in_use list, learnt list
 });
+
+impl RouteQuery {
+    /// A question with no limits but the amount, for one path by the graph alone.
+    #[must_use]
+    pub const fn new(payment: PaymentId, payer: NodeId, payee: NodeId, amount: Msat) -> Self {
+        Self {
+            payment,
+            payer,
+            payee,
+            amount,
+            max_fee: Msat::MAX,
+            final_cltv_delta: CltvDelta::new(0),
+            max_total_cltv: u32::MAX,
+            height: BlockHeight::new(0),
+            max_parts: 1,
+            hints: Vec::new(),
+            first_hops: Vec::new(),
+            excluded: Vec::new(),
+            limits: Vec::new(),
+            in_use: Vec::new(),
+            learnt: Vec::new(),
+        }
+    }
+}
 
 /// Why there is no route, so that a user knows what would help.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -247,8 +315,6 @@ pub enum PathOutcome {
         channel: usize,
         /// A temporary lack of liquidity, or for good.
         temporary: bool,
-        /// The `channel_update` that the failing node sent with it, as raw bytes, not verified.
-        update: Option<Vec<u8>>,
     },
     /// It failed, and who failed it could not be read.
     Unreadable,
@@ -259,11 +325,10 @@ impl Encode for PathOutcome {
     fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::Delivered => out.push(0),
-            Self::FailedAt { channel, temporary, update } => {
+            Self::FailedAt { channel, temporary } => {
                 out.push(1);
                 u32::try_from(*channel).unwrap_or(u32::MAX).encode(out);
                 temporary.encode(out);
-                update.encode(out);
             }
             Self::Unreadable => out.push(2),
         }
@@ -277,7 +342,7 @@ impl Decode for PathOutcome {
             1 => {
                 let channel = usize::try_from(reader.read::<u32>()?);
                 let channel = channel.map_err(|_| DecodeError::InvalidValue("channel"))?;
-                Self::FailedAt { channel, temporary: reader.read()?, update: reader.read()? }
+                Self::FailedAt { channel, temporary: reader.read()? }
             }
             2 => Self::Unreadable,
             _ => return Err(DecodeError::InvalidValue("path outcome")),

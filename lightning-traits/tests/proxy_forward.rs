@@ -166,20 +166,7 @@ fn init() -> Init {
 }
 
 fn query() -> RouteQuery {
-    RouteQuery {
-        payment: PaymentId([1; 32]),
-        payer: PEER,
-        payee: PEER,
-        amount: Msat::new(5),
-        max_fee: Msat::ZERO,
-        final_cltv_delta: CltvDelta::new(9),
-        max_total_cltv: 1,
-        height: BlockHeight::new(1),
-        max_parts: 1,
-        hints: vec![],
-        first_hops: vec![],
-        excluded: vec![],
-    }
+    RouteQuery { max_total_cltv: 1, ..RouteQuery::new(PaymentId([1; 32]), PEER, PEER, Msat::new(5)) }
 }
 
 /// The table of what `Echo` notes and answers: a call is noted with its arguments, and answered with the value.

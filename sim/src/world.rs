@@ -378,16 +378,9 @@ impl World {
         invoice: &InboundPayment,
     ) -> PaymentId {
         let id = self.new_payment();
-        let params = PayParams {
-            payee: self.nodes[payee].id(),
-            amount: Msat::new(msat),
-            hash: invoice.hash,
-            recipient: Recipient { secret: invoice.secret.clone(), metadata: None },
-            final_cltv_delta: invoice.final_cltv_delta,
-            hints: Vec::new(),
-            max_fee: None,
-            max_parts: 1,
-        };
+        let recipient = Recipient::invoice(invoice.secret.clone());
+        let (payee, amount) = (self.nodes[payee].id(), Msat::new(msat));
+        let params = PayParams::new(payee, amount, invoice.hash, recipient, invoice.final_cltv_delta);
         self.nodes[payer].manager().pay(id, params).expect("the id is new");
         id
     }

@@ -127,7 +127,7 @@ impl Pair {
             let expiry = CltvExpiry::after(self.tip.height, u32::from(invoice.final_cltv_delta.get()));
             let hop = RouteHop { node: self.id(payee), scid: self.scid, amount, expiry };
             let route = Route { paths: vec![Path { hops: vec![hop] }] };
-            let recipient = Recipient { secret: invoice.secret, metadata: None };
+            let recipient = Recipient::invoice(invoice.secret);
             let id = PaymentId(invoice.hash.0);
             self.nodes[payer].manager.send_along(id, invoice.hash, route, &recipient).unwrap();
         }

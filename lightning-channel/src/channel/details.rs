@@ -55,6 +55,8 @@ pub struct FundedDetails {
     pub their_balance: Msat,
     /// The most that one HTLC of ours can carry now.
     pub sendable: Msat,
+    /// What a further HTLC of ours takes of `sendable` beside its amount.
+    pub htlc_cost: Msat,
     /// The most that one HTLC of theirs can carry now.
     pub receivable: Msat,
     /// The smallest HTLC that the peer takes.
@@ -114,6 +116,7 @@ impl<K: KeysInterface> Channel<K> {
             our_balance: commitments.our_balance(),
             their_balance: commitments.their_balance(),
             sendable: if usable { commitments.sendable(&policy) } else { Msat::ZERO },
+            htlc_cost: commitments.htlc_cost(),
             receivable: if usable { commitments.receivable() } else { Msat::ZERO },
             htlc_minimum: terms.theirs.htlc_minimum,
             our_reserve: terms.ours.reserve,

@@ -171,6 +171,17 @@ impl Commitments {
         most
     }
 
+    /// What an HTLC of ours that is offered beside another takes of what we can send, beside its amount: as the opener we pay
+    /// for its output, with room for twice the feerate.
+    #[must_use]
+    pub fn htlc_cost(&self) -> Msat {
+        if !self.terms.we_opened {
+            return Msat::ZERO;
+        }
+        let sight = self.our_future();
+        sight.buffered_cost(2).saturating_sub(sight.buffered_cost(1))
+    }
+
     /// The most that one HTLC of theirs can carry now, by their balance and our limits, or zero.
     #[must_use]
     pub fn receivable(&self) -> Msat {

@@ -77,6 +77,7 @@ impl<E: Environment> ChannelManager<E> {
                 scid: funded.scid.unwrap_or(funded.alias),
                 htlc_minimum: funded.htlc_minimum,
                 sendable: funded.sendable,
+                htlc_cost: funded.htlc_cost,
             })
         };
         slots.iter().filter_map(|slot| hop(self.look(slot, |channel, cx| channel.details(cx)))).collect()

@@ -73,6 +73,8 @@ impl<E: Environment> ChannelManager<E> {
             let mut table = self.table.lock();
             table.now.fees = fees;
             let late = table.inbound.on_tick();
+            let payments = table.payments.on_tick();
+            table.work.extend(payments.into_iter().map(Work::Advance));
             (table.all(), late)
         };
         for slot in slots {

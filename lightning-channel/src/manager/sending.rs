@@ -14,8 +14,9 @@ use super::table::Finishing;
 use super::work::Work;
 use crate::commitments::{NoticeKey, Origin, Outcome, OutgoingHtlc, SessionKey};
 use crate::payment::onion::{self, Recipient};
-use crate::payment::outbound::{Attempt, Next, PayError, PayParams};
-use crate::payment::verdict;
+use crate::payment::outbound::{Attempt, Next};
+use crate::payment::verdict::{self, Judge};
+use crate::payment::{PayError, PayParams};
 
 impl<E: Environment> ChannelManager<E> {
     /// Pays. The end comes as an event, [`PaymentSent`](lightning_traits::event::Event::PaymentSent) or
@@ -73,7 +74,11 @@ impl<E: Environment> ChannelManager<E> {
     /// Does what a payment needs next.
     pub(super) fn advance(&self, id: PaymentId) {
         loop {
-            let next = self.table.lock().payments.next(id, &self.config.payment, self.node);
+            let next = {
+                let mut table = self.table.lock();
+                let height = table.now.tip.height;
+                table.payments.next(id, &self.config.payment, self.node, height)
+            };
             match next {
                 Next::Wait => return,
                 Next::Tell(event) => {
@@ -82,8 +87,7 @@ impl<E: Environment> ChannelManager<E> {
                 }
                 Next::Ask(mut query) => {
                     query.first_hops = self.first_hops();
-                    query.height = self.now().tip.height;
-                    match self.env.routes().find_route(query) {
+                    match self.env.routes().find_route(*query) {
                         RouteAnswer::InProgress => return,
                         RouteAnswer::Ready(answer) => self.take_route(id, answer),
                     }
@@ -102,7 +106,8 @@ impl<E: Environment> ChannelManager<E> {
         let keys = self.env.keys();
         let attempts = {
             let mut table = self.table.lock();
-            table.payments.on_route(id, answer, &self.config.payment, || onion::session_key(keys))
+            let height = table.now.tip.height;
+            table.payments.on_route(id, answer, &self.config.payment, height, || onion::session_key(keys))
         };
         for attempt in attempts {
             self.attempt(attempt);
@@ -163,13 +168,14 @@ impl<E: Environment> ChannelManager<E> {
         session: &SessionKey,
         outcome: &Outcome,
     ) {
-        let verdict = verdict::judge(&self.secp, self.node, path, session, outcome);
+        let judge = Judge { secp: &self.secp, chain: self.chain, payer: self.node };
+        let verdict = verdict::judge(&judge, path, session, outcome);
         let (report, event) = {
             let mut table = self.table.lock();
             match (verdict, outcome) {
                 (Some(verdict), _) => {
                     let payments = &mut table.payments;
-                    let event = payments.on_failed(id, (hash, total), session, notice, &verdict);
+                    let event = payments.on_failed(id, (hash, total), session, notice, (self.node, &verdict));
                     (verdict.report, event)
                 }
                 (None, Outcome::Fulfilled { preimage, .. }) => {

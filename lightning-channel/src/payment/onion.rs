@@ -16,13 +16,29 @@ use thiserror::Error;
 
 use crate::commitments::SessionKey;
 
-/// What the invoice says about its payee.
+/// What the payee's own layer of the onion says.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Recipient {
-    /// `payment_secret`.
-    pub secret: PaymentSecret,
-    /// `payment_metadata`.
+    /// `payment_secret` of the invoice.
+    pub secret: Option<PaymentSecret>,
+    /// `payment_metadata` of the invoice.
     pub metadata: Option<Vec<u8>>,
+}
+
+impl Recipient {
+    /// The payee of an invoice with this `payment_secret`.
+    #[must_use]
+    pub const fn invoice(secret: PaymentSecret) -> Self {
+        Self { secret: Some(secret), metadata: None }
+    }
+
+    /// With the `payment_metadata` of the invoice. BOLT 4: "MUST include `payment_metadata` with every HTLC".
+    #[must_use]
+    pub fn with_metadata(mut self, metadata: Option<Vec<u8>>) -> Self {
+        self.metadata = metadata;
+        self
+    }
 }
 
 /// Why a path has no onion.
@@ -75,7 +91,10 @@ pub(crate) fn build(
         let payload = FinalPayload {
             amount: last.amount,
             expiry: last.expiry,
-            payment_data: Some(PaymentData { payment_secret: recipient.secret.clone(), total }),
+            payment_data: recipient
+                .secret
+                .clone()
+                .map(|payment_secret| PaymentData { payment_secret, total }),
             payment_metadata: recipient.metadata.clone(),
             keysend: None,
             custom: TlvRecords::default(),

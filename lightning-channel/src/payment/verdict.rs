@@ -1,19 +1,23 @@
 //! What a payer concludes from a failed attempt (BOLT 4, "Receiving Failure Codes").
 //!
 //! # Invariants
-//! - a `channel_update` inside a failure is handed to the route finder as raw bytes and never published (RELIABILITY F13)
+//! - a `channel_update` inside a failure counts only when it is signed by the failing node, for the very channel of the path,
+//!   and explains the failure; it serves the one payment and nobody else (RELIABILITY F13; `learnt_terms.rs`)
 //! - whoever claims to have failed, nothing outside of the path is blamed (RELIABILITY F9)
 use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
+use bitcoin::constants::ChainHash;
 use lightning_traits::Secp;
 use lightning_traits::id::{NodeId, ShortChannelId};
 use lightning_traits::route::{DirectedChannel, Path, PathOutcome};
 use lightning_traits::sphinx::{self, ErrorSource, Failure, FailureCode};
 use secp256k1::SecretKey;
 
+use super::learnt_terms;
 use super::onion::nodes;
+use super::outbound::Lesson;
 use crate::commitments::{Outcome, SessionKey};
 
 /// What follows from a failed attempt.
@@ -21,8 +25,8 @@ use crate::commitments::{Outcome, SessionKey};
 pub(crate) struct Verdict {
     /// For the route finder.
     pub(crate) report: PathOutcome,
-    /// Not to be tried again by this payment.
-    pub(crate) excluded: Vec<DirectedChannel>,
+    /// For this payment.
+    pub(crate) lessons: Vec<Lesson>,
     /// The channel blamed.
     pub(crate) channel: Option<ShortChannelId>,
     /// The payee itself refused, for good.
@@ -31,33 +35,41 @@ pub(crate) struct Verdict {
     pub(crate) text: String,
 }
 
+/// Who judges: our curve, our chain, our node.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Judge<'a> {
+    pub(crate) secp: &'a Secp,
+    pub(crate) chain: ChainHash,
+    pub(crate) payer: NodeId,
+}
+
 /// Judges the outcome of an attempt along `path`; `None` when it is a success.
 pub(crate) fn judge(
-    secp: &Secp,
-    payer: NodeId,
+    judge: &Judge<'_>,
     path: &Path,
     session_key: &SessionKey,
     outcome: &Outcome,
 ) -> Option<Verdict> {
+    let payer = judge.payer;
     match outcome {
         Outcome::Fulfilled { .. } => None,
         Outcome::Failed { reason, attribution } => {
-            let Some(secrets) = secrets(secp, path, session_key) else {
+            let Some(secrets) = secrets(judge.secp, path, session_key) else {
                 return Some(unreadable(payer, path, None));
             };
             let decoded = sphinx::decode(&secrets, reason.clone(), attribution.clone());
             Some(match decoded.source {
-                ErrorSource::Hop { hop, failure, .. } => by_hop(payer, path, hop, failure.as_ref()),
+                ErrorSource::Hop { hop, failure, .. } => by_hop(judge, path, hop, failure.as_ref()),
                 ErrorSource::Unreadable { blamed } => unreadable(payer, path, blamed),
             })
         }
         Outcome::Malformed { code, .. } => {
             // Our own peer could not read the onion that we made for it.
             let text = format!("our peer could not read the onion ({})", FailureCode(*code));
-            Some(blame_channel(payer, path, 0, true, None, text))
+            Some(blame_channel(payer, path, 0, true, text))
         }
         Outcome::FailedOnChain {} => {
-            Some(blame_channel(payer, path, 0, false, None, "our own channel was closed".to_string()))
+            Some(blame_channel(payer, path, 0, false, "our own channel was closed".to_string()))
         }
     }
 }
@@ -68,8 +80,8 @@ fn secrets(secp: &Secp, path: &Path, session_key: &SessionKey) -> Option<Vec<sph
 }
 
 /// The node behind hop `hop` says why.
-fn by_hop(payer: NodeId, path: &Path, hop: usize, failure: Option<&Failure>) -> Verdict {
-    let last = path.hops.len().saturating_sub(1);
+fn by_hop(judge: &Judge<'_>, path: &Path, hop: usize, failure: Option<&Failure>) -> Verdict {
+    let (payer, last) = (judge.payer, path.hops.len().saturating_sub(1));
     let Some(failure) = failure else {
         let text = format!("node {hop} sent a failure that says nothing");
         return blame_node(payer, path, hop, text);
@@ -81,16 +93,34 @@ fn by_hop(payer: NodeId, path: &Path, hop: usize, failure: Option<&Failure>) -> 
     let next = hop.saturating_add(1);
     match failure {
         // The error of a node that could not read the onion, reported by the node before it.
-        _ if code.is_bad_onion() => blame_channel(payer, path, next, true, None, text),
+        _ if code.is_bad_onion() => blame_channel(payer, path, next, true, text),
         _ if code.is_node() => blame_node(payer, path, hop, text),
         // A node on the way has no business with codes of the final node.
         Failure::IncorrectOrUnknownPaymentDetails { .. }
         | Failure::FinalIncorrectCltvExpiry { .. }
         | Failure::FinalIncorrectHtlcAmount { .. }
         | Failure::MppTimeout => blame_node(payer, path, hop, text),
-        _ => blame_channel(payer, path, next, !code.is_permanent(), update_of(failure), text),
+        Failure::TemporaryChannelFailure { .. } => {
+            let mut verdict = blame_channel(payer, path, next, true, text);
+            // It may well carry less.
+            if let (Some(channel), Some(hop)) = (directed(payer, path, next), path.hops.get(next)) {
+                verdict.lessons = alloc::vec![Lesson::CarriesLess(channel, hop.amount)];
+            }
+            verdict
+        }
+        _ if code.is_update() => {
+            let mut verdict = blame_channel(payer, path, next, true, text);
+            if let Some(terms) = learnt_terms::read(judge, path, next, failure) {
+                verdict.lessons = alloc::vec![Lesson::Terms(terms)];
+            }
+            verdict
+        }
+        _ => blame_channel(payer, path, next, !code.is_permanent(), text),
     }
 }
+
+/// `final_expiry_too_soon`, which BOLT 4 had once: the chain moved while the payment was under way.
+const FINAL_EXPIRY_TOO_SOON: FailureCode = FailureCode(17);
 
 /// BOLT 4, "if the _final node_ is returning the error".
 fn by_payee(payer: NodeId, path: &Path, failure: &Failure, text: String) -> Verdict {
@@ -98,20 +128,15 @@ fn by_payee(payer: NodeId, path: &Path, failure: &Failure, text: String) -> Verd
     match failure {
         // The node before the payee did not forward what the onion said.
         Failure::FinalIncorrectCltvExpiry { .. } | Failure::FinalIncorrectHtlcAmount { .. } => {
-            blame_channel(payer, path, last, true, None, text)
+            blame_channel(payer, path, last, true, text)
         }
-        // Other parts were missing: nobody's fault on this path.
-        Failure::MppTimeout | Failure::TemporaryNodeFailure => Verdict {
-            report: PathOutcome::Unreadable,
-            excluded: Vec::new(),
-            channel: None,
-            refused: false,
-            text,
-        },
+        // Other parts were missing, or it is not the time: nobody's fault on this path.
+        Failure::MppTimeout | Failure::TemporaryNodeFailure => blameless(text),
+        _ if failure.code() == FINAL_EXPIRY_TOO_SOON => blameless(text),
         _ => Verdict {
             // Everything up to the payee worked.
             report: PathOutcome::Delivered,
-            excluded: Vec::new(),
+            lessons: Vec::new(),
             channel: None,
             refused: true,
             text,
@@ -119,30 +144,29 @@ fn by_payee(payer: NodeId, path: &Path, failure: &Failure, text: String) -> Verd
     }
 }
 
+/// It may be tried again as it was.
+const fn blameless(text: String) -> Verdict {
+    let report = PathOutcome::Unreadable;
+    Verdict { report, lessons: Vec::new(), channel: None, refused: false, text }
+}
+
 /// Nobody signed for the failure. Somebody on the way garbles, and which one is not known; our own channel is not it.
 fn unreadable(payer: NodeId, path: &Path, blamed: Option<usize>) -> Verdict {
     let first = blamed.unwrap_or(1).max(1);
-    let excluded = (first..path.hops.len()).filter_map(|index| directed(payer, path, index)).collect();
+    let behind = (first..path.hops.len()).filter_map(|index| directed(payer, path, index));
     Verdict {
         report: PathOutcome::Unreadable,
-        excluded,
+        lessons: behind.map(Lesson::Avoid).collect(),
         channel: None,
         refused: false,
         text: "the failure could not be read".to_string(),
     }
 }
 
-fn blame_channel(
-    payer: NodeId,
-    path: &Path,
-    index: usize,
-    temporary: bool,
-    update: Option<Vec<u8>>,
-    text: String,
-) -> Verdict {
+fn blame_channel(payer: NodeId, path: &Path, index: usize, temporary: bool, text: String) -> Verdict {
     Verdict {
-        report: PathOutcome::FailedAt { channel: index, temporary, update },
-        excluded: directed(payer, path, index).into_iter().collect(),
+        report: PathOutcome::FailedAt { channel: index, temporary },
+        lessons: directed(payer, path, index).map(Lesson::Avoid).into_iter().collect(),
         channel: path.hops.get(index).map(|hop| hop.scid),
         refused: false,
         text,
@@ -152,9 +176,9 @@ fn blame_channel(
 /// Both channels of the path that touch the node at the end of hop `hop`.
 fn blame_node(payer: NodeId, path: &Path, hop: usize, text: String) -> Verdict {
     let next = hop.saturating_add(1).min(path.hops.len().saturating_sub(1));
-    let mut verdict = blame_channel(payer, path, next, true, None, text);
+    let mut verdict = blame_channel(payer, path, next, true, text);
     if next != hop && hop > 0 {
-        verdict.excluded.extend(directed(payer, path, hop));
+        verdict.lessons.extend(directed(payer, path, hop).map(Lesson::Avoid));
     }
     verdict
 }
@@ -166,20 +190,6 @@ pub(crate) fn directed(payer: NodeId, path: &Path, index: usize) -> Option<Direc
         Some(before) => path.hops.get(before)?.node,
     };
     Some(DirectedChannel { scid: path.hops.get(index)?.scid, from })
-}
-
-fn update_of(failure: &Failure) -> Option<Vec<u8>> {
-    match failure {
-        Failure::TemporaryChannelFailure { channel_update }
-        | Failure::AmountBelowMinimum { channel_update, .. }
-        | Failure::FeeInsufficient { channel_update, .. }
-        | Failure::IncorrectCltvExpiry { channel_update, .. }
-        | Failure::ExpiryTooSoon { channel_update }
-        | Failure::ChannelDisabled { channel_update, .. } => {
-            Some(channel_update.clone()).filter(|bytes| !bytes.is_empty())
-        }
-        _ => None,
-    }
 }
 
 /// The name in BOLT 4.
@@ -250,22 +260,43 @@ mod tests {
             sphinx::wrap(secret, &mut reason);
         }
         let outcome = Outcome::Failed { reason, attribution: None };
-        judge(&secp, node(9), &path(), &SESSION, &outcome).unwrap()
+        judge_of(&secp, &outcome)
+    }
+
+    fn judge_of(secp: &Secp, outcome: &Outcome) -> Verdict {
+        let judge_ = Judge { secp, chain: ChainHash::REGTEST, payer: node(9) };
+        judge(&judge_, &path(), &SESSION, outcome).unwrap()
+    }
+
+    fn avoided(verdict: &Verdict) -> Vec<u64> {
+        let scid = |lesson: &Lesson| match lesson {
+            Lesson::Avoid(channel) => channel.scid.0,
+            other => panic!("{other:?}"),
+        };
+        verdict.lessons.iter().map(scid).collect()
     }
 
     #[test]
     fn the_channel_behind_the_failing_node_is_blamed() {
-        let update = vec![1, 2, 3];
-        let verdict = returned(1, &Failure::TemporaryChannelFailure { channel_update: update.clone() });
+        let verdict = returned(1, &Failure::TemporaryChannelFailure { channel_update: vec![1, 2, 3] });
         assert_eq!(verdict.channel, Some(ShortChannelId(102)));
-        assert_eq!(verdict.excluded, [DirectedChannel { scid: ShortChannelId(102), from: node(2) }]);
-        assert_eq!(
-            verdict.report,
-            PathOutcome::FailedAt { channel: 2, temporary: true, update: Some(update) }
-        );
+        let channel = DirectedChannel { scid: ShortChannelId(102), from: node(2) };
+        assert_eq!(verdict.lessons, [Lesson::CarriesLess(channel, Msat::new(1_000))]);
+        assert_eq!(verdict.report, PathOutcome::FailedAt { channel: 2, temporary: true });
         assert!(!verdict.refused);
         let permanent = returned(0, &Failure::UnknownNextPeer);
-        assert_eq!(permanent.report, PathOutcome::FailedAt { channel: 1, temporary: false, update: None });
+        assert_eq!(permanent.report, PathOutcome::FailedAt { channel: 1, temporary: false });
+        assert_eq!(avoided(&permanent), [101]);
+    }
+
+    #[test]
+    fn a_payee_for_whom_the_time_is_wrong_may_be_asked_again() {
+        let old = Failure::Unknown { code: FINAL_EXPIRY_TOO_SOON, data: Vec::new() };
+        for failure in [Failure::MppTimeout, Failure::TemporaryNodeFailure, old] {
+            let verdict = returned(2, &failure);
+            assert!(!verdict.refused && verdict.lessons.is_empty(), "{failure:?}");
+        }
+        assert!(returned(2, &Failure::PermanentNodeFailure).refused);
     }
 
     #[test]
@@ -277,26 +308,25 @@ mod tests {
         assert!(returned(2, &failure).refused);
         let liar = returned(0, &failure);
         assert!(!liar.refused);
-        assert_eq!(liar.excluded, [DirectedChannel { scid: ShortChannelId(101), from: node(1) }]);
+        let channel = DirectedChannel { scid: ShortChannelId(101), from: node(1) };
+        assert_eq!(liar.lessons, [Lesson::Avoid(channel)]);
         assert!(!returned(2, &Failure::MppTimeout).refused);
     }
 
     #[test]
     fn a_failing_node_is_avoided_on_both_sides() {
         let verdict = returned(1, &Failure::TemporaryNodeFailure);
-        let excluded: Vec<_> = verdict.excluded.iter().map(|channel| channel.scid.0).collect();
-        assert_eq!(excluded, [102, 101]);
+        assert_eq!(avoided(&verdict), [102, 101]);
     }
 
     #[test]
     fn what_cannot_be_read_blames_everything_but_our_own_channel() {
         let outcome = Outcome::Failed { reason: vec![0; 300], attribution: None };
-        let verdict = judge(&Secp256k1::new(), node(9), &path(), &SESSION, &outcome).unwrap();
+        let verdict = judge_of(&Secp256k1::new(), &outcome);
         assert_eq!(verdict.report, PathOutcome::Unreadable);
-        let excluded: Vec<_> = verdict.excluded.iter().map(|channel| channel.scid.0).collect();
-        assert_eq!(excluded, [101, 102]);
+        assert_eq!(avoided(&verdict), [101, 102]);
         let empty = Outcome::Failed { reason: Vec::new(), attribution: None };
-        assert!(judge(&Secp256k1::new(), node(9), &path(), &SESSION, &empty).is_some());
+        assert_eq!(avoided(&judge_of(&Secp256k1::new(), &empty)), [101, 102]);
     }
 
     #[test]
@@ -304,8 +334,9 @@ mod tests {
         let secp = Secp256k1::new();
         let malformed = Outcome::Malformed { sha256_of_onion: [0; 32], code: 0xc005 };
         for outcome in [malformed, Outcome::FailedOnChain {}] {
-            let verdict = judge(&secp, node(9), &path(), &SESSION, &outcome).unwrap();
-            assert_eq!(verdict.excluded, [DirectedChannel { scid: ShortChannelId(100), from: node(9) }]);
+            let verdict = judge_of(&secp, &outcome);
+            let channel = DirectedChannel { scid: ShortChannelId(100), from: node(9) };
+            assert_eq!(verdict.lessons, [Lesson::Avoid(channel)]);
         }
     }
 }

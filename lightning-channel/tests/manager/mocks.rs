@@ -264,23 +264,16 @@ impl Map {
     fn find(&self, query: &RouteQuery) -> Result<Route, NoRoute> {
         let mut missing = query.amount.to_msat();
         let mut paths: Vec<Path> = Vec::new();
-        let mut used: BTreeMap<ShortChannelId, u64> = BTreeMap::new();
+        let mut rooms = Rooms::new(query);
         for way in self.ways(query) {
-            let first = query.first_hops.iter().find(|hop| hop.scid == way[0].scid).unwrap();
-            let room = first.sendable.to_msat() - used.get(&first.scid).copied().unwrap_or(0);
-            let mut amount = missing;
-            if path(&way, amount, query).sent().to_msat() > room {
-                if query.max_parts == 1 {
-                    continue;
-                }
-                // Leaves enough for fees, and for the reserve of the fee of one more HTLC.
-                amount = room.saturating_sub(2_000_000).min(missing);
-            }
-            if amount == 0 || paths.len() >= usize::from(query.max_parts) {
+            let way: Vec<Edge> = way.into_iter().map(|edge| as_learnt(edge, query)).collect();
+            let amount = rooms.fit(&way, missing, query);
+            let is_enough = query.max_parts > 1 || amount == missing;
+            if amount == 0 || !is_enough || paths.len() >= usize::from(query.max_parts) {
                 continue;
             }
             let path = path(&way, amount, query);
-            *used.entry(first.scid).or_default() += path.sent().to_msat();
+            rooms.take(&way, &path);
             missing -= amount;
             paths.push(path);
             if missing == 0 {
@@ -288,6 +281,68 @@ impl Map {
             }
         }
         Err(NoRoute::NoCapacity { amount: query.amount })
+    }
+}
+
+/// What the question says that each direction still carries.
+struct Rooms {
+    rooms: BTreeMap<(ShortChannelId, NodeId), u64>,
+    costs: BTreeMap<ShortChannelId, u64>,
+}
+
+impl Rooms {
+    fn new(query: &RouteQuery) -> Self {
+        let mut rooms: BTreeMap<_, u64> = BTreeMap::new();
+        let mut costs = BTreeMap::new();
+        for hop in &query.first_hops {
+            rooms.insert((hop.scid, query.payer), hop.sendable.to_msat());
+            costs.insert(hop.scid, hop.htlc_cost.to_msat());
+        }
+        for limit in &query.limits {
+            let room = rooms.entry((limit.channel.scid, limit.channel.from)).or_insert(u64::MAX);
+            *room = (*room).min(limit.amount.to_msat());
+        }
+        Self { rooms, costs }
+    }
+
+    /// The most up to `amount` that the way delivers.
+    fn fit(&self, way: &[Edge], mut amount: u64, query: &RouteQuery) -> u64 {
+        loop {
+            let hops = path(way, amount, query).hops;
+            let room = |edge: &Edge| self.rooms.get(&(edge.scid, edge.from)).copied().unwrap_or(u64::MAX);
+            let over =
+                way.iter().zip(&hops).map(|(edge, hop)| hop.amount.to_msat().saturating_sub(room(edge)));
+            match over.max().unwrap_or(0) {
+                0 => return amount,
+                over => amount = amount.saturating_sub(over),
+            }
+            if amount == 0 {
+                return 0;
+            }
+        }
+    }
+
+    fn take(&mut self, way: &[Edge], path: &Path) {
+        for (edge, hop) in way.iter().zip(&path.hops) {
+            if let Some(room) = self.rooms.get_mut(&(edge.scid, edge.from)) {
+                let cost = self.costs.get(&edge.scid).copied().unwrap_or(0);
+                *room = room.saturating_sub(hop.amount.to_msat() + cost);
+            }
+        }
+    }
+}
+
+/// The edge with the terms that the payment has learnt.
+fn as_learnt(edge: Edge, query: &RouteQuery) -> Edge {
+    let direction = DirectedChannel { scid: edge.scid, from: edge.from };
+    match query.learnt.iter().find(|terms| terms.channel == direction) {
+        Some(terms) => Edge {
+            fee_base: terms.fee_base.to_msat(),
+            fee_ppm: u64::from(terms.fee_proportional_millionths),
+            cltv_delta: terms.cltv_delta.get(),
+            ..edge
+        },
+        None => edge,
     }
 }
 

@@ -98,7 +98,7 @@ fn half_a_payment_is_given_back_after_some_ticks() {
     let scid = world.manager(0).first_hops()[0].scid;
     let route = Route { paths: vec![path(scid), path(ShortChannelId(1))] };
     let id = world.new_payment();
-    let recipient = Recipient { secret: invoice.secret.clone(), metadata: None };
+    let recipient = Recipient::invoice(invoice.secret.clone());
     world.manager(0).send_along(id, invoice.hash, route, &recipient).unwrap();
     for tick in 0..3 {
         world.settle();

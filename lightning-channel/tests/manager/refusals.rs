@@ -103,7 +103,7 @@ fn along(world: &World, amounts: [u64; 2], expiries: [u32; 2]) -> Route {
 }
 
 fn send_along(world: &mut World, invoice: &InboundPayment, route: Route) -> (Vec<String>, Event) {
-    let recipient = Recipient { secret: invoice.secret.clone(), metadata: None };
+    let recipient = Recipient::invoice(invoice.secret.clone());
     let id = world.new_payment();
     world.manager(0).send_along(id, invoice.hash, route, &recipient).unwrap();
     world.settle();
@@ -139,7 +139,7 @@ fn a_given_route_is_paid_once() {
     assert_eq!(failures, ["incorrect_or_unknown_payment_details at hop 1"]);
     assert!(matches!(end, Event::PaymentFailed { .. }));
     let nowhere = Route { paths: vec![Path { hops: Vec::new() }] };
-    let recipient = Recipient { secret: invoice.secret.clone(), metadata: None };
+    let recipient = Recipient::invoice(invoice.secret.clone());
     let id = world.new_payment();
     let refused = world.manager(0).send_along(id, invoice.hash, nowhere, &recipient);
     assert_eq!(refused, Err(PayError::Nothing));
@@ -150,7 +150,7 @@ fn the_payee_answers_all_that_is_wrong_alike() {
     let unknown = "incorrect_or_unknown_payment_details at hop 1";
     type Change = fn(&mut PayParams);
     let wrong: [(&str, Change); 4] = [
-        ("secret", |params| params.recipient.secret = PaymentSecret::new([1; 32])),
+        ("secret", |params| params.recipient.secret = Some(PaymentSecret::new([1; 32]))),
         ("too little", |params| params.amount = Msat::new(9_999_999)),
         ("more than twice", |params| params.amount = Msat::new(20_000_001)),
         ("too soon", |params| params.final_cltv_delta = CltvDelta::new(17)),

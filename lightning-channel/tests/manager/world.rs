@@ -437,16 +437,8 @@ impl World {
     }
 
     pub(crate) fn params(&self, payee: usize, msat: u64, invoice: &InboundPayment) -> PayParams {
-        PayParams {
-            payee: self.id(payee),
-            amount: Msat::new(msat),
-            hash: invoice.hash,
-            recipient: Recipient { secret: invoice.secret.clone(), metadata: None },
-            final_cltv_delta: invoice.final_cltv_delta,
-            hints: Vec::new(),
-            max_fee: None,
-            max_parts: 1,
-        }
+        let recipient = Recipient::invoice(invoice.secret.clone());
+        PayParams::new(self.id(payee), Msat::new(msat), invoice.hash, recipient, invoice.final_cltv_delta)
     }
 
     /// Begins to pay an invoice of `payee`.

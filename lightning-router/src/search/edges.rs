@@ -5,7 +5,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use lightning_traits::id::{NodeId, ShortChannelId};
-use lightning_traits::route::{DirectedChannel, FirstHop, HintHop, RouteQuery};
+use lightning_traits::route::{DirectedChannel, FirstHop, HintHop, LearntTerms, RouteQuery};
 use lightning_traits::units::{CltvDelta, Msat};
 
 use crate::graph::{Graph, Policy};
@@ -16,10 +16,15 @@ pub(super) struct Edge {
     pub(super) scid: ShortChannelId,
     pub(super) from: u32,
     pub(super) minimum: Msat,
+    /// The most that one HTLC carries.
     pub(super) maximum: Msat,
+    /// The most that all HTLCs together carry, as far as anybody can know.
+    pub(super) capacity: Msat,
+    /// What each HTLC but the first takes of the capacity beside its amount.
+    pub(super) htlc_cost: Msat,
     pub(super) cltv_delta: CltvDelta,
-    fee_base: Msat,
-    fee_millionths: u32,
+    pub(super) fee_base: Msat,
+    pub(super) fee_millionths: u32,
 }
 
 impl Edge {
@@ -27,6 +32,9 @@ impl Edge {
         self.fee_base.checked_add(amount.checked_millionths(self.fee_millionths)?)
     }
 }
+
+/// Directions by channel and start.
+type ByDirection<T> = BTreeMap<(ShortChannelId, u32), T>;
 
 /// All edges of one query.
 pub(super) struct Edges<'a> {
@@ -36,6 +44,8 @@ pub(super) struct Edges<'a> {
     extra_ids: Vec<NodeId>,
     /// Edges that are not in the graph, by the node that they lead to.
     extra: BTreeMap<u32, Vec<Edge>>,
+    /// What failures of this payment have told of directions.
+    learnt: ByDirection<LearntTerms>,
     payer: Option<u32>,
 }
 
@@ -47,6 +57,7 @@ impl<'a> Edges<'a> {
             extra_numbers: BTreeMap::new(),
             extra_ids: Vec::new(),
             extra: BTreeMap::new(),
+            learnt: BTreeMap::new(),
             payer: None,
         };
         for hop in &query.first_hops {
@@ -61,7 +72,21 @@ impl<'a> Edges<'a> {
             }
         }
         edges.payer = edges.number(&query.payer);
+        edges.learnt = edges.by_direction(&query.learnt, |terms| (terms.channel, *terms));
         edges
+    }
+
+    /// Values of directions, by the numbers of a search; directions of unknown nodes lead nowhere.
+    pub(super) fn by_direction<T, V>(
+        &self,
+        values: &[T],
+        read: impl Fn(&T) -> (DirectedChannel, V),
+    ) -> ByDirection<V> {
+        let numbered = values.iter().map(read).filter_map(|(channel, value)| {
+            let from = self.number(&channel.from)?;
+            Some(((channel.scid, from), value))
+        });
+        numbered.collect()
     }
 
     fn add_first_hop(&mut self, hop: &FirstHop) {
@@ -71,6 +96,8 @@ impl<'a> Edges<'a> {
             from,
             minimum: hop.htlc_minimum,
             maximum: hop.sendable,
+            capacity: hop.sendable,
+            htlc_cost: hop.htlc_cost,
             cltv_delta: CltvDelta::new(0),
             fee_base: Msat::ZERO,
             fee_millionths: 0,
@@ -91,6 +118,8 @@ impl<'a> Edges<'a> {
             from,
             minimum: Msat::ZERO,
             maximum: Msat::MAX,
+            capacity: Msat::MAX,
+            htlc_cost: Msat::ZERO,
             cltv_delta: hop.cltv_delta,
             fee_base: hop.fee_base,
             fee_millionths: hop.fee_proportional_millionths,
@@ -103,7 +132,7 @@ impl<'a> Edges<'a> {
         !self.query.first_hops.is_empty() && Some(from) == self.payer
     }
 
-    fn number(&self, id: &NodeId) -> Option<u32> {
+    pub(super) fn number(&self, id: &NodeId) -> Option<u32> {
         self.graph.node_number(id).or_else(|| self.extra_numbers.get(id).copied())
     }
 
@@ -139,11 +168,6 @@ impl<'a> Edges<'a> {
         public.or(extra).unwrap_or(self.query.payee)
     }
 
-    /// Whether the edge is that direction.
-    pub(super) fn is(&self, edge: &Edge, direction: &DirectedChannel) -> bool {
-        edge.scid == direction.scid && self.id_of(edge.from) == direction.from
-    }
-
     /// BOLT 7, of a node with unknown even feature bits: "MUST NOT route a payment _through_ the node".
     fn may_leave(&self, from: u32) -> bool {
         Some(from) == self.payer || self.graph.node_at(from).is_none_or(|node| node.forwards)
@@ -153,7 +177,7 @@ impl<'a> Edges<'a> {
     pub(super) fn for_each_into(&self, node: u32, mut take: impl FnMut(Edge)) {
         for edge in self.extra.get(&node).into_iter().flatten() {
             if self.may_leave(edge.from) {
-                take(*edge);
+                take(self.as_learnt(*edge, None));
             }
         }
         let channels = self.graph.node_at(node).map(|node| node.channels.as_slice()).unwrap_or_default();
@@ -166,18 +190,42 @@ impl<'a> Edges<'a> {
             }
             let Some(policy) = channel.policy(side).filter(|policy| !policy.disabled) else { continue };
             if channel.spent.is_none() && channel.usable && self.may_leave(from) {
-                take(edge_of(channel.scid, from, policy, channel.capacity.map(Msat::from_amount)));
+                let edge = edge_of(channel.scid, from, policy, channel.capacity.map(Msat::from_amount));
+                take(self.as_learnt(edge, Some(policy.timestamp)));
             }
+        }
+    }
+
+    /// The edge with the terms that this payment has learnt, if they are newer than those of gossip. Nobody else sees
+    /// them (RELIABILITY F13).
+    fn as_learnt(&self, edge: Edge, gossiped: Option<u32>) -> Edge {
+        if self.learnt.is_empty() {
+            return edge;
+        }
+        match self.learnt.get(&(edge.scid, edge.from)) {
+            Some(terms) if gossiped.is_none_or(|time| terms.timestamp > time) => Edge {
+                minimum: terms.htlc_minimum,
+                maximum: terms.htlc_maximum.min(edge.capacity),
+                cltv_delta: terms.cltv_delta,
+                fee_base: terms.fee_base,
+                fee_millionths: terms.fee_proportional_millionths,
+                ..edge
+            },
+            _ => edge,
         }
     }
 }
 
 fn edge_of(scid: ShortChannelId, from: u32, policy: &Policy, capacity: Option<Msat>) -> Edge {
+    // A capacity that nobody looked up is at least what one HTLC may carry.
+    let capacity = capacity.unwrap_or(policy.htlc_maximum);
     Edge {
         scid,
         from,
         minimum: policy.htlc_minimum,
-        maximum: capacity.map_or(policy.htlc_maximum, |capacity| capacity.min(policy.htlc_maximum)),
+        maximum: capacity.min(policy.htlc_maximum),
+        capacity,
+        htlc_cost: Msat::ZERO,
         cltv_delta: policy.cltv_delta,
         fee_base: policy.fee_base,
         fee_millionths: policy.fee_proportional_millionths,

@@ -3,7 +3,8 @@ use lightning_traits::route::{NoRoute, Path, RouteQuery};
 use lightning_traits::units::Msat;
 
 use super::edges::Edges;
-use super::{Aim, Experience, Search};
+use super::rooms::Rooms;
+use super::{Aim, Experience, Finder, Part};
 
 /// One end of the payment is in no graph.
 pub(super) fn without_end(query: &RouteQuery, edges: &Edges<'_>) -> NoRoute {
@@ -12,30 +13,42 @@ pub(super) fn without_end(query: &RouteQuery, edges: &Edges<'_>) -> NoRoute {
 
 /// Both ends are known, and nothing leads from one to the other within the limits: drops one limit after the other
 /// until something does.
-pub(super) fn without_path(query: &RouteQuery, edges: &Edges<'_>) -> NoRoute {
+pub(super) fn without_path(finder: &Finder<'_>, rooms: &Rooms) -> NoRoute {
+    let query = finder.query;
     if !query.first_hops.is_empty() && query.first_hops.iter().all(|hop| hop.sendable < query.amount) {
         return no_first_hop(query);
     }
-    let any_fee = RouteQuery { max_fee: Msat::MAX, ..query.clone() };
-    if let Some(path) = search_again(&any_fee, edges, &[Aim::FEES, Aim::Delay, Aim::Hops]) {
+    let part = Part { amount: query.amount, max_fee: Msat::MAX };
+    let cheapest = Finder { experience: &Experience::default(), ..*finder };
+    let search = |query: &RouteQuery, aims: &[Aim]| {
+        aims.iter().find_map(|aim| cheapest.search(query, part, *aim, rooms))
+    };
+    if let Some(path) = search(query, &[Aim::FEES, Aim::Delay, Aim::Hops]) {
         return NoRoute::TooExpensive { fee: path.fee(), limit: query.max_fee };
     }
-    let any_delay = RouteQuery { max_total_cltv: u32::MAX, ..any_fee };
-    if search_again(&any_delay, edges, &[Aim::FEES, Aim::Hops]).is_some() {
+    let any_delay = RouteQuery { max_total_cltv: u32::MAX, ..query.clone() };
+    if search(&any_delay, &[Aim::FEES, Aim::Hops]).is_some() {
         return NoRoute::TooSlow { limit: query.max_total_cltv };
     }
     NoRoute::NoCapacity { amount: query.amount }
 }
 
+/// Nor do several paths carry it together.
+pub(super) fn without_parts(finder: &Finder<'_>, rooms: &Rooms) -> NoRoute {
+    let query = finder.query;
+    let sums = query.first_hops.iter().map(|hop| hop.sendable);
+    let sendable = sums.fold(Msat::ZERO, Msat::saturating_add);
+    match without_path(finder, rooms) {
+        // Together our channels could.
+        NoRoute::NoFirstHop { needed, .. } if sendable >= needed => NoRoute::NoCapacity { amount: needed },
+        NoRoute::NoFirstHop { needed, .. } => NoRoute::NoFirstHop { needed, sendable },
+        other => other,
+    }
+}
+
 fn no_first_hop(query: &RouteQuery) -> NoRoute {
     let sendable = query.first_hops.iter().map(|hop| hop.sendable).max().unwrap_or(Msat::ZERO);
     NoRoute::NoFirstHop { needed: query.amount, sendable }
-}
-
-fn search_again(query: &RouteQuery, edges: &Edges<'_>, aims: &[Aim]) -> Option<Path> {
-    let (payer, payee) = (edges.payer()?, edges.payee()?);
-    let experience = Experience::default();
-    aims.iter().find_map(|aim| Search::new(query, edges, *aim, &experience).find(payer, payee))
 }
 
 /// The search keeps to the limits label by label; this holds the answer itself against the question once more.

@@ -4,22 +4,31 @@
 //! exactly what must arrive at its node and when. Cost = fees + a price for lock time + a price for
 //! directions that failed lately.
 //!
-//! `edges.rs` the edges that lead to a node (graph, hints, our own channels), `explain.rs` why there is none,
-//! `experience.rs` what payments have learnt.
+//! | file | what |
+//! | --- | --- |
+//! | `edges.rs` | the edges that lead to a node: graph, hints, our own channels |
+//! | `rooms.rs` | what each edge can still carry |
+//! | `parts.rs` `widest.rs` | several paths, when one does not carry it all; the path that carries most |
+//! | `explain.rs` | why there is none |
+//! | `experience.rs` | what payments have learnt |
 mod edges;
 mod experience;
 mod explain;
+mod parts;
+mod rooms;
+mod widest;
 
 use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
 use lightning_traits::id::ShortChannelId;
-use lightning_traits::route::{NoRoute, Path, RouteHop, RouteQuery};
+use lightning_traits::route::{NoRoute, Path, Route, RouteHop, RouteQuery};
 use lightning_traits::units::{CltvExpiry, Msat};
 
 use crate::graph::Graph;
 use edges::{Edge, Edges};
+use rooms::Rooms;
 
 pub(crate) use experience::Experience;
 
@@ -71,43 +80,101 @@ struct Label {
 /// [`NoRoute`] that says what was in the way.
 pub fn find_path(graph: &Graph, query: &RouteQuery) -> Result<Path, NoRoute> {
     let costs = Costs { delay_millionths: 15, failure_millionths: 0 };
-    find_path_with(graph, query, costs, &Experience::default())
+    let (edges, none) = (Edges::new(graph, query), Experience::default());
+    let finder = Finder::new(query, &edges, costs, &none)?;
+    let rooms = Rooms::new(query, &edges);
+    let path = finder.path(finder.whole(), &rooms);
+    explain::check_limits(query, path.ok_or_else(|| explain::without_path(&finder, &rooms))?)
 }
 
-pub(crate) fn find_path_with(
+/// The cheapest path if one carries it all, else up to `max_parts` that do so together.
+pub(crate) fn find_route(
     graph: &Graph,
     query: &RouteQuery,
     costs: Costs,
     experience: &Experience,
-) -> Result<Path, NoRoute> {
-    if query.payer == query.payee || query.amount == Msat::ZERO {
-        return Err(NoRoute::Pointless);
-    }
+) -> Result<Route, NoRoute> {
     let edges = Edges::new(graph, query);
-    let (Some(payer), Some(payee)) = (edges.payer(), edges.payee()) else {
-        return Err(explain::without_end(query, &edges));
+    let finder = Finder::new(query, &edges, costs, experience)?;
+    let rooms = Rooms::new(query, &edges);
+    let alone = match finder.path(finder.whole(), &rooms) {
+        Some(path) => explain::check_limits(query, path),
+        None if query.max_parts > 1 => {
+            return finder.parts(&rooms).ok_or_else(|| explain::without_parts(&finder, &rooms));
+        }
+        None => Err(explain::without_path(&finder, &rooms)),
     };
-    let search = |aim| Search::new(query, &edges, aim, experience).find(payer, payee);
-    // One label a node is quick, and blind to a way that is dearer up to a node but the only one within a limit. So
-    // when the cheapest labels lead nowhere, the limits themselves are aimed at.
-    let aims = [Aim::Cost(costs), Aim::FEES, Aim::Delay, Aim::Hops];
-    let path = aims.into_iter().find_map(search).ok_or_else(|| explain::without_path(query, &edges))?;
-    explain::check_limits(query, path)
+    alone.map(|path| Route { paths: alloc::vec![path] })
+}
+
+/// A part to find a path for.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    amount: Msat,
+    max_fee: Msat,
+}
+
+/// A question whose two ends are known.
+struct Finder<'a> {
+    query: &'a RouteQuery,
+    edges: &'a Edges<'a>,
+    costs: Costs,
+    experience: &'a Experience,
+    payer: u32,
+    payee: u32,
+}
+
+impl<'a> Finder<'a> {
+    fn new(
+        query: &'a RouteQuery,
+        edges: &'a Edges<'a>,
+        costs: Costs,
+        experience: &'a Experience,
+    ) -> Result<Self, NoRoute> {
+        if query.payer == query.payee || query.amount == Msat::ZERO {
+            return Err(NoRoute::Pointless);
+        }
+        match (edges.payer(), edges.payee()) {
+            (Some(payer), Some(payee)) => Ok(Self { query, edges, costs, experience, payer, payee }),
+            _ => Err(explain::without_end(query, edges)),
+        }
+    }
+
+    /// All of it as one part.
+    const fn whole(&self) -> Part {
+        Part { amount: self.query.amount, max_fee: self.query.max_fee }
+    }
+
+    /// The cheapest path for a part.
+    ///
+    /// One label a node is quick, and blind to a way that is dearer up to a node but the only one within a limit. So when
+    /// the cheapest labels lead nowhere, the limits themselves are aimed at.
+    fn path(&self, part: Part, rooms: &Rooms) -> Option<Path> {
+        let aims = [Aim::Cost(self.costs), Aim::FEES, Aim::Delay, Aim::Hops];
+        aims.into_iter().find_map(|aim| self.search(self.query, part, aim, rooms))
+    }
+
+    fn search(&self, query: &RouteQuery, part: Part, aim: Aim, rooms: &Rooms) -> Option<Path> {
+        Search::new(query, part, self, aim, rooms).find(self.payer, self.payee)
+    }
 }
 
 struct Search<'a> {
     query: &'a RouteQuery,
+    part: Part,
     edges: &'a Edges<'a>,
     aim: Aim,
     experience: &'a Experience,
+    rooms: &'a Rooms,
     labels: Vec<Option<Label>>,
     queue: BinaryHeap<Reverse<(u64, u32)>>,
 }
 
 impl<'a> Search<'a> {
-    fn new(query: &'a RouteQuery, edges: &'a Edges<'a>, aim: Aim, experience: &'a Experience) -> Self {
+    fn new(query: &'a RouteQuery, part: Part, finder: &Finder<'a>, aim: Aim, rooms: &'a Rooms) -> Self {
+        let Finder { edges, experience, .. } = *finder;
         let labels = alloc::vec![None; edges.node_count()];
-        Self { query, edges, aim, experience, labels, queue: BinaryHeap::new() }
+        Self { query, part, edges, aim, experience, rooms, labels, queue: BinaryHeap::new() }
     }
 
     fn find(mut self, payer: u32, payee: u32) -> Option<Path> {
@@ -117,7 +184,7 @@ impl<'a> Search<'a> {
 
     fn run(&mut self, payer: u32, payee: u32) {
         let delay = u32::from(self.query.final_cltv_delta.get());
-        let start = Label { cost: 0, amount: self.query.amount, delay, hops: 0, via: None, settled: false };
+        let start = Label { cost: 0, amount: self.part.amount, delay, hops: 0, via: None, settled: false };
         self.offer(payee, start);
         while let Some(Reverse((_, node))) = self.queue.pop() {
             let Some(Some(label)) = self.labels.get_mut(node as usize) else { continue };
@@ -138,8 +205,7 @@ impl<'a> Search<'a> {
 
     /// Looks whether `edge`, which leads to `node`, gives its start a better label.
     fn relax(&mut self, payer: u32, node: u32, label: Label, edge: &Edge) {
-        let fits = edge.minimum <= label.amount && label.amount <= edge.maximum;
-        if !fits || self.query.excluded.iter().any(|excluded| self.edges.is(edge, excluded)) {
+        if label.amount < edge.minimum || label.amount > self.rooms.room(edge) {
             return;
         }
         // Nobody is paid for our own channel, and it adds no delay.
@@ -150,7 +216,7 @@ impl<'a> Search<'a> {
         };
         let Some(amount) = fee.and_then(|fee| label.amount.checked_add(fee)) else { return };
         let delay = label.delay.saturating_add(blocks);
-        let over_budget = amount.saturating_sub(self.query.amount) > self.query.max_fee;
+        let over_budget = amount.saturating_sub(self.part.amount) > self.part.max_fee;
         if over_budget || delay > self.query.max_total_cltv {
             return;
         }

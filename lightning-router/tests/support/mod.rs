@@ -286,17 +286,9 @@ pub(crate) fn filter(first_timestamp: u32, timestamp_range: u32) -> GossipTimest
 pub(crate) fn query(payer: &str, payee: &str, msat: u64) -> RouteQuery {
     let signer = Signer::new();
     RouteQuery {
-        payment: PaymentId([7; 32]),
-        payer: signer.id(payer),
-        payee: signer.id(payee),
-        amount: Msat::new(msat),
-        max_fee: Msat::MAX,
         final_cltv_delta: CltvDelta::new(18),
         max_total_cltv: 2_016,
         height: BlockHeight::new(700_000),
-        max_parts: 1,
-        hints: Vec::new(),
-        first_hops: Vec::new(),
-        excluded: Vec::new(),
+        ..RouteQuery::new(PaymentId([7; 32]), signer.id(payer), signer.id(payee), Msat::new(msat))
     }
 }

@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use lightning_traits::id::{NodeId, ShortChannelId};
-use lightning_traits::route::{Path, RouteQuery};
+use lightning_traits::route::{DirectedChannel, Path, Route, RouteQuery};
+use lightning_traits::units::Msat;
 
 /// One direction of a channel, in plain numbers.
 #[derive(Clone, Debug)]
@@ -15,6 +16,8 @@ pub(crate) struct Edge {
     pub(crate) to: NodeId,
     pub(crate) minimum: u64,
     pub(crate) maximum: u64,
+    /// What all HTLCs together may carry.
+    pub(crate) capacity: u64,
     pub(crate) base: u64,
     pub(crate) millionths: u64,
     pub(crate) delta: u32,
@@ -32,6 +35,8 @@ impl Edge {
 pub(crate) struct Model {
     edges: BTreeMap<(ShortChannelId, NodeId), Edge>,
     into: BTreeMap<NodeId, Vec<(ShortChannelId, NodeId)>>,
+    /// What directions held at first.
+    whole: BTreeMap<(ShortChannelId, NodeId), u64>,
 }
 
 /// What a path costs.
@@ -55,6 +60,37 @@ impl Model {
     /// Holds a path against every rule: that its channels exist and join, what each hop is paid and has time for, what
     /// each channel carries, and the limits of the question.
     pub(crate) fn check(&self, query: &RouteQuery, path: &Path) -> Result<Price, String> {
+        self.check_part(query, query.amount, path)
+    }
+
+    /// The same for a route in parts: each keeps the rules, together they deliver the amount within the fee limit, and no
+    /// channel carries more than it holds.
+    pub(crate) fn check_route(&self, query: &RouteQuery, route: &Route) -> Result<Vec<Price>, String> {
+        let require =
+            |holds: bool, what: &str| if holds { Ok(()) } else { Err(format!("{what}: {route:?}")) };
+        require(!route.paths.is_empty() && route.paths.len() <= usize::from(query.max_parts), "the parts")?;
+        let prices: Result<Vec<_>, _> =
+            route.paths.iter().map(|path| self.check_part(query, path.delivered(), path)).collect();
+        let sum = |amounts: &mut dyn Iterator<Item = Msat>| Msat::checked_sum(amounts);
+        let delivered = sum(&mut route.paths.iter().map(Path::delivered));
+        require(delivered == Some(query.amount), "what arrives in all")?;
+        let fees = sum(&mut route.paths.iter().map(Path::fee));
+        require(fees.is_some_and(|fees| fees <= query.max_fee), "the fee limit of all")?;
+        let mut carried: BTreeMap<_, u64> = BTreeMap::new();
+        for path in &route.paths {
+            let mut from = query.payer;
+            for hop in &path.hops {
+                *carried.entry((hop.scid, from)).or_default() += hop.amount.to_msat();
+                from = hop.node;
+            }
+        }
+        for (direction, carried) in carried {
+            require(carried <= self.edges[&direction].capacity, "a channel that parts share")?;
+        }
+        prices
+    }
+
+    fn check_part(&self, query: &RouteQuery, amount: Msat, path: &Path) -> Result<Price, String> {
         let require = |holds: bool, what: &str| if holds { Ok(()) } else { Err(format!("{what}: {path:?}")) };
         require(!path.hops.is_empty() && path.hops.len() <= 20, "the number of hops")?;
         let mut node = query.payer;
@@ -75,7 +111,7 @@ impl Model {
         }
         require(node == query.payee, "the end")?;
         let (_, last) = edges.last().expect("not empty");
-        require(last.amount == query.amount, "what arrives")?;
+        require(last.amount == amount, "what arrives")?;
         let expiry = query.height.get() + u32::from(query.final_cltv_delta.get());
         require(last.expiry.get() == expiry, "the final expiry")?;
         for pair in edges.windows(2) {
@@ -85,12 +121,36 @@ impl Model {
             require(arriving.expiry.get() - leaving.expiry.get() == edge.delta, "a delta")?;
         }
         let first = &path.hops[0];
-        let fee = first.amount.to_msat() - query.amount.to_msat();
+        let fee = first.amount.to_msat() - amount.to_msat();
         let delay = first.expiry.get() - query.height.get();
         require(fee <= query.max_fee.to_msat(), "the fee limit")?;
         require(delay <= query.max_total_cltv, "the limit of lock time")?;
         require(path.fee().to_msat() == fee, "what the path says of itself")?;
         Ok(Price { fee, delay, hops: path.hops.len() })
+    }
+
+    /// Takes something from what a direction holds; says which and what is left.
+    pub(crate) fn shrink(
+        &mut self,
+        index: &proptest::sample::Index,
+        amount: u64,
+    ) -> Option<(DirectedChannel, u64)> {
+        let keys: Vec<_> = self.edges.keys().copied().collect();
+        if keys.is_empty() {
+            return None;
+        }
+        let (scid, from) = *index.get(&keys);
+        let edge = self.edges.get_mut(&(scid, from))?;
+        self.whole.entry((scid, from)).or_insert(edge.maximum);
+        edge.maximum = edge.maximum.saturating_sub(amount);
+        edge.capacity = edge.capacity.saturating_sub(amount);
+        Some((DirectedChannel { scid, from }, edge.maximum))
+    }
+
+    /// What was taken from a direction.
+    pub(crate) fn used(&self, channel: DirectedChannel) -> u64 {
+        let key = (channel.scid, channel.from);
+        self.whole.get(&key).map_or(0, |whole| whole - self.edges[&key].maximum)
     }
 
     /// The prices of all paths without loops that carry the amount, whatever fee or lock time.

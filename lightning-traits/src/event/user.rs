@@ -63,6 +63,12 @@ pub enum PaymentFailure {
     /// The user gave it up.
     #[error("abandoned on request")]
     Abandoned,
+    /// The time that the user set was over.
+    #[error("not paid in time{}{last}", if last.is_empty() { "" } else { "; the last attempt failed: " })]
+    TimedOut {
+        /// How the last attempt failed; empty if none has.
+        last: String,
+    },
     /// Its intent was lost before any HTLC was durable, so nothing can have been paid.
     #[error("nothing was sent before a restart")]
     LostBeforeSending,

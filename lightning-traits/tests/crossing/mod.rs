@@ -270,20 +270,44 @@ fn hint() -> impl Strategy<Value = RouteHint> {
 }
 
 fn first_hop() -> impl Strategy<Value = FirstHop> {
-    (node(), scid(), msat(), msat()).prop_map(|(node, scid, htlc_minimum, sendable)| FirstHop {
-        node,
-        scid,
-        htlc_minimum,
-        sendable,
+    (node(), scid(), msat(), msat(), msat()).prop_map(|(node, scid, htlc_minimum, sendable, htlc_cost)| {
+        FirstHop { node, scid, htlc_minimum, sendable, htlc_cost }
     })
+}
+
+fn direction() -> impl Strategy<Value = DirectedChannel> {
+    (scid(), node()).prop_map(|(scid, from)| DirectedChannel { scid, from })
+}
+
+fn channel_amount() -> impl Strategy<Value = ChannelAmount> {
+    (direction(), msat()).prop_map(|(channel, amount)| ChannelAmount { channel, amount })
+}
+
+fn learnt() -> impl Strategy<Value = LearntTerms> {
+    (direction(), any::<(u32, u16, u32)>(), msat(), msat(), msat()).prop_map(
+        |(channel, numbers, htlc_minimum, htlc_maximum, fee_base)| LearntTerms {
+            channel,
+            timestamp: numbers.0,
+            cltv_delta: CltvDelta::new(numbers.1),
+            htlc_minimum,
+            htlc_maximum,
+            fee_base,
+            fee_proportional_millionths: numbers.2,
+        },
+    )
 }
 
 pub(crate) fn query() -> impl Strategy<Value = RouteQuery> {
     let ends = (any::<[u8; 32]>(), node(), node(), msat(), msat());
     let limits = (any::<u16>(), any::<u32>(), any::<u32>(), any::<u16>());
-    let excluded = vec((scid(), node()), 0..3);
-    (ends, limits, vec(hint(), 0..3), vec(first_hop(), 0..3), excluded).prop_map(
-        |(ends, limits, hints, first_hops, excluded)| RouteQuery {
+    let past = (
+        vec(direction(), 0..3),
+        vec(channel_amount(), 0..3),
+        vec(channel_amount(), 0..3),
+        vec(learnt(), 0..3),
+    );
+    (ends, limits, vec(hint(), 0..3), vec(first_hop(), 0..3), past).prop_map(
+        |(ends, limits, hints, first_hops, past)| RouteQuery {
             payment: PaymentId(ends.0),
             payer: ends.1,
             payee: ends.2,
@@ -295,7 +319,10 @@ pub(crate) fn query() -> impl Strategy<Value = RouteQuery> {
             max_parts: limits.3,
             hints,
             first_hops,
-            excluded: excluded.into_iter().map(|(scid, from)| DirectedChannel { scid, from }).collect(),
+            excluded: past.0,
+            limits: past.1,
+            in_use: past.2,
+            learnt: past.3,
         },
     )
 }
@@ -320,12 +347,9 @@ pub(crate) fn answer() -> impl Strategy<Value = RouteAnswer> {
 }
 
 pub(crate) fn report() -> impl Strategy<Value = RouteReport> {
-    let failed = (any::<u32>(), any::<bool>(), option::of(bytes()));
-    let failed = failed.prop_map(|(channel, temporary, update)| PathOutcome::FailedAt {
-        channel: channel as usize,
-        temporary,
-        update,
-    });
+    let failed = (any::<u32>(), any::<bool>());
+    let failed = failed
+        .prop_map(|(channel, temporary)| PathOutcome::FailedAt { channel: channel as usize, temporary });
     let outcome = prop_oneof![Just(PathOutcome::Delivered), failed, Just(PathOutcome::Unreadable)];
     (any::<[u8; 32]>(), path(), outcome).prop_map(|(hash, path, outcome)| RouteReport {
         hash: PaymentHash(hash),

@@ -1,5 +1,5 @@
 //! Invoices and payments.
-use lightning_channel::payment::{PayError, PayParams};
+use lightning_channel::payment::{PayError, PayParams, Recipient};
 use lightning_offers::bolt11::{Bolt11Invoice, BuildError, Currency, InvoiceBuilder};
 use lightning_traits::feature::Feature;
 use lightning_traits::id::{NodeId, PaymentId};
@@ -176,19 +176,12 @@ fn check(node: &Inner, invoice: &Bolt11Invoice, request: &request::Pay) -> Answe
         );
     }
     let final_cltv = u16::try_from(invoice.min_final_cltv_expiry_delta()).unwrap_or(u16::MAX);
-    let params = PayParams {
-        payee,
-        amount,
-        hash: invoice.payment_hash(),
-        recipient: lightning_channel::payment::Recipient {
-            secret: invoice.payment_secret().clone(),
-            metadata: invoice.metadata().map(<[u8]>::to_vec),
-        },
-        final_cltv_delta: CltvDelta::new(final_cltv),
-        hints: invoice.route_hints().to_vec(),
-        max_fee: request.max_fee_msat,
-        max_parts: 1,
-    };
+    let recipient = Recipient::invoice(invoice.payment_secret().clone())
+        .with_metadata(invoice.metadata().map(<[u8]>::to_vec));
+    let mut params =
+        PayParams::new(payee, amount, invoice.payment_hash(), recipient, CltvDelta::new(final_cltv));
+    params.hints = invoice.route_hints().to_vec();
+    params.max_fee = request.max_fee_msat;
     Ok((amount, params))
 }
 

@@ -1,0 +1,240 @@
+//! One payment of ours: what is in flight of it, what it asks next, how it ends.
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
+
+use lightning_traits::config::PaymentConfig;
+use lightning_traits::event::PaymentFailure;
+use lightning_traits::id::{ChannelId, NodeId, PaymentId};
+use lightning_traits::payment::{PaymentHash, Preimage};
+use lightning_traits::route::{NoRoute, Path, Route, RouteQuery};
+use lightning_traits::units::{BlockHeight, CltvDelta, Msat};
+
+use super::learnt::{Learnt, in_use};
+use crate::commitments::NoticeKey;
+use crate::payment::params::PayParams;
+
+/// Blocks that may come in while a payment is under way, beyond what the payee asks for.
+const BLOCKS_UNDER_WAY: u16 = 3;
+/// Ticks after which a question for a route is asked again: whoever was to answer may have lost it.
+const ANSWER_TICKS: u32 = 2;
+
+/// Where a payment is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Pending,
+    Sent { preimage: Preimage },
+    Failed(PaymentFailure),
+}
+
+/// A question for a route that is open.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    ticks: u32,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Payment {
+    pub(super) hash: PaymentHash,
+    pub(super) total: Msat,
+    /// What retries need: gone after a restart, absent for a given route.
+    pub(super) retry: Option<PayParams>,
+    pub(super) phase: Phase,
+    /// What is in flight, by session key.
+    pub(super) parts: BTreeMap<[u8; 32], Path>,
+    /// Fees of the parts that arrived.
+    pub(super) paid_fees: BTreeMap<[u8; 32], Msat>,
+    /// What became of parts, not yet done with.
+    pub(super) notices: BTreeSet<(ChannelId, NoticeKey)>,
+    pub(super) attempts: u32,
+    pub(super) learnt: Learnt,
+    asked: Option<Asked>,
+    ticks: u32,
+    /// Why nothing more is tried.
+    pub(super) given_up: Option<PaymentFailure>,
+    pub(super) last: String,
+    /// The terminal event was made.
+    pub(super) told: bool,
+    pub(super) is_acknowledged: bool,
+}
+
+impl Payment {
+    pub(super) fn new(hash: PaymentHash, total: Msat) -> Self {
+        Self {
+            hash,
+            total,
+            retry: None,
+            phase: Phase::Pending,
+            parts: BTreeMap::new(),
+            paid_fees: BTreeMap::new(),
+            notices: BTreeSet::new(),
+            attempts: 0,
+            learnt: Learnt::default(),
+            asked: None,
+            ticks: 0,
+            given_up: None,
+            last: String::new(),
+            told: false,
+            is_acknowledged: false,
+        }
+    }
+
+    pub(super) fn in_flight(&self) -> Msat {
+        self.parts.values().map(Path::delivered).fold(Msat::ZERO, Msat::saturating_add)
+    }
+
+    /// What the parts in flight cost.
+    pub(super) fn fees(&self) -> Msat {
+        self.parts.values().map(Path::fee).fold(Msat::ZERO, Msat::saturating_add)
+    }
+
+    /// What is neither there nor on its way. BOLT 4: "MUST NOT send another HTLC if the total `amt_to_forward` of the HTLC
+    /// set is already greater or equal to `total_msat`".
+    fn missing(&self) -> Msat {
+        self.total.saturating_sub(self.in_flight())
+    }
+
+    /// What fees may still cost.
+    fn budget(&self, params: &PayParams, config: &PaymentConfig) -> Msat {
+        let usual = params.amount.checked_millionths(config.max_fee_millionths).unwrap_or(Msat::MAX);
+        let all = params.max_fee.unwrap_or_else(|| usual.max(config.min_fee_budget));
+        all.saturating_sub(self.fees())
+    }
+
+    fn max_parts(&self, params: &PayParams) -> u16 {
+        let under_way = u16::try_from(self.parts.len()).unwrap_or(u16::MAX);
+        params.max_parts.saturating_sub(under_way).max(1)
+    }
+
+    /// Whether the payment waits: for an answer, for HTLCs in flight, or for nothing since it is over.
+    pub(super) fn waits(&self) -> bool {
+        self.phase != Phase::Pending || self.asked.is_some() || self.missing() == Msat::ZERO
+    }
+
+    /// The question for what is missing, if more may be tried.
+    pub(super) fn ask(
+        &mut self,
+        id: PaymentId,
+        config: &PaymentConfig,
+        payer: NodeId,
+        height: BlockHeight,
+    ) -> Option<RouteQuery> {
+        if self.given_up.is_some() || self.attempts >= config.max_attempts {
+            return None;
+        }
+        let params = self.retry.as_ref()?;
+        let delta = params.final_cltv_delta.get().saturating_add(BLOCKS_UNDER_WAY);
+        let mut query = RouteQuery {
+            max_fee: self.budget(params, config),
+            final_cltv_delta: CltvDelta::new(delta),
+            max_total_cltv: config.max_total_cltv,
+            height,
+            max_parts: self.max_parts(params),
+            hints: params.hints.clone(),
+            ..RouteQuery::new(id, payer, params.payee, self.missing())
+        };
+        self.learnt.put(&mut query, in_use(payer, self.parts.values()));
+        self.asked = Some(Asked { ticks: 0 });
+        self.attempts = self.attempts.saturating_add(1);
+        Some(query)
+    }
+
+    /// Takes an answer; returns the paths to send over.
+    pub(super) fn answer(
+        &mut self,
+        answer: Result<Route, NoRoute>,
+        config: &PaymentConfig,
+        height: BlockHeight,
+    ) -> Vec<Path> {
+        if self.phase != Phase::Pending || self.asked.take().is_none() || self.given_up.is_some() {
+            return Vec::new();
+        }
+        let Some(params) = &self.retry else { return Vec::new() };
+        let reason = match answer {
+            Ok(route) if self.is_sound(&route, params, config, height) => return route.paths,
+            Ok(_) => "the route found does not fit".to_string(),
+            Err(reason) if self.last.is_empty() => reason.to_string(),
+            Err(reason) => format!("{reason}; the last attempt failed: {}", self.last),
+        };
+        self.given_up = Some(PaymentFailure::NoRoute(reason));
+        Vec::new()
+    }
+
+    /// Whether a route does what was asked: money leaves by it, so it is not believed.
+    ///
+    /// It may deliver less than what is missing, since a part may have failed after the question; the rest is asked for next.
+    fn is_sound(
+        &self,
+        route: &Route,
+        params: &PayParams,
+        config: &PaymentConfig,
+        height: BlockHeight,
+    ) -> bool {
+        let delivered = Msat::checked_sum(route.paths.iter().map(Path::delivered));
+        let sent = Msat::checked_sum(route.paths.iter().map(Path::sent));
+        let (Some(delivered), Some(sent)) = (delivered, sent) else { return false };
+        let arrives = |path: &Path| {
+            let (Some(first), Some(last)) = (path.hops.first(), path.hops.last()) else { return false };
+            last.node == params.payee
+                && last.amount > Msat::ZERO
+                && last.expiry.blocks_left(height) >= u32::from(params.final_cltv_delta.get())
+                && first.expiry.blocks_left(height) <= config.max_total_cltv
+                && falls(path)
+        };
+        delivered <= self.missing()
+            && !route.paths.is_empty()
+            && route.paths.len() <= usize::from(self.max_parts(params))
+            && sent.saturating_sub(delivered) <= self.budget(params, config)
+            && route.paths.iter().all(arrives)
+    }
+
+    /// A tick has passed. `true` when the payment has to be looked at.
+    pub(super) fn on_tick(&mut self) -> bool {
+        if self.phase != Phase::Pending || self.given_up.is_some() {
+            return false;
+        }
+        self.ticks = self.ticks.saturating_add(1);
+        let max_ticks = self.retry.as_ref().and_then(|params| params.max_ticks);
+        if max_ticks.is_some_and(|max| self.ticks >= max) {
+            self.asked = None;
+            self.given_up = Some(PaymentFailure::TimedOut { last: self.last.clone() });
+            return true;
+        }
+        let Some(asked) = &mut self.asked else { return false };
+        asked.ticks = asked.ticks.saturating_add(1);
+        if asked.ticks < ANSWER_TICKS {
+            return false;
+        }
+        self.asked = None;
+        self.last = "no answer to the question for a route".to_string();
+        true
+    }
+
+    /// Nothing more is tried.
+    pub(super) fn abandon(&mut self) {
+        if self.phase == Phase::Pending && self.given_up.is_none() {
+            self.given_up = Some(PaymentFailure::Abandoned);
+            self.asked = None;
+        }
+    }
+
+    /// Why it fails, once nothing is in flight and nothing more is tried.
+    pub(super) fn failure(&self, config: &PaymentConfig) -> PaymentFailure {
+        let exhausted = |attempts| PaymentFailure::RetriesExhausted { attempts, last: self.last.clone() };
+        match &self.given_up {
+            Some(reason) => reason.clone(),
+            None if self.attempts >= config.max_attempts => exhausted(self.attempts),
+            None if self.attempts == 0 && self.last.is_empty() => PaymentFailure::LostBeforeSending,
+            None => exhausted(self.attempts.max(1)),
+        }
+    }
+}
+
+/// Whether amounts and expiries fall on the way: nobody pays for forwarding.
+fn falls(path: &Path) -> bool {
+    path.hops.windows(2).all(|pair| match pair {
+        [before, after] => before.amount >= after.amount && before.expiry >= after.expiry,
+        _ => true,
+    })
+}
