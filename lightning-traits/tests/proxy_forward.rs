@@ -436,8 +436,7 @@ drive!(channel_signer: ChannelSigner, 8, |subject| [{
         per_commitment_point: point(),
         revocation_key: point(),
         broadcaster_delayed_key: point(),
-        broadcaster_htlc_key: point(),
-        countersigner_htlc_key: point(),
+        htlc: None,
         countersigner_payment_key: point(),
     };
     let commitment = CommitmentTx {

@@ -1,7 +1,7 @@
 //! Signs for one channel with keys that the seed and the channel's name give.
 //!
 //! Signs whatever it is asked to: policy belongs to a signer that lives apart. Never answers "later".
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bitcoin::secp256k1::ecdsa::Signature;
 use bitcoin::{EcdsaSighashType, Transaction};
@@ -12,8 +12,8 @@ use lightning_traits::interface::{
 };
 use lightning_traits::tx::signature::{p2wsh_sighash, sign};
 use lightning_traits::tx::{
-    ChannelPublicKeys, CommitmentSecret, CommitmentSeed, FundingOutput, derive_revocation_secret,
-    derive_secret_key, sign_commitment,
+    ChannelPublicKeys, CommitmentSecret, CommitmentSeed, FundingOutput, KeyError, derive_revocation_secret,
+    derive_secret_key_with, sign_commitment,
 };
 use secp256k1::{Message, PublicKey, SecretKey};
 
@@ -25,7 +25,8 @@ pub struct SeedSigner(Arc<Keys>);
 
 struct Keys {
     secp: Arc<Secp>,
-    public: ChannelPublicKeys,
+    /// Made when first asked for: whoever only looks at a channel needs none.
+    public: OnceLock<ChannelPublicKeys>,
     funding: SecretKey,
     revocation: SecretKey,
     payment: SecretKey,
@@ -36,7 +37,7 @@ struct Keys {
 
 impl core::fmt::Debug for SeedSigner {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("SeedSigner").field("public", &self.0.public).finish_non_exhaustive()
+        f.debug_struct("SeedSigner").field("public", self.0.public()).finish_non_exhaustive()
     }
 }
 
@@ -46,19 +47,33 @@ impl SeedSigner {
         let key = |label: &str| secret_key(&channel, label);
         let (funding, revocation, payment) = (key("funding"), key("revocation"), key("payment"));
         let (delayed, htlc) = (key("delayed payment"), key("htlc"));
-        let public = ChannelPublicKeys {
-            funding: funding.public_key(&secp),
-            revocation_basepoint: revocation.public_key(&secp),
-            payment_basepoint: payment.public_key(&secp),
-            delayed_payment_basepoint: delayed.public_key(&secp),
-            htlc_basepoint: htlc.public_key(&secp),
-        };
         let commitments = CommitmentSeed::new(*channel.child("commitments").as_bytes());
+        let public = OnceLock::new();
         Self(Arc::new(Keys { secp, public, funding, revocation, payment, delayed, htlc, commitments }))
     }
 
     fn secret(&self, number: CommitmentNumber) -> Result<CommitmentSecret, SignError> {
         self.0.commitments.secret(number).ok_or(SignError::Refused)
+    }
+}
+
+impl Keys {
+    fn public(&self) -> &ChannelPublicKeys {
+        self.public.get_or_init(|| ChannelPublicKeys {
+            funding: self.funding.public_key(&self.secp),
+            revocation_basepoint: self.revocation.public_key(&self.secp),
+            payment_basepoint: self.payment.public_key(&self.secp),
+            delayed_payment_basepoint: self.delayed.public_key(&self.secp),
+            htlc_basepoint: self.htlc.public_key(&self.secp),
+        })
+    }
+
+    fn delayed_key(&self, point: &PublicKey) -> Result<SecretKey, KeyError> {
+        derive_secret_key_with(&self.delayed, &self.public().delayed_payment_basepoint, point)
+    }
+
+    fn htlc_key(&self, point: &PublicKey) -> Result<SecretKey, KeyError> {
+        derive_secret_key_with(&self.htlc, &self.public().htlc_basepoint, point)
     }
 }
 
@@ -75,7 +90,7 @@ fn secret_key(channel: &Seed, label: &str) -> SecretKey {
 
 impl ChannelSigner for SeedSigner {
     fn public_keys(&self) -> ChannelPublicKeys {
-        self.0.public
+        *self.0.public()
     }
 
     fn commitment_point(&self, number: CommitmentNumber) -> Result<PublicKey, SignError> {
@@ -88,9 +103,8 @@ impl ChannelSigner for SeedSigner {
 
     fn sign_theirs(&self, request: &CommitmentToSign<'_>) -> Result<CommitmentSignatures, SignError> {
         let CommitmentToSign { params, keys, commitment } = *request;
-        let Keys { secp, funding, htlc, .. } = &*self.0;
-        let htlc =
-            derive_secret_key(secp, htlc, &keys.per_commitment_point).map_err(|_| SignError::Refused)?;
+        let Keys { secp, funding, .. } = &*self.0;
+        let htlc = self.0.htlc_key(&keys.per_commitment_point).map_err(|_| SignError::Refused)?;
         let (commitment, htlcs) = sign_commitment(secp, params, keys, commitment, funding, &htlc);
         Ok(CommitmentSignatures { commitment, htlcs })
     }
@@ -113,12 +127,12 @@ impl ChannelSigner for SeedSigner {
 
     fn sign_input(&self, request: &InputToSign<'_>) -> Result<Signature, SignError> {
         let InputToSign { transaction, input, value, script, sighash, key } = *request;
-        let Keys { secp, funding, revocation, payment, delayed, htlc, .. } = &*self.0;
+        let Keys { secp, funding, revocation, payment, .. } = &*self.0;
         let key = match key {
             SigningKey::Funding => Ok(*funding),
             SigningKey::Payment => Ok(*payment),
-            SigningKey::Delayed(point) => derive_secret_key(secp, delayed, point),
-            SigningKey::Htlc(point) => derive_secret_key(secp, htlc, point),
+            SigningKey::Delayed(point) => self.0.delayed_key(point),
+            SigningKey::Htlc(point) => self.0.htlc_key(point),
             SigningKey::Revocation(secret) => derive_revocation_secret(secp, revocation, secret),
         }
         .map_err(|_| SignError::Refused)?;

@@ -72,7 +72,8 @@ impl Commitments {
         number: CommitmentNumber,
     ) -> Result<CommitmentSignatures, SignFailure> {
         let params = self.terms.their_params();
-        let keys = CommitmentKeys::derive(secp, point, &self.terms.theirs.keys, &self.terms.ours.keys)?;
+        let keys =
+            CommitmentKeys::derive_for(spec, secp, point, &self.terms.theirs.keys, &self.terms.ours.keys)?;
         let commitment = build(&params, &keys, spec, number).map_err(SignFailure::Build)?;
         let request = CommitmentToSign { params: &params, keys: &keys, commitment: &commitment };
         signer.sign_theirs(&request).map_err(SignFailure::Signer)
@@ -143,8 +144,9 @@ impl Commitments {
         (signature, htlc_signatures): (&Signature, &[Signature]),
     ) -> Result<(), Violation> {
         let params = self.terms.our_params();
-        let keys = CommitmentKeys::derive(secp, point, &self.terms.ours.keys, &self.terms.theirs.keys)
-            .map_err(|_| Violation::BadPoint)?;
+        let keys =
+            CommitmentKeys::derive_for(spec, secp, point, &self.terms.ours.keys, &self.terms.theirs.keys)
+                .map_err(|_| Violation::BadPoint)?;
         let commitment =
             build(&params, &keys, spec, number).map_err(|error| Violation::Unbuildable { number, error })?;
         verify_commitment(secp, &params, &keys, &commitment, signature, htlc_signatures)

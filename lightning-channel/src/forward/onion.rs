@@ -11,6 +11,7 @@ use lightning_traits::sphinx::{
     self, Failure, FailureCode, FinalPayload, ForwardPayload, HopPayload, MAX_ATTRIBUTED_REASON_LEN,
     OnionPacket, PeelError, SharedSecret,
 };
+use secp256k1::PublicKey;
 
 use crate::commitments::{BADONION, IncomingHtlc, Outcome, Removal};
 
@@ -30,27 +31,29 @@ pub(crate) enum Asked {
 /// # Errors
 /// When the signer needs time.
 pub(crate) fn read(secp: &Secp, keys: &impl KeysInterface, htlc: &IncomingHtlc) -> Result<Asked, SignError> {
-    let sha256 = htlc.onion.sha256();
     if htlc.path_key.is_some() {
         // BOLT 4: "if `path_key` is set in the incoming `update_add_htlc`: MUST return an `invalid_onion_blinding` error". Blinded
         // paths through us are not offered; BOLT 2 asks for a hash of zeros so that nothing is learnt from it.
         let failure = Failure::InvalidOnionBlinding { sha256_of_onion: [0; 32] };
         return Ok(Asked::Refuse(malformed(&failure, [0; 32])));
     }
-    let secret = match shared_secret(keys, htlc) {
-        Ok(secret) => secret,
+    let (point, secret) = match shared_secret(keys, htlc) {
+        Ok(shared) => shared,
         Err(Unshared::Signer(SignError::InProgress)) => return Err(SignError::InProgress),
         // Without a secret no failure can be encrypted for the payer.
         Err(Unshared::Signer(_)) => {
+            let sha256 = htlc.onion.sha256();
             return Ok(Asked::Refuse(malformed(&PeelError::InvalidKey.failure(sha256), sha256)));
         }
         Err(Unshared::Onion(error)) => {
+            let sha256 = htlc.onion.sha256();
             return Ok(Asked::Refuse(malformed(&error.failure(sha256), sha256)));
         }
     };
-    let peeled = match sphinx::peel_with_secret(secp, secret.clone(), &htlc.onion, &htlc.hash.0) {
+    let peeled = match sphinx::peel_at(secp, point, secret.clone(), &htlc.onion, &htlc.hash.0) {
         Ok(peeled) => peeled,
         Err(error) => {
+            let sha256 = htlc.onion.sha256();
             let failure = error.failure(sha256);
             let removal = if failure.code().is_bad_onion() {
                 malformed(&failure, sha256)
@@ -80,9 +83,14 @@ enum Unshared {
     Signer(SignError),
 }
 
-fn shared_secret(keys: &impl KeysInterface, htlc: &IncomingHtlc) -> Result<SharedSecret, Unshared> {
+/// The onion's ephemeral key, and what we share with its origin.
+fn shared_secret(
+    keys: &impl KeysInterface,
+    htlc: &IncomingHtlc,
+) -> Result<(PublicKey, SharedSecret), Unshared> {
     let point = htlc.onion.ephemeral_point().map_err(Unshared::Onion)?;
-    keys.ecdh(&point).map(SharedSecret::new).map_err(Unshared::Signer)
+    let secret = keys.ecdh(&point).map(SharedSecret::new).map_err(Unshared::Signer)?;
+    Ok((point, secret))
 }
 
 /// A removal with a failure of our own making.
@@ -106,7 +114,7 @@ pub(crate) fn fail_back(
     failure: &Failure,
 ) -> Result<Removal, SignError> {
     match shared_secret(keys, htlc) {
-        Ok(secret) => Ok(fail(&secret, failure)),
+        Ok((_, secret)) => Ok(fail(&secret, failure)),
         Err(Unshared::Signer(SignError::InProgress)) => Err(SignError::InProgress),
         Err(Unshared::Signer(_) | Unshared::Onion(_)) => {
             let sha256 = htlc.onion.sha256();
@@ -133,7 +141,7 @@ pub(crate) fn pass_back(
             fail_back(keys, htlc, &Failure::TemporaryNodeFailure)
         }
         Outcome::Failed { mut reason, .. } => match shared_secret(keys, htlc) {
-            Ok(secret) => {
+            Ok((_, secret)) => {
                 sphinx::wrap(&secret, &mut reason);
                 Ok(Removal::Fail { reason, attribution: None })
             }

@@ -238,7 +238,7 @@ impl ChannelMonitor {
             .find(|htlc| htlc.vout == output.outpoint.vout)
             .ok_or(BuildError::Inconsistent)?;
         let params = self.init.our_params();
-        let stage = SecondStage::new(&params, &built.keys, &built.tx);
+        let stage = SecondStage::new(&params, &built.keys, &built.tx).ok_or(BuildError::Inconsistent)?;
         let mut transaction = stage.tx(htlc);
         if let Some(fees) = fees {
             self.add_fee_inputs(&mut transaction, output, fees);

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use bitcoin::{OutPoint, ScriptBuf, TxOut};
 use lightning_traits::id::HtlcId;
 use lightning_traits::payment::PaymentHash;
+use lightning_traits::tx::script::delayed;
 use lightning_traits::tx::{HtlcSpec, SecondStage, Spend, TxSide};
 use lightning_traits::units::BlockHeight;
 
@@ -15,13 +16,13 @@ impl ChannelMonitor {
     /// Our outputs of our own commitment.
     pub(crate) fn outputs_of_ours(&self, built: &Built, height: BlockHeight) -> Vec<Output> {
         let (params, point) = (self.init.our_params(), built.keys.per_commitment_point);
-        let stage = SecondStage::new(&params, &built.keys, &built.tx);
+        let keys = &built.keys;
         let mut outputs = Vec::new();
         if let Some((outpoint, output)) = output_at(built, built.tx.to_broadcaster) {
             outputs.push(Output {
                 outpoint,
                 value: output.value,
-                script: stage.output_script().clone(),
+                script: delayed(&keys.revocation_key, params.to_self_delay, &keys.broadcaster_delayed_key),
                 spend: Spend::Delayed,
                 authority: Authority::Point { point },
                 htlc: None,
@@ -30,6 +31,8 @@ impl ChannelMonitor {
                 claim: None,
             });
         }
+        // A commitment with HTLCs cannot be built without their keys.
+        let Some(stage) = SecondStage::new(&params, keys, &built.tx) else { return outputs };
         for (htlc, signature) in built.tx.htlcs.iter().zip(&self.ours.htlc_signatures) {
             let Some((outpoint, output)) = output_at(built, Some(htlc.vout)) else { continue };
             let spend = match htlc.htlc.offered_by {

@@ -71,8 +71,9 @@ impl ChannelMonitor {
 
     /// HTLCs of a commitment of theirs with these keys, to be found by their outputs.
     pub(super) fn known_htlcs(&self, keys: &CommitmentKeys, mut htlcs: Vec<HtlcSpec>) -> KnownHtlcs {
-        let scripts = HtlcScripts::new(self.init.format, keys);
         let mut known = KnownHtlcs::default();
+        // All keys that this monitor derives have those of HTLCs.
+        let Some(scripts) = HtlcScripts::new(self.init.format, keys) else { return known };
         // The order of equal outputs in a commitment; the last is found first.
         htlcs.sort_unstable_by_key(|htlc| Reverse((htlc.expiry, htlc.id)));
         for htlc in htlcs {

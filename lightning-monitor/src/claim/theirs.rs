@@ -18,9 +18,10 @@ use crate::monitor::{ChannelMonitor, Stance};
 impl ChannelMonitor {
     /// Our outputs of a commitment of theirs.
     pub(crate) fn outputs_of_theirs(&self, built: &Built, height: BlockHeight) -> Vec<Output> {
-        let scripts = HtlcScripts::new(self.init.format, &built.keys);
         let point = built.keys.per_commitment_point;
         let mut outputs: Vec<Output> = self.our_balance_in(&built.tx.tx, point, height).into_iter().collect();
+        // A commitment with HTLCs cannot be built without their keys.
+        let Some(scripts) = HtlcScripts::new(self.init.format, &built.keys) else { return outputs };
         for htlc in &built.tx.htlcs {
             let Some((outpoint, output)) = output_at(built, Some(htlc.vout)) else { continue };
             let script = scripts.script(&htlc.htlc);

@@ -237,9 +237,9 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
         if let Err(refusal) = entry.monitor.apply(&self.secp, &update) {
             return Persist::Refused(refusal);
         }
-        let signer = self.signer(&entry.monitor);
         let mut todo = Todo::default();
         if entry.monitor.acts_on(&update) {
+            let signer = self.signer(&entry.monitor);
             let moment = Moment { tip, rates, may_publish: entry.may_publish() };
             entry.monitor.on_tip(&self.secp, &signer, moment, &mut todo);
         }

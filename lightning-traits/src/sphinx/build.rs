@@ -72,7 +72,7 @@ pub fn build_into<P: Payloads>(
     associated_data: &[u8],
 ) -> Result<(OnionPacket<P>, Vec<SharedSecret>), OnionError> {
     check_sizes(hops, payloads.as_ref().len())?;
-    let secrets = shared_secrets(secp, session_key, hops.iter().map(|(node, _)| node))?;
+    let (secrets, ephemeral_key) = walk(secp, session_key, hops.iter().map(|(node, _)| node))?;
     let area = payloads.as_mut();
     area.fill(0);
     Key::derive(KeyKind::Pad, &session_key.secret_bytes()).stream().apply(area);
@@ -93,7 +93,6 @@ pub fn build_into<P: Payloads>(
         }
         hmac = secret.key(KeyKind::Mu).hmac(&[area, associated_data]);
     }
-    let ephemeral_key = PublicKey::from_secret_key(secp, session_key).serialize();
     Ok((OnionPacket { version: VERSION, ephemeral_key, payloads, hmac }, secrets))
 }
 
@@ -106,17 +105,31 @@ pub fn shared_secrets<'a>(
     session_key: &SecretKey,
     nodes: impl IntoIterator<Item = &'a PublicKey>,
 ) -> Result<Vec<SharedSecret>, OnionError> {
+    walk(secp, session_key, nodes).map(|(secrets, _)| secrets)
+}
+
+/// The secrets shared with `nodes`, and the first ephemeral key, which stands in the packet.
+fn walk<'a>(
+    secp: &Secp,
+    session_key: &SecretKey,
+    nodes: impl IntoIterator<Item = &'a PublicKey>,
+) -> Result<(Vec<SharedSecret>, [u8; 33]), OnionError> {
     let mut ephemeral = *session_key;
     let mut secrets = Vec::new();
-    for node in nodes {
+    let first = PublicKey::from_secret_key(secp, &ephemeral).serialize();
+    let mut point = first;
+    let mut nodes = nodes.into_iter().peekable();
+    while let Some(node) = nodes.next() {
         let secret = SharedSecret::ecdh(node, &ephemeral);
-        let point = PublicKey::from_secret_key(secp, &ephemeral).serialize();
         let factor = secret.blinding_factor(&point).ok_or(OnionError::InvalidTweak)?;
         ephemeral = ephemeral.mul_tweak(&factor).map_err(|_| OnionError::InvalidTweak)?;
         secrets.push(secret);
+        if nodes.peek().is_some() {
+            point = PublicKey::from_secret_key(secp, &ephemeral).serialize();
+        }
     }
     ephemeral.non_secure_erase();
-    Ok(secrets)
+    Ok((secrets, first))
 }
 
 fn check_sizes(hops: &[(PublicKey, Vec<u8>)], available: usize) -> Result<(), OnionError> {

@@ -68,8 +68,9 @@ pub fn peel<P: Payloads, E: From<PeelError>>(
     associated_data: &[u8],
     ecdh: impl FnOnce(&PublicKey) -> Result<SharedSecret, E>,
 ) -> Result<Peeled<P>, E> {
-    let shared_secret = ecdh(&packet.ephemeral_point()?)?;
-    Ok(peel_with_secret(secp, shared_secret, packet, associated_data)?)
+    let point = packet.ephemeral_point()?;
+    let shared_secret = ecdh(&point)?;
+    Ok(peel_at(secp, point, shared_secret, packet, associated_data)?)
 }
 
 /// Peels `packet` when the secret shared with its origin is known already.
@@ -82,7 +83,20 @@ pub fn peel_with_secret<P: Payloads>(
     packet: &OnionPacket<P>,
     associated_data: &[u8],
 ) -> Result<Peeled<P>, PeelError> {
-    let point = packet.ephemeral_point()?;
+    peel_at(secp, packet.ephemeral_point()?, shared_secret, packet, associated_data)
+}
+
+/// Peels `packet` when its [`ephemeral_point`](OnionPacket::ephemeral_point) and the secret are both known already.
+///
+/// # Errors
+/// See [`PeelError`].
+pub fn peel_at<P: Payloads>(
+    secp: &Secp,
+    point: PublicKey,
+    shared_secret: SharedSecret,
+    packet: &OnionPacket<P>,
+    associated_data: &[u8],
+) -> Result<Peeled<P>, PeelError> {
     let hmac = shared_secret.key(KeyKind::Mu).hmac(&[packet.payloads.as_ref(), associated_data]);
     // BOLT 4: "MUST use a constant time comparison of the computed HMAC and `hmac`".
     if !bool::from(hmac.ct_eq(&packet.hmac)) {

@@ -63,6 +63,9 @@ pub struct CommitmentTx {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum CommitmentError {
+    /// There are HTLCs, and the keys are those of a commitment without.
+    #[error("the keys are those of a commitment without HTLCs")]
+    NoHtlcKeys,
     /// The opener's balance does not reach for the anchors, and the other outputs leave nothing for them.
     #[error("the outputs need {needed}, the channel holds {capacity}")]
     Overdrawn {
@@ -93,7 +96,7 @@ pub fn build(
     if spec.total() != Some(Msat::from_amount(capacity)) {
         return Err(CommitmentError::Unbalanced { capacity });
     }
-    let mut drafts = drafts(params, keys, spec);
+    let mut drafts = drafts(params, keys, spec)?;
     let needed = drafts.iter().map(|draft| draft.output.value.to_sat()).fold(0, u64::saturating_add);
     let needed = Amount::from_sat(needed);
     if needed > capacity {
@@ -136,7 +139,11 @@ impl Draft<'_> {
 }
 
 /// All outputs in no order: BOLT 3, "Commitment Transaction Construction", steps 2 to 8.
-fn drafts<'a>(params: &CommitmentParams, keys: &CommitmentKeys, spec: &'a CommitmentSpec) -> Vec<Draft<'a>> {
+fn drafts<'a>(
+    params: &CommitmentParams,
+    keys: &CommitmentKeys,
+    spec: &'a CommitmentSpec,
+) -> Result<Vec<Draft<'a>>, CommitmentError> {
     let CommitmentParams { format, dust_limit, .. } = *params;
     let mut drafts = Vec::with_capacity(spec.htlcs.len().saturating_add(4));
     let mut push = |value, script_pubkey: ScriptBuf, role| {
@@ -146,7 +153,8 @@ fn drafts<'a>(params: &CommitmentParams, keys: &CommitmentKeys, spec: &'a Commit
     let scripts = HtlcScripts::new(format, keys);
     let mut untrimmed = 0_usize;
     for htlc in spec.htlcs.iter().filter(|htlc| !trim::is_trimmed(htlc, format, spec.feerate, dust_limit)) {
-        push(htlc.amount.to_amount_floor(), scripts.script(htlc).to_p2wsh(), Role::Htlc(htlc));
+        let script = scripts.as_ref().ok_or(CommitmentError::NoHtlcKeys)?.script(htlc);
+        push(htlc.amount.to_amount_floor(), script.to_p2wsh(), Role::Htlc(htlc));
         untrimmed = untrimmed.saturating_add(1);
     }
 
@@ -166,7 +174,7 @@ fn drafts<'a>(params: &CommitmentParams, keys: &CommitmentKeys, spec: &'a Commit
             push(ANCHOR_VALUE, script::anchor(&funding_key(params, side)).to_p2wsh(), Role::Anchor(side));
         }
     }
-    drafts
+    Ok(drafts)
 }
 
 /// The output script of one side's balance.

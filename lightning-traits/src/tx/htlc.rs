@@ -33,19 +33,24 @@ pub struct SecondStage<'a> {
 }
 
 impl<'a> SecondStage<'a> {
-    /// Those of `commitment`, which was built from the same parameters and keys.
+    /// Those of `commitment`, which was built from the same parameters and keys; `None` when these are for no HTLCs.
     #[must_use]
-    pub fn new(params: &CommitmentParams, keys: &'a CommitmentKeys, commitment: &CommitmentTx) -> Self {
+    pub fn new(
+        params: &CommitmentParams,
+        keys: &'a CommitmentKeys,
+        commitment: &CommitmentTx,
+    ) -> Option<Self> {
+        let scripts = HtlcScripts::new(params.format, keys)?;
         let delayed_script =
             script::delayed(&keys.revocation_key, params.to_self_delay, &keys.broadcaster_delayed_key);
-        Self {
+        Some(Self {
             format: params.format,
             feerate: commitment.feerate,
             commitment: commitment.txid,
-            scripts: HtlcScripts::new(params.format, keys),
+            scripts,
             delayed_output: delayed_script.to_p2wsh(),
             delayed_script,
-        }
+        })
     }
 
     /// The transaction without its witness.

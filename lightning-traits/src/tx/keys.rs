@@ -13,6 +13,7 @@ use secp256k1::{PublicKey, Scalar, SecretKey};
 use thiserror::Error;
 
 use super::secret::CommitmentSecret;
+use super::spec::CommitmentSpec;
 use crate::Secp;
 
 /// The public keys that one side brings into a channel.
@@ -47,10 +48,8 @@ pub struct CommitmentKeys {
     pub revocation_key: PublicKey,
     /// The broadcaster's balance and second-stage outputs, after the delay.
     pub broadcaster_delayed_key: PublicKey,
-    /// The broadcaster's key in HTLC outputs.
-    pub broadcaster_htlc_key: PublicKey,
-    /// The countersigner's key in HTLC outputs.
-    pub countersigner_htlc_key: PublicKey,
+    /// The keys in HTLC outputs; `None` for a commitment without HTLCs, which needs none.
+    pub htlc: Option<HtlcKeys>,
     /// The countersigner's balance.
     pub countersigner_payment_key: PublicKey,
 }
@@ -59,10 +58,20 @@ crate::record!(struct CommitmentKeys {
     per_commitment_point,
     revocation_key,
     broadcaster_delayed_key,
-    broadcaster_htlc_key,
-    countersigner_htlc_key,
+    htlc,
     countersigner_payment_key,
 });
+
+/// The keys in the HTLC outputs of one commitment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct HtlcKeys {
+    /// The broadcaster's.
+    pub broadcaster: PublicKey,
+    /// The countersigner's.
+    pub countersigner: PublicKey,
+}
+
+crate::record!(struct HtlcKeys { broadcaster, countersigner });
 
 /// Two keys cancel out, or a hash is no scalar: with honest hashes this happens to nobody in 2^128 tries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -81,12 +90,41 @@ impl CommitmentKeys {
         countersigner: &ChannelPublicKeys,
     ) -> Result<Self, KeyError> {
         let point = &per_commitment_point;
+        let htlc = HtlcKeys {
+            broadcaster: derive_public_key(secp, &broadcaster.htlc_basepoint, point)?,
+            countersigner: derive_public_key(secp, &countersigner.htlc_basepoint, point)?,
+        };
+        let keys = Self::derive_without_htlcs(secp, per_commitment_point, broadcaster, countersigner)?;
+        Ok(Self { htlc: Some(htlc), ..keys })
+    }
+
+    /// The keys that the commitment which says `spec` needs: without HTLCs there are half as many.
+    ///
+    /// # Errors
+    /// See [`derive`](Self::derive).
+    pub fn derive_for(
+        spec: &CommitmentSpec,
+        secp: &Secp,
+        per_commitment_point: PublicKey,
+        broadcaster: &ChannelPublicKeys,
+        countersigner: &ChannelPublicKeys,
+    ) -> Result<Self, KeyError> {
+        let derive = if spec.htlcs.is_empty() { Self::derive_without_htlcs } else { Self::derive };
+        derive(secp, per_commitment_point, broadcaster, countersigner)
+    }
+
+    fn derive_without_htlcs(
+        secp: &Secp,
+        per_commitment_point: PublicKey,
+        broadcaster: &ChannelPublicKeys,
+        countersigner: &ChannelPublicKeys,
+    ) -> Result<Self, KeyError> {
+        let point = &per_commitment_point;
         Ok(Self {
             per_commitment_point,
             revocation_key: derive_revocation_key(secp, &countersigner.revocation_basepoint, point)?,
             broadcaster_delayed_key: derive_public_key(secp, &broadcaster.delayed_payment_basepoint, point)?,
-            broadcaster_htlc_key: derive_public_key(secp, &broadcaster.htlc_basepoint, point)?,
-            countersigner_htlc_key: derive_public_key(secp, &countersigner.htlc_basepoint, point)?,
+            htlc: None,
             // BOLT 3: "The `remotepubkey` is simply the remote node's `payment_basepoint`".
             countersigner_payment_key: countersigner.payment_basepoint,
         })
@@ -114,8 +152,19 @@ pub fn derive_secret_key(
     base_secret: &SecretKey,
     point: &PublicKey,
 ) -> Result<SecretKey, KeyError> {
-    let basepoint = base_secret.public_key(secp);
-    base_secret.add_tweak(&tweak(point, &basepoint)?).map_err(|_| KeyError)
+    derive_secret_key_with(base_secret, &base_secret.public_key(secp), point)
+}
+
+/// [`derive_secret_key`] for those who know the basepoint already, which costs most of it.
+///
+/// # Errors
+/// [`KeyError`] when the sum is zero.
+pub fn derive_secret_key_with(
+    base_secret: &SecretKey,
+    basepoint: &PublicKey,
+    point: &PublicKey,
+) -> Result<SecretKey, KeyError> {
+    base_secret.add_tweak(&tweak(point, basepoint)?).map_err(|_| KeyError)
 }
 
 /// `revocation_basepoint * SHA256(revocation_basepoint || point) + point * SHA256(point || revocation_basepoint)`.

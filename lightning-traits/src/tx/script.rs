@@ -14,7 +14,7 @@ use bitcoin::{CompressedPublicKey, ScriptBuf};
 use secp256k1::PublicKey;
 
 use super::format::CommitmentFormat;
-use super::keys::CommitmentKeys;
+use super::keys::{CommitmentKeys, HtlcKeys};
 use super::spec::{HtlcSpec, TxSide};
 use crate::payment::PaymentHash;
 use crate::units::{CltvExpiry, CsvDelay};
@@ -94,16 +94,16 @@ pub fn anchor(funding_key: &PublicKey) -> ScriptBuf {
 #[derive(Clone, Copy, Debug)]
 pub struct HtlcScripts<'a> {
     format: CommitmentFormat,
-    keys: &'a CommitmentKeys,
+    keys: &'a HtlcKeys,
     revocation_hash: [u8; 20],
 }
 
 impl<'a> HtlcScripts<'a> {
-    /// For the commitment with these keys.
+    /// For the commitment with these keys; `None` when they are those of a commitment without HTLCs.
     #[must_use]
-    pub fn new(format: CommitmentFormat, keys: &'a CommitmentKeys) -> Self {
+    pub fn new(format: CommitmentFormat, keys: &'a CommitmentKeys) -> Option<Self> {
         let revocation_hash = hash160::Hash::hash(&keys.revocation_key.serialize()).to_byte_array();
-        Self { format, keys, revocation_hash }
+        Some(Self { format, keys: keys.htlc.as_ref()?, revocation_hash })
     }
 
     /// The witness script of an HTLC output: offered or received as seen by the broadcaster.
@@ -136,7 +136,7 @@ impl<'a> HtlcScripts<'a> {
             .push_opcode(OP_DROP)
             .push_int(2)
             .push_opcode(OP_SWAP)
-            .push_slice(self.keys.broadcaster_htlc_key.serialize())
+            .push_slice(self.keys.broadcaster.serialize())
             .push_int(2)
             .push_opcode(OP_CHECKMULTISIG)
             .push_opcode(OP_ELSE)
@@ -171,7 +171,7 @@ impl<'a> HtlcScripts<'a> {
             .push_opcode(OP_EQUALVERIFY)
             .push_int(2)
             .push_opcode(OP_SWAP)
-            .push_slice(self.keys.broadcaster_htlc_key.serialize())
+            .push_slice(self.keys.broadcaster.serialize())
             .push_int(2)
             .push_opcode(OP_CHECKMULTISIG)
             .push_opcode(OP_ELSE)
@@ -194,7 +194,7 @@ impl<'a> HtlcScripts<'a> {
             .push_opcode(OP_IF)
             .push_opcode(OP_CHECKSIG)
             .push_opcode(OP_ELSE)
-            .push_slice(self.keys.countersigner_htlc_key.serialize())
+            .push_slice(self.keys.countersigner.serialize())
             .push_opcode(OP_SWAP)
             .push_opcode(OP_SIZE)
             .push_int(32)

@@ -40,6 +40,9 @@ pub enum SignatureError {
         /// Signatures that came.
         found: usize,
     },
+    /// There are HTLCs, and the keys are those of a commitment without.
+    #[error("the keys are those of a commitment without HTLCs")]
+    NoHtlcKeys,
     /// The signature does not fit the digest and key.
     #[error("wrong signature")]
     Invalid,
@@ -91,10 +94,12 @@ pub fn verify_commitment(
     let digest = commitment.sighash(params);
     verify(secp, &digest, signature, &params.countersigner_funding_key())
         .map_err(|error| name_failure(error, SignatureError::Commitment))?;
-    let stage = SecondStage::new(params, keys, commitment);
+    let Some((stage, htlc_keys)) = SecondStage::new(params, keys, commitment).zip(keys.htlc) else {
+        return if expected == 0 { Ok(()) } else { Err(SignatureError::NoHtlcKeys) };
+    };
     for (index, (output, signature)) in commitment.htlcs.iter().zip(htlc_signatures).enumerate() {
         let digest = stage.countersigner_sighash(output);
-        verify(secp, &digest, signature, &keys.countersigner_htlc_key)
+        verify(secp, &digest, signature, &htlc_keys.countersigner)
             .map_err(|error| name_failure(error, SignatureError::Htlc { index }))?;
     }
     Ok(())
@@ -112,10 +117,11 @@ pub fn sign_commitment(
     funding_key: &SecretKey,
     htlc_key: &SecretKey,
 ) -> (Signature, Vec<Signature>) {
+    // Keys without those of HTLCs go with a commitment without HTLCs: there is nothing to sign but the commitment.
     let stage = SecondStage::new(params, keys, commitment);
-    let htlcs =
-        commitment.htlcs.iter().map(|output| sign(secp, &stage.countersigner_sighash(output), htlc_key));
-    (sign(secp, &commitment.sighash(params), funding_key), htlcs.collect())
+    let sign_htlc = |output| Some(sign(secp, &stage.as_ref()?.countersigner_sighash(output), htlc_key));
+    let htlcs = commitment.htlcs.iter().filter_map(sign_htlc).collect();
+    (sign(secp, &commitment.sighash(params), funding_key), htlcs)
 }
 
 /// The digest of one P2WSH input of any transaction: claims and penalties, which may have many inputs.

@@ -31,7 +31,7 @@ fn commitments_and_htlc_transactions_are_bit_for_bit() {
         let stated = list(&case["HtlcDescs"]);
         let made = setup.second_stage(&commitment, appendix_preimage);
         assert_eq!(made.len(), stated.len(), "{name}");
-        let stage = SecondStage::new(&setup.params, &setup.keys, &commitment);
+        let stage = SecondStage::new(&setup.params, &setup.keys, &commitment).unwrap();
         let (_, other_key) = setup.htlc_keys();
         for ((tx, output), stated) in made.iter().zip(&commitment.htlcs).zip(stated) {
             let other = signature::sign(&setup.secp, &stage.countersigner_sighash(output), &other_key);

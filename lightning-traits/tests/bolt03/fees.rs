@@ -73,7 +73,7 @@ fn expected_weights_of_bolt_3() {
         assert_eq!(success.input_weight(format) + rest, number(&stated["htlc_success"]["really"][name]));
 
         let setup = Setup::plain(format);
-        let scripts = script::HtlcScripts::new(format, &setup.keys);
+        let scripts = script::HtlcScripts::new(format, &setup.keys).unwrap();
         let hash = Preimage::new([1; 32]).hash();
         assert_eq!(scripts.offered(&hash).len() as u64, number(&stated["offered_htlc_script_bytes"][name]));
         // The stated size is that of an expiry with four bytes.
@@ -100,7 +100,7 @@ fn penalty_weights_of_bolt_5() {
     assert_eq!(received, number(&stated["accepted_htlc_penalty_witness_bytes"]) + 1);
     assert_eq!(number(&stated["accepted_htlc_script_bytes"]), 139);
     let setup = Setup::plain(format);
-    let scripts = script::HtlcScripts::new(format, &setup.keys);
+    let scripts = script::HtlcScripts::new(format, &setup.keys).unwrap();
     let received_script = scripts.received(&Preimage::new([1; 32]).hash(), CltvExpiry::new(0x7f_ffff));
     assert_eq!(received_script.len() as u64, number(&stated["accepted_htlc_script_bytes"]));
     // BOLT 5 allows a delay of 8 bytes where 3 are possible, and forgets the byte of the item `1`.

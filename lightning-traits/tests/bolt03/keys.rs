@@ -1,8 +1,11 @@
 //! Appendix E: key derivation.
+use lightning_traits::id::HtlcId;
+use lightning_traits::payment::PaymentHash;
 use lightning_traits::tx::{
-    ChannelPublicKeys, CommitmentKeys, CommitmentSecret, KeyError, derive_public_key, derive_revocation_key,
-    derive_revocation_secret, derive_secret_key,
+    ChannelPublicKeys, CommitmentKeys, CommitmentSecret, CommitmentSpec, HtlcSpec, KeyError, TxSide,
+    derive_public_key, derive_revocation_key, derive_revocation_secret, derive_secret_key,
 };
+use lightning_traits::units::{CltvExpiry, FeeratePerKw, Msat};
 use secp256k1::Secp256k1;
 
 use super::vectors::{array, key, list, load, secret};
@@ -70,9 +73,26 @@ fn each_side_derives_the_same_keys_and_only_its_own_secrets() {
     let keys = CommitmentKeys::derive(&secp, point, &side(10), &side(20)).unwrap();
     let derived = |byte| derive_secret_key(&secp, &secret(byte), &point).unwrap().public_key(&secp);
     assert_eq!(keys.broadcaster_delayed_key, derived(13));
-    assert_eq!(keys.broadcaster_htlc_key, derived(14));
-    assert_eq!(keys.countersigner_htlc_key, derived(24));
+    let htlc = keys.htlc.unwrap();
+    assert_eq!((htlc.broadcaster, htlc.countersigner), (derived(14), derived(24)));
     assert_eq!(keys.countersigner_payment_key, secret(22).public_key(&secp));
     let revocation = derive_revocation_secret(&secp, &secret(21), &commitment).unwrap();
     assert_eq!(keys.revocation_key, revocation.public_key(&secp));
+
+    let spec = |htlcs| CommitmentSpec {
+        feerate: FeeratePerKw::new(253),
+        to_broadcaster: Msat::ZERO,
+        to_countersigner: Msat::ZERO,
+        htlcs,
+    };
+    let derive_for = |spec| CommitmentKeys::derive_for(&spec, &secp, point, &side(10), &side(20)).unwrap();
+    assert_eq!(derive_for(spec(vec![])), CommitmentKeys { htlc: None, ..keys });
+    let htlc = HtlcSpec {
+        offered_by: TxSide::Broadcaster,
+        id: HtlcId(0),
+        amount: Msat::ZERO,
+        payment_hash: PaymentHash([0; 32]),
+        expiry: CltvExpiry::new(1),
+    };
+    assert_eq!(derive_for(spec(vec![htlc])), keys);
 }

@@ -111,7 +111,7 @@ impl Setup {
         commitment: &CommitmentTx,
         preimage: impl Fn(&HtlcSpec) -> Preimage,
     ) -> Vec<Transaction> {
-        let stage = SecondStage::new(&self.params, &self.keys, commitment);
+        let stage = SecondStage::new(&self.params, &self.keys, commitment).unwrap();
         let (own_key, other_key) = self.htlc_keys();
         let transaction = |output| {
             let own = signature::sign(&self.secp, &stage.broadcaster_sighash(output), &own_key);

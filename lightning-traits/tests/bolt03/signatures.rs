@@ -1,7 +1,9 @@
 //! What `verify_commitment` refuses (RELIABILITY B8 among it).
+use lightning_traits::id::CommitmentNumber;
 use lightning_traits::payment::Preimage;
 use lightning_traits::tx::{
-    CommitmentFormat, CommitmentTx, SignatureError, TxSide, sign_commitment, signature, verify_commitment,
+    CommitmentError, CommitmentFormat, CommitmentKeys, CommitmentTx, SignatureError, TxSide, build,
+    sign_commitment, signature, verify_commitment,
 };
 use secp256k1::ecdsa::Signature;
 
@@ -28,6 +30,28 @@ fn signed(setup: &Setup) -> (CommitmentTx, Signature, Vec<Signature>) {
     let (own, htlcs) =
         sign_commitment(&setup.secp, &setup.params, &setup.keys, &commitment, funding_key, &htlc_key);
     (commitment, own, htlcs)
+}
+
+/// Keys that lack those of HTLCs never pass for a commitment that has some, and are enough for one that has none.
+#[test]
+fn keys_without_those_of_htlcs() {
+    for format in [CommitmentFormat::StaticRemoteKey, CommitmentFormat::AnchorsZeroFeeHtlc] {
+        let setup = Setup::plain(format);
+        let (commitment, good, htlcs) = signed(&setup);
+        let keys = CommitmentKeys { htlc: None, ..setup.keys };
+        let refused =
+            verify_commitment(&setup.secp, &setup.params, &keys, &commitment, &good, &htlcs).unwrap_err();
+        assert_eq!(refused, SignatureError::NoHtlcKeys);
+        let preimage = Preimage::new([3; 32]);
+        let one = vec![htlc(TxSide::Broadcaster, 0, 50_000_000, &preimage, 500)];
+        let one = spec(1_000, 5_000_000_000, 4_950_000_000, one);
+        let none = spec(1_000, 5_000_000_000, 5_000_000_000, vec![]);
+        let build = |keys, spec| build(&setup.params, keys, spec, CommitmentNumber(7));
+        assert_eq!(build(&keys, &one), Err(CommitmentError::NoHtlcKeys));
+        assert!(build(&setup.keys, &one).is_ok());
+        assert_eq!(build(&keys, &none), build(&setup.keys, &none));
+        assert!(build(&keys, &none).is_ok());
+    }
 }
 
 #[test]

@@ -40,7 +40,7 @@ impl Stage {
 
     fn htlc(&self, offered_by: TxSide) -> (HtlcOutput, ScriptBuf) {
         let found = self.commitment.htlcs.iter().find(|output| output.htlc.offered_by == offered_by);
-        let scripts = script::HtlcScripts::new(self.format, &self.setup.keys);
+        let scripts = script::HtlcScripts::new(self.format, &self.setup.keys).unwrap();
         (*found.unwrap(), scripts.script(&found.unwrap().htlc))
     }
 
@@ -227,7 +227,7 @@ fn htlcs_punished() {
 fn second_stage_and_what_comes_after_it() {
     for stage in FORMATS.map(Stage::new) {
         let transactions = stage.setup.second_stage(&stage.commitment, |_| stage.preimage.clone());
-        let builder = SecondStage::new(&stage.setup.params, &stage.setup.keys, &stage.commitment);
+        let builder = SecondStage::new(&stage.setup.params, &stage.setup.keys, &stage.commitment).unwrap();
         for (tx, output) in transactions.iter().zip(&stage.commitment.htlcs) {
             let spent = &stage.commitment.tx.output[output.vout as usize];
             assert!(accepts(spent, tx, 0));
@@ -257,7 +257,7 @@ fn second_stage_and_what_comes_after_it() {
 #[test]
 fn second_stage_with_a_fee_input_added() {
     let stage = Stage::new(CommitmentFormat::AnchorsZeroFeeHtlc);
-    let builder = SecondStage::new(&stage.setup.params, &stage.setup.keys, &stage.commitment);
+    let builder = SecondStage::new(&stage.setup.params, &stage.setup.keys, &stage.commitment).unwrap();
     let (own_key, other_key) = stage.setup.htlc_keys();
     let (output, script) = stage.htlc(TxSide::Countersigner);
     let other = stage.sign(&builder.countersigner_sighash(&output), &other_key);

@@ -51,8 +51,9 @@ fn keys_are_derived_as_stated() {
     let (stated, internal) = (&vectors["keys"], &vectors["internal"]);
     assert_eq!(setup.keys.revocation_key, key(&stated["local_revocation_pubkey"]));
     assert_eq!(setup.keys.broadcaster_delayed_key, key(&stated["local_delayedpubkey"]));
-    assert_eq!(setup.keys.broadcaster_htlc_key, key(&stated["local_htlcpubkey"]));
-    assert_eq!(setup.keys.countersigner_htlc_key, key(&stated["remote_htlcpubkey"]));
+    let htlc = setup.keys.htlc.unwrap();
+    assert_eq!(htlc.broadcaster, key(&stated["local_htlcpubkey"]));
+    assert_eq!(htlc.countersigner, key(&stated["remote_htlcpubkey"]));
     assert_eq!(setup.keys.countersigner_payment_key, key(&stated["remote_payment_basepoint"]));
     assert_eq!(setup.keys.per_commitment_point, key(&internal["local_per_commitment_point"]));
     assert_eq!(setup.params.broadcaster_funding_key, key(&stated["local_funding_pubkey"]));
@@ -130,7 +131,7 @@ fn check(setup: &Setup, case: &Value, htlcs: Vec<HtlcSpec>) -> usize {
     let stated = list(&case["htlc_txs"]);
     let made = setup.second_stage(&commitment, appendix_preimage);
     assert_eq!(made.len(), stated.len(), "{name}");
-    let stage = SecondStage::new(&setup.params, &setup.keys, &commitment);
+    let stage = SecondStage::new(&setup.params, &setup.keys, &commitment).unwrap();
     let (own_key, other_key) = setup.htlc_keys();
     for ((tx, output), stated) in made.iter().zip(&commitment.htlcs).zip(stated) {
         assert_eq!(u64::from(output.vout), number(&stated["output_index"]), "{name}");
@@ -154,7 +155,7 @@ fn check_outputs(
     stated: &[Value],
     name: &str,
 ) {
-    let scripts = script::HtlcScripts::new(setup.params.format, &setup.keys);
+    let scripts = script::HtlcScripts::new(setup.params.format, &setup.keys).unwrap();
     for output in stated {
         let value = Amount::from_sat(number(&output["amount_satoshi"]));
         let (vout, script_pubkey) = match output["kind"].as_str().unwrap() {

@@ -252,7 +252,7 @@ impl Pair {
     ) -> Transaction {
         let (params, keys, commitment) = self.built_theirs(index);
         let (_, our_signatures) = self.sign_for(&self.us, &params, &keys, &commitment);
-        let stage = SecondStage::new(&params, &keys, &commitment);
+        let stage = SecondStage::new(&params, &keys, &commitment).unwrap();
         let chosen: Vec<(usize, HtlcOutput)> = htlcs
             .iter()
             .map(|htlc| {
@@ -294,7 +294,7 @@ impl Pair {
     /// They take their balance of their commitment `index`, their delay having passed.
     pub(crate) fn their_sweep(&self, index: u64) -> Transaction {
         let (params, keys, commitment) = self.built_theirs(index);
-        let script = SecondStage::new(&params, &keys, &commitment).output_script().clone();
+        let script = SecondStage::new(&params, &keys, &commitment).unwrap().output_script().clone();
         let vout = commitment.to_broadcaster.unwrap();
         let value = commitment.tx.output[vout as usize].value;
         let mut tx = Transaction {
@@ -318,7 +318,7 @@ impl Pair {
     /// They take an HTLC of our commitment: one that we offered with its preimage, one that they offered after its expiry.
     pub(crate) fn their_claim_of_ours(&self, htlc: &Htlc) -> Transaction {
         let (params, keys, commitment) = self.built_ours();
-        let stage = SecondStage::new(&params, &keys, &commitment);
+        let stage = SecondStage::new(&params, &keys, &commitment).unwrap();
         let (spend, lock_time) = if htlc.by_us {
             (Spend::OfferedWithPreimage, LockTime::ZERO)
         } else {
