@@ -15,6 +15,7 @@
 pub mod chain;
 pub mod commitment;
 pub mod connection;
+pub mod cpu;
 pub mod crypto;
 pub mod ldk;
 pub mod ours;

@@ -163,6 +163,7 @@ impl Pair {
 
     /// `count` payments, all under way at once, to the end: both users have seen all their events. The next ones go the
     /// other way.
+    #[inline(never)]
     pub fn pay(&mut self, count: usize) {
         let payer = usize::try_from(self.payments % 2).unwrap();
         self.payments += 1;
