@@ -10,7 +10,8 @@ use lightning_traits::codec::DecodeError;
 use lightning_traits::id::{ChannelId, EventId, PaymentId, UpdateId};
 use lightning_traits::interface::{ManyChannelMonitor, RouteFinder};
 use lightning_traits::monitor::{
-    ChannelMonitorUpdate, MonitorEvent, MonitorRefusal, NewMonitor, Persist, Receipt, RecordChange,
+    ChannelMonitorUpdate, LateRefusal, MonitorEvent, MonitorRefusal, NewMonitor, Persist, Receipt,
+    RecordChange,
 };
 use lightning_traits::route::{NoRoute, Route, RouteAnswer, RouteQuery, RouteReport};
 use proptest::prelude::*;
@@ -30,6 +31,7 @@ struct Far {
     new: RefCell<Vec<NewMonitor>>,
     updates: RefCell<Vec<ChannelMonitorUpdate>>,
     late: RefCell<VecDeque<Receipt>>,
+    refusals: RefCell<VecDeque<LateRefusal>>,
     events: Vec<(EventId, MonitorEvent)>,
     acknowledged: RefCell<Vec<EventId>>,
 }
@@ -42,6 +44,7 @@ impl Far {
             new: RefCell::default(),
             updates: RefCell::default(),
             late: RefCell::default(),
+            refusals: RefCell::default(),
             events: (1..4).map(event).collect(),
             acknowledged: RefCell::default(),
         }
@@ -74,6 +77,10 @@ impl ManyChannelMonitor for Far {
 
     fn next_receipt(&self) -> Option<Receipt> {
         self.late.borrow_mut().pop_front()
+    }
+
+    fn next_refusal(&self) -> Option<LateRefusal> {
+        self.refusals.borrow_mut().pop_front()
     }
 
     fn next_monitor_event(&self, after: Option<EventId>) -> Option<(EventId, MonitorEvent)> {
@@ -160,6 +167,25 @@ fn late_receipts_come_in_any_order_and_each_once() {
     }
     assert_eq!(receipts, [(2, 1), (1, 2), (1, 1)]);
     assert_eq!(near.next_receipt(), None);
+}
+
+#[test]
+fn a_late_refusal_arrives_and_nothing_sent_behind_it_gets_a_receipt() {
+    let far = Far::new(Mood::Slow);
+    let near = near(&far);
+    for (channel, id) in [(1, 1), (1, 2), (1, 3), (2, 5)] {
+        assert_eq!(near.update_channel(update(channel, id)), Persist::InProgress);
+    }
+    let refusal = LateRefusal { channel: ChannelId([1; 32]), id: UpdateId(2), why: MonitorRefusal::OnChain };
+    far.refusals.borrow_mut().push_back(refusal);
+    assert_eq!(near.next_refusal(), Some(refusal));
+    assert_eq!(near.next_refusal(), None);
+    let receipts = core::iter::from_fn(|| near.next_receipt());
+    let receipts: Vec<_> = receipts.map(|receipt| (receipt.channel().0[0], receipt.id().0)).collect();
+    assert_eq!(receipts, [(1, 1), (2, 5)]);
+    // The id is free for another update.
+    assert_eq!(near.update_channel(update(1, 2)), Persist::InProgress);
+    assert_eq!(near.next_receipt(), Some(update(1, 2).receipt()));
 }
 
 #[test]

@@ -266,6 +266,9 @@ echo! {
         fn add_channel(&self, new: NewMonitor) -> Persist { Persist::Durable(new.receipt()) }
         fn update_channel(&self, update: ChannelMonitorUpdate) -> Persist { Persist::Durable(update.receipt()) }
         fn next_receipt(&self) -> Option<Receipt> { Some(update().receipt()) }
+        fn next_refusal(&self) -> Option<LateRefusal> {
+            Some(LateRefusal { channel: CHANNEL, id: UpdateId(4), why: MonitorRefusal::OnChain })
+        }
         fn next_monitor_event(&self, after: Option<EventId>) -> Option<(EventId, MonitorEvent)> {
             Some((EventId(3), MonitorEvent::Resolved { channel: CHANNEL }))
         }
@@ -533,10 +536,11 @@ drive!(log: Logger, 1, |subject| [subject.log(&LogRecord {
     message: format_args!("a sentence of {} words", 5),
 })]);
 
-drive!(monitors: ManyChannelMonitor, 5, |subject| [
+drive!(monitors: ManyChannelMonitor, 6, |subject| [
     subject.add_channel(new_monitor()),
     subject.update_channel(update()),
     subject.next_receipt(),
+    subject.next_refusal(),
     subject.next_monitor_event(None),
     subject.acknowledge_monitor_event(EventId(5)),
 ]);

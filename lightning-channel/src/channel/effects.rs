@@ -155,6 +155,12 @@ impl Ledger {
         }
     }
 
+    /// Notes that `first` and all after it never become durable: their ids are used again.
+    fn take_back(&mut self, first: UpdateId) {
+        self.early.split_off(&first);
+        self.issued = self.issued.min(first);
+    }
+
     /// Whether `id` and all before it are durable.
     #[must_use]
     pub fn covers(&self, id: UpdateId) -> bool {
@@ -251,6 +257,17 @@ impl Outbox {
         if self.line != Line::Down {
             self.wire.push_back(Waiting { gate: None, output: Output::Send(error.into()) });
         }
+    }
+
+    /// Update `first` and all after it never become durable: what they were to let out of the wire is gone, and what was to be
+    /// told behind them waits for the update that takes their place.
+    pub fn take_back(&mut self, first: UpdateId) {
+        self.persists.retain(|persist| persist.id() < first);
+        self.wire.retain(|waiting| waiting.gate.is_none_or(|gate| gate < first));
+        for waiting in &mut self.reports {
+            waiting.gate = waiting.gate.map(|gate| gate.min(first));
+        }
+        self.ledger.take_back(first);
     }
 
     /// The ledger, to enter receipts.
@@ -430,5 +447,23 @@ mod tests {
         assert!(!ledger.covers(UpdateId(9)) && !ledger.is_settled());
         ledger.receive(UpdateId(3));
         assert!(ledger.is_settled());
+    }
+
+    #[test]
+    fn ids_that_are_taken_back_are_not_durable_until_their_successors_are() {
+        let mut ledger = Ledger::starting_at(UpdateId(1));
+        for id in 1..5 {
+            ledger.issue(UpdateId(id));
+        }
+        ledger.receive(UpdateId(4));
+        ledger.take_back(UpdateId(2));
+        ledger.receive(UpdateId(1));
+        assert!(ledger.is_settled() && ledger.covers(UpdateId(1)) && !ledger.covers(UpdateId(2)));
+        ledger.receive(UpdateId(3));
+        ledger.issue(UpdateId(2));
+        ledger.receive(UpdateId(3));
+        assert!(!ledger.is_settled());
+        ledger.receive(UpdateId(2));
+        assert!(ledger.is_settled() && !ledger.covers(UpdateId(3)));
     }
 }

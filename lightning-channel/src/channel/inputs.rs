@@ -144,6 +144,9 @@ impl<K: KeysInterface> Channel<K> {
     pub fn on_receipt(&mut self, receipt: Receipt) {
         if receipt.channel() == self.id {
             self.outbox.ledger_mut().receive(receipt.id());
+            if self.journal.retreat_before().is_some_and(|write| self.outbox.ledger().covers(write)) {
+                self.journal.forget_retreat();
+            }
         }
     }
 

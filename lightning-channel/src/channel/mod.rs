@@ -17,6 +17,7 @@
 //! | `link.rs` | the connection of a funded channel |
 //! | `inputs.rs` `commands.rs` `chain.rs` `ending.rs` `restore.rs` | methods of [`Channel`] by who calls them |
 //! | `dispatch.rs` `reaction.rs` | the two tables: what is taken when, and what a broken rule leads to |
+//! | `refused.rs` | the step back from an update that the monitor does not take |
 //! | `effects.rs` | what goes out, and the gate that holds it back |
 //! | `record/` | the durable record |
 //!
@@ -38,6 +39,7 @@ mod opening;
 mod phase;
 mod reaction;
 mod record;
+mod refused;
 mod resolving;
 mod restore;
 mod script;
@@ -79,8 +81,8 @@ use step::Step;
 /// One channel with one peer.
 ///
 /// - getters: [`id`](Self::id), [`peer`](Self::peer), [`phase`](Self::phase), [`details`](Self::details) and others
-/// - inputs: `connected`, `disconnected`, `on_message`, `on_error`, `on_channel_update`, `on_receipt`, `on_monitor_event`, `block_connected`,
-///   `block_disconnected`, `timer_tick`
+/// - inputs: `connected`, `disconnected`, `on_message`, `on_error`, `on_channel_update`, `on_receipt`, `on_refused`, `on_monitor_event`,
+///   `block_connected`, `block_disconnected`, `timer_tick`
 /// - commands: `open`, `requested`, `accept`, `refuse`, `fund`, `offer_htlc`, `settle`, `commit`, `notice_done`,
 ///   `event_acknowledged`, `update_fee`, `shutdown`, `force_close`, `flush`
 /// - outputs: [`poll`](Self::poll)

@@ -88,6 +88,11 @@ impl Resolving {
         Evolved::default()
     }
 
+    /// Goes back to commitments that are not of this step. The next write must be a snapshot.
+    pub(crate) fn step_back(&mut self, kept: Commitments) {
+        self.commitments = kept;
+    }
+
     /// Applies one durable change in a live step.
     pub(crate) fn record<K: KeysInterface>(&mut self, entry: Entry, step: &mut Step<'_, K>) {
         let Evolved { steps, incoming: _, notices, unsent } = self.evolve(&entry);

@@ -187,9 +187,7 @@ impl Commitments {
 
     fn take_back(&mut self, htlc: IncomingHtlc, evolved: &mut Evolved) {
         let Some(pending) = self.outgoing.remove(&htlc.id) else { return };
-        let IncomingHtlc { id, amount, hash, expiry, onion, path_key, .. } = htlc;
-        let unsent = OutgoingHtlc { amount, hash, expiry, onion, path_key, origin: pending.origin };
-        evolved.unsent.push((id, unsent));
+        evolved.unsent.push((htlc.id, OutgoingHtlc::again(htlc, pending.origin)));
     }
 
     fn resolved_on_chain(&mut self, id: HtlcId, outcome: &HtlcOutcome, evolved: &mut Evolved) {

@@ -101,6 +101,14 @@ pub struct OutgoingHtlc {
 }
 record!(struct OutgoingHtlc { amount, hash, expiry, onion, path_key, origin });
 
+impl OutgoingHtlc {
+    /// As it was offered, to be offered again: `sent` is what the peer saw of it.
+    pub(super) fn again(sent: IncomingHtlc, origin: Origin) -> Self {
+        let IncomingHtlc { amount, hash, expiry, onion, path_key, .. } = sent;
+        Self { amount, hash, expiry, onion, path_key, origin }
+    }
+}
+
 /// An HTLC that we offered and that is still in the channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingOutgoing {

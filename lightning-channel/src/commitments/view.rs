@@ -6,7 +6,7 @@ use lightning_traits::tx::CommitmentSpec;
 use lightning_traits::units::{FeeratePerKw, Msat};
 use secp256k1::PublicKey;
 
-use super::htlc::{IncomingHtlc, PendingOutgoing};
+use super::htlc::{IncomingHtlc, OutgoingHtlc, PendingOutgoing};
 use super::limits::{Policy, Sight};
 use super::log::Update;
 use super::{Commitments, Turn};
@@ -90,6 +90,19 @@ impl Commitments {
     /// HTLCs of ours, from the offer to the irrevocable removal, by id.
     pub fn outgoing(&self) -> impl Iterator<Item = (HtlcId, &PendingOutgoing)> {
         self.outgoing.iter().map(|(id, htlc)| (*id, htlc))
+    }
+
+    /// HTLCs of ours that are not in `kept`, an earlier state: in none of its commitments, and so as if never offered.
+    #[must_use]
+    pub fn offered_beyond(&self, kept: &Self) -> Vec<(HtlcId, OutgoingHtlc)> {
+        let updates = self.ours.signed.iter().chain(&self.ours.proposed).filter_map(Update::added);
+        let beyond = updates.filter(|htlc| !kept.outgoing.contains_key(&htlc.id));
+        beyond
+            .filter_map(|htlc| {
+                let origin = self.outgoing.get(&htlc.id)?.origin.clone();
+                Some((htlc.id, OutgoingHtlc::again(htlc.clone(), origin)))
+            })
+            .collect()
     }
 
     /// Whether the outcome of an HTLC of ours was told and taken over, though the HTLC may still be in the channel: nothing

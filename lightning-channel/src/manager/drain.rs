@@ -2,7 +2,7 @@
 use alloc::sync::Arc;
 
 use lightning_traits::interface::{BroadcasterInterface as _, Environment, Level, ManyChannelMonitor as _};
-use lightning_traits::monitor::{Persist, Receipt};
+use lightning_traits::monitor::{LateRefusal, Persist, Receipt};
 use lightning_traits::sync::assert_unlocked;
 use lightning_traits::wire::RoutingMessage;
 
@@ -124,13 +124,15 @@ impl<E: Environment> ChannelManager<E> {
         match answer {
             Persist::Durable(receipt) => slot.lock().channel.on_receipt(receipt),
             Persist::InProgress => {}
-            // Its receipt never comes: the channel is frozen, and the chain is still watched.
-            Persist::Refused(reason) => {
-                self.log(
-                    Level::Error,
-                    format_args!("update {id} was refused, the channel is frozen: {reason}"),
-                );
-            }
+            Persist::Refused(why) => self.step(slot, |channel, cx| channel.on_refused(cx, id, why)),
+        }
+    }
+
+    /// A write that was under way never will be durable.
+    pub(super) fn on_refusal(&self, refusal: LateRefusal) {
+        let slot = self.table.lock().channel(refusal.channel);
+        if let Some(slot) = slot {
+            self.step(&slot, |channel, cx| channel.on_refused(cx, refusal.id, refusal.why));
         }
     }
 

@@ -1,4 +1,4 @@
-//! What is polled from others: receipts, events of monitors, late routes; and the clock.
+//! What is polled from others: receipts and refusals, events of monitors, late routes; and the clock.
 use lightning_traits::interface::{Environment, ManyChannelMonitor as _, RouteFinder as _};
 use lightning_traits::sphinx::Failure;
 
@@ -38,6 +38,10 @@ impl<E: Environment> ChannelManager<E> {
         let mut moved = false;
         while let Some(receipt) = self.env.monitors().next_receipt() {
             self.on_receipt(receipt);
+            moved = true;
+        }
+        while let Some(refusal) = self.env.monitors().next_refusal() {
+            self.on_refusal(refusal);
             moved = true;
         }
         while self.poll_monitor_event() {

@@ -11,6 +11,7 @@ mod open;
 mod opening;
 mod pair;
 mod phases;
+mod refused;
 mod resolving;
 mod restart;
 mod resync;

@@ -14,7 +14,9 @@ use lightning_traits::event::Event;
 use lightning_traits::feature::Features;
 use lightning_traits::id::{EventId, HtlcId, NodeId, UpdateId};
 use lightning_traits::interface::KeysInterface as _;
-use lightning_traits::monitor::{ChannelMonitorUpdate, MonitorStep, NewMonitor, Receipt, RecordChange};
+use lightning_traits::monitor::{
+    ChannelMonitorUpdate, MonitorRefusal, MonitorStep, NewMonitor, Receipt, RecordChange,
+};
 use lightning_traits::units::{BlockHeight, FeeratePerKw};
 use lightning_traits::wire::{Message, RoutingMessage};
 use secp256k1::Secp256k1;
@@ -44,6 +46,10 @@ pub(crate) struct Node {
     pub(crate) writing: VecDeque<Persisting>,
     /// While true, writes stay on their way.
     pub(crate) slow_disk: bool,
+    /// The monitor has gone to the chain by itself: it takes no new commitment of ours.
+    pub(crate) on_chain: bool,
+    /// How many updates it did not take.
+    pub(crate) refusals: usize,
     pub(crate) outgoing: VecDeque<Message>,
     pub(crate) hangup: Option<Message>,
     pub(crate) log: Vec<Message>,
@@ -77,6 +83,8 @@ impl Node {
             disk: Disk::default(),
             writing: VecDeque::new(),
             slow_disk: false,
+            on_chain: false,
+            refusals: 0,
             outgoing: VecDeque::new(),
             hangup: None,
             log: Vec::new(),
@@ -151,8 +159,26 @@ impl Node {
 
     /// Lets one write reach the disk, and tells the channel.
     pub(crate) fn write_one(&mut self) -> bool {
+        if self.refuse() {
+            return true;
+        }
         let Some(receipt) = self.write_silently() else { return false };
         self.channel.as_mut().unwrap().on_receipt(receipt);
+        true
+    }
+
+    /// Tells the channel that the next write is not taken, if it is one that the monitor must not take. What was handed
+    /// over after it is void.
+    fn refuse(&mut self) -> bool {
+        let Some(Persisting::Update(update)) = self.writing.front() else { return false };
+        let is_ours = |step: &MonitorStep| matches!(step, MonitorStep::OurCommitment { .. });
+        if !self.on_chain || !update.steps.iter().any(is_ours) {
+            return false;
+        }
+        let id = update.id;
+        self.writing.clear();
+        self.refusals += 1;
+        self.with(|channel, cx| channel.on_refused(cx, id, MonitorRefusal::OnChain));
         true
     }
 

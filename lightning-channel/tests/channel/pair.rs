@@ -44,6 +44,8 @@ pub(crate) enum Fault {
     Disconnect,
     Crash(usize),
     CrashBoth,
+    /// The monitor of this side goes to the chain by itself.
+    OnChain(usize),
 }
 
 pub(crate) struct Pair {
@@ -294,6 +296,10 @@ impl Pair {
         self.struck = true;
         match fault {
             Fault::Disconnect => {}
+            Fault::OnChain(side) => {
+                self.nodes[side].on_chain = true;
+                return;
+            }
             Fault::Crash(side) => self.crash(side),
             Fault::CrashBoth => [0, 1].into_iter().for_each(|side| self.crash(side)),
         }

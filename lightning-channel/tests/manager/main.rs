@@ -7,6 +7,7 @@ mod forwarding;
 #[path = "../support/keys.rs"]
 mod keys;
 mod mocks;
+mod on_chain;
 mod payments;
 mod refusals;
 mod world;

@@ -3,19 +3,21 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bitcoin::Transaction;
-use lightning_traits::id::{ChannelId, EventId, NodeId, PaymentId, ShortChannelId};
+use lightning_traits::id::{ChannelId, EventId, HtlcId, NodeId, PaymentId, ShortChannelId, UpdateId};
 use lightning_traits::interface::{
     BroadcasterInterface, ConfirmationTarget, Environment, FeeEstimator, LogRecord, Logger,
     ManyChannelMonitor, RouteFinder,
 };
 use lightning_traits::monitor::{
-    ChannelMonitorUpdate, MonitorEvent, MonitorStep, NewMonitor, Persist, Receipt, RecordChange,
-    StoredChannel, StoredChannels,
+    ChannelMonitorUpdate, CommitmentChange, LateRefusal, MonitorEvent, MonitorRefusal, MonitorStep,
+    NewMonitor, Persist, Receipt, RecordChange, StoredChannel, StoredChannels,
 };
+use lightning_traits::payment::PaymentHash;
 use lightning_traits::route::{
     DirectedChannel, NoRoute, Path, Route, RouteAnswer, RouteHop, RouteQuery, RouteReport,
 };
 use lightning_traits::sync::{Mutex, assert_unlocked};
+use lightning_traits::tx::TxSide;
 use lightning_traits::units::{CltvDelta, CltvExpiry, FeeratePerKw, Msat};
 
 use super::keys::TestKeys;
@@ -37,6 +39,10 @@ struct Disk {
     is_slow: bool,
     slow_channels: BTreeSet<ChannelId>,
     events: BTreeMap<EventId, MonitorEvent>,
+    /// Channels whose monitors went to the chain by themselves.
+    on_chain: BTreeSet<ChannelId>,
+    refused: usize,
+    refusals: Vec<LateRefusal>,
     next_event: u64,
 }
 
@@ -44,7 +50,23 @@ struct Disk {
 #[derive(Default)]
 pub(crate) struct Monitors(Mutex<Disk>);
 
+impl Write {
+    /// Whether it has a new commitment of ours.
+    fn is_ours(&self) -> bool {
+        let is_ours = |step: &MonitorStep| matches!(step, MonitorStep::OurCommitment { .. });
+        matches!(self, Self::Update(update) if update.steps.iter().any(is_ours))
+    }
+}
+
 impl Disk {
+    /// The update, and with it all behind it, is not taken after all.
+    fn refuse_late(&mut self, channel: ChannelId, id: UpdateId) {
+        self.writing.remove(&channel);
+        self.expected.insert(channel, id.0);
+        self.refused += 1;
+        self.refusals.push(LateRefusal { channel, id, why: MonitorRefusal::OnChain });
+    }
+
     fn write(&mut self, write: Write) -> Receipt {
         match write {
             Write::New(new) => {
@@ -77,6 +99,10 @@ impl Disk {
     fn take(&mut self, channel: ChannelId, id: u64, write: Write) -> Persist {
         let expected = self.expected.entry(channel).or_default();
         assert_eq!(*expected, id, "update ids do not count up");
+        if self.on_chain.contains(&channel) && write.is_ours() && !self.writing.contains_key(&channel) {
+            self.refused += 1;
+            return Persist::Refused(MonitorRefusal::OnChain);
+        }
         *expected += 1;
         let is_slow = self.is_slow || self.slow_channels.contains(&channel);
         if is_slow || self.writing.contains_key(&channel) {
@@ -108,8 +134,14 @@ impl Monitors {
         let mut disk = self.0.lock();
         let channels: Vec<_> = disk.writing.keys().copied().collect();
         let Some(channel) = channels.get(pick % channels.len().max(1)) else { return false };
+        let is_out = disk.on_chain.contains(channel);
         let queue = disk.writing.get_mut(channel).unwrap();
         let write = queue.pop_front().unwrap();
+        if let (Write::Update(update), true) = (&write, is_out && write.is_ours()) {
+            let (channel, id) = (*channel, update.id);
+            disk.refuse_late(channel, id);
+            return true;
+        }
         if queue.is_empty() {
             disk.writing.remove(channel);
         }
@@ -123,6 +155,7 @@ impl Monitors {
         let mut disk = self.0.lock();
         disk.writing.clear();
         disk.receipts.clear();
+        disk.refusals.clear();
         disk.expected =
             disk.stored.iter().map(|(channel, stored)| (*channel, stored.last_update.0 + 1)).collect();
     }
@@ -143,9 +176,53 @@ impl Monitors {
         disk.events.insert(id, event);
     }
 
+    /// From now on the channel's commitment is out: no other is taken.
+    pub(crate) fn go_to_chain(&self, channel: ChannelId) {
+        self.0.lock().on_chain.insert(channel);
+    }
+
+    /// How many updates were refused.
+    pub(crate) fn refused(&self) -> usize {
+        self.0.lock().refused
+    }
+
+    /// HTLCs that we offered and that some commitment which is not revoked has.
+    pub(crate) fn offered(&self, channel: ChannelId) -> BTreeMap<HtlcId, PaymentHash> {
+        let (mut ours, mut theirs, mut next) = (BTreeMap::new(), BTreeMap::new(), None);
+        for step in self.steps(channel) {
+            match step {
+                MonitorStep::OurCommitment { change, .. } => apply(&mut ours, &change, TxSide::Broadcaster),
+                MonitorStep::TheirCommitment { change, .. } => {
+                    let mut changed = theirs.clone();
+                    apply(&mut changed, &change, TxSide::Countersigner);
+                    assert!(next.replace(changed).is_none(), "two signatures without a revocation");
+                }
+                MonitorStep::TheirRevocation { .. } => theirs = next.take().expect("something to revoke for"),
+                _ => {}
+            }
+        }
+        ours.extend(theirs);
+        ours.extend(next.into_iter().flatten());
+        ours
+    }
+
+    /// How many commitments of ours the monitor was given.
+    pub(crate) fn our_commitments(&self, channel: ChannelId) -> usize {
+        let steps = self.steps(channel);
+        steps.iter().filter(|step| matches!(step, MonitorStep::OurCommitment { .. })).count()
+    }
+
     pub(crate) fn unacknowledged(&self) -> usize {
         self.0.lock().events.len()
     }
+}
+
+fn apply(htlcs: &mut BTreeMap<HtlcId, PaymentHash>, change: &CommitmentChange, us: TxSide) {
+    for (_, id) in change.removed.iter().filter(|(side, _)| *side == us) {
+        htlcs.remove(id);
+    }
+    let added = change.added.iter().filter(|htlc| htlc.offered_by == us);
+    htlcs.extend(added.map(|htlc| (htlc.id, htlc.payment_hash)));
 }
 
 impl ManyChannelMonitor for Monitors {
@@ -164,6 +241,11 @@ impl ManyChannelMonitor for Monitors {
         assert_unlocked();
         // The last first: receipts may come in any order.
         self.0.lock().receipts.pop()
+    }
+
+    fn next_refusal(&self) -> Option<LateRefusal> {
+        assert_unlocked();
+        self.0.lock().refusals.pop()
     }
 
     fn next_monitor_event(&self, after: Option<EventId>) -> Option<(EventId, MonitorEvent)> {

@@ -88,6 +88,8 @@ pub(crate) struct World {
     chain: Vec<Block>,
     mempool: Vec<Transaction>,
     payments: u64,
+    /// What each node has revoked with.
+    revoked: BTreeMap<(usize, ChannelId), BTreeSet<[u8; 32]>>,
 }
 
 const GENESIS: u32 = 100;
@@ -103,6 +105,7 @@ impl World {
             chain: vec![genesis],
             mempool: Vec::new(),
             payments: 0,
+            revoked: BTreeMap::new(),
         };
         for name in names {
             let (env, config) = (TestEnv::new(name), UserConfig::default());
@@ -214,6 +217,7 @@ impl World {
                 MessageSendEvent::Send { to, message } => {
                     let to = self.index(to);
                     assert!(self.is_connected(node, to), "a message without a connection: {message:?}");
+                    self.watch(node, &message);
                     self.wires.entry((node, to)).or_default().push_back(message);
                 }
                 MessageSendEvent::Broadcast { message, from: None } => self.nodes[node].gossip.push(message),
@@ -231,6 +235,15 @@ impl World {
                 self.mempool.push(transaction);
             }
         }
+    }
+
+    /// Nobody revokes a commitment before the monitor has the next.
+    fn watch(&mut self, node: usize, message: &Message) {
+        let Message::RevokeAndAck(revocation) = message else { return };
+        let channel = revocation.channel_id;
+        let revoked = self.revoked.entry((node, channel)).or_default();
+        revoked.insert(revocation.per_commitment_secret);
+        assert!(revoked.len() <= self.nodes[node].env.monitors.our_commitments(channel), "revoked too early");
     }
 
     /// Delivers the next message of one wire; `false` when there is none.

@@ -32,7 +32,7 @@ use lightning_traits::interface::{
     KeysInterface, Logger, ManyChannelMonitor, MonitorStore,
 };
 use lightning_traits::monitor::{
-    ChannelMonitorUpdate, MonitorEvent, MonitorRefusal, NewMonitor, Persist, Receipt,
+    ChannelMonitorUpdate, LateRefusal, MonitorEvent, MonitorRefusal, NewMonitor, Persist, Receipt,
 };
 use lightning_traits::sync::{Mutex, assert_unlocked};
 use lightning_traits::units::BlockHeight;
@@ -188,6 +188,11 @@ impl<E: MonitorEnvironment> ManyChannelMonitor for MonitorSet<E> {
             self.look_at(receipt.channel());
         }
         Some(receipt)
+    }
+
+    /// None: whatever is refused is refused at once.
+    fn next_refusal(&self) -> Option<LateRefusal> {
+        None
     }
 
     fn next_monitor_event(&self, after: Option<EventId>) -> Option<(EventId, MonitorEvent)> {

@@ -16,7 +16,7 @@ use super::*;
 use crate::event::{Event, MessageSendEvent};
 use crate::feature::Features;
 use crate::id::{ChannelId, ChannelKeysId, CommitmentNumber, EventId, NodeId, PaymentId};
-use crate::monitor::{ChannelMonitorUpdate, MonitorEvent, NewMonitor, Persist, Receipt};
+use crate::monitor::{ChannelMonitorUpdate, LateRefusal, MonitorEvent, NewMonitor, Persist, Receipt};
 use crate::route::{NoRoute, Route, RouteAnswer, RouteQuery, RouteReport};
 use crate::tx::{ChannelPublicKeys, CommitmentSecret, FundingOutput};
 use crate::units::{BlockHeight, FeeratePerKw};
@@ -100,6 +100,7 @@ forward! {
         fn add_channel(&self, new: NewMonitor) -> Persist;
         fn update_channel(&self, update: ChannelMonitorUpdate) -> Persist;
         fn next_receipt(&self) -> Option<Receipt>;
+        fn next_refusal(&self) -> Option<LateRefusal>;
         fn next_monitor_event(&self, after: Option<EventId>) -> Option<(EventId, MonitorEvent)>;
         fn acknowledge_monitor_event(&self, id: EventId);
     }

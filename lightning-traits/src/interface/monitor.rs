@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use bitcoin::BlockHash;
 
 use crate::id::{ChannelId, EventId};
-use crate::monitor::{ChannelMonitorUpdate, MonitorEvent, NewMonitor, Persist, Receipt};
+use crate::monitor::{ChannelMonitorUpdate, LateRefusal, MonitorEvent, NewMonitor, Persist, Receipt};
 use crate::units::BlockHeight;
 
 /// Many monitors behind one interface: local, remote on a watchtower, or K of N of them.
@@ -22,6 +22,10 @@ pub trait ManyChannelMonitor {
 
     /// The next receipt of an earlier answer [`Persist::InProgress`]; receipts may come in any order.
     fn next_receipt(&self) -> Option<Receipt>;
+
+    /// The next refusal of an earlier answer [`Persist::InProgress`]. Nothing of the same channel that was handed over after
+    /// the refused update, and before this answer, is ever taken, nor refused by a name of its own: those ids are free again.
+    fn next_refusal(&self) -> Option<LateRefusal>;
 
     /// The first event above `after` that is not acknowledged (I11).
     fn next_monitor_event(&self, after: Option<EventId>) -> Option<(EventId, MonitorEvent)>;

@@ -2,6 +2,7 @@
 use thiserror::Error;
 
 use crate::id::{ChannelId, UpdateId};
+use crate::record;
 
 /// Proof that an update is durable. Neither `Clone` nor `Copy`: it opens its gate once.
 ///
@@ -40,9 +41,21 @@ pub enum Persist {
     Durable(Receipt),
     /// It will be; the receipt comes later.
     InProgress,
-    /// It can never be: a bug of the caller, the channel must not step forward.
+    /// It can never be: the channel must not step forward.
     Refused(MonitorRefusal),
 }
+
+/// A late answer to an update that was [`Persist::InProgress`]: it can never be durable after all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LateRefusal {
+    /// The channel.
+    pub channel: ChannelId,
+    /// The first update that is not taken.
+    pub id: UpdateId,
+    /// Why.
+    pub why: MonitorRefusal,
+}
+record!(struct LateRefusal { channel, id, why });
 
 /// Why a monitor does not take an update: each but [`MonitorRefusal::OnChain`] is a bug of the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -70,7 +83,7 @@ pub enum MonitorRefusal {
     #[error("the step contradicts the monitor's state")]
     Contradiction,
 }
-crate::record!(enum MonitorRefusal {
+record!(enum MonitorRefusal {
     0 => Duplicate {}, 1 => UnknownChannel {}, 2 => OutOfOrder { expected, got }, 3 => Contradiction {},
     4 => OnChain {},
 });

@@ -15,7 +15,7 @@ use lightning_traits::codec::{Decode, DecodeError, Encode, TlvRecords, decode_ve
 use lightning_traits::id::{ChannelId, EventId, PaymentId, UpdateId};
 use lightning_traits::interface::{ManyChannelMonitor, RouteFinder};
 use lightning_traits::monitor::{
-    ChannelMonitorUpdate, MonitorEvent, MonitorRefusal, NewMonitor, Persist, Receipt,
+    ChannelMonitorUpdate, LateRefusal, MonitorEvent, MonitorRefusal, NewMonitor, Persist, Receipt,
 };
 use lightning_traits::record;
 use lightning_traits::route::{NoRoute, Route, RouteAnswer, RouteQuery, RouteReport};
@@ -53,9 +53,11 @@ enum MonitorCall {
     NextReceipt {},
     NextEvent { after: Option<EventId> },
     Acknowledge { id: EventId },
+    NextRefusal {},
 }
 record!(enum MonitorCall {
     0 => Add { new }, 1 => Update { update }, 2 => NextReceipt {}, 3 => NextEvent { after }, 4 => Acknowledge { id },
+    5 => NextRefusal {},
 });
 
 /// An answer to [`MonitorCall::Add`] and [`MonitorCall::Update`].
@@ -116,6 +118,15 @@ impl<L: Line> ManyChannelMonitor for NearMonitors<L> {
         }
     }
 
+    fn next_refusal(&self) -> Option<LateRefusal> {
+        let refusal: LateRefusal = ask::<Option<_>>(&self.line, &MonitorCall::NextRefusal {})?;
+        // What was sent behind it is refused with it.
+        let is_void =
+            |(channel, id): &(ChannelId, UpdateId)| *channel == refusal.channel && *id >= refusal.id;
+        self.waiting.borrow_mut().retain(|name, _| !is_void(name));
+        Some(refusal)
+    }
+
     fn next_monitor_event(&self, after: Option<EventId>) -> Option<(EventId, MonitorEvent)> {
         ask(&self.line, &MonitorCall::NextEvent { after })
     }
@@ -146,6 +157,7 @@ pub(crate) fn serve_monitors(inner: &impl ManyChannelMonitor, bytes: &[u8]) -> R
         MonitorCall::NextReceipt {} => {
             answer(&inner.next_receipt().map(|receipt| (receipt.channel(), receipt.id())))
         }
+        MonitorCall::NextRefusal {} => answer(&inner.next_refusal()),
         MonitorCall::NextEvent { after } => answer(&inner.next_monitor_event(after)),
         MonitorCall::Acknowledge { id } => {
             inner.acknowledge_monitor_event(id);

@@ -10,7 +10,9 @@ use lightning_traits::event::{Event, MessageSendEvent};
 use lightning_traits::feature::Features;
 use lightning_traits::id::{ChannelId, ChannelKeysId, CommitmentNumber, EventId, NodeId, PaymentId};
 use lightning_traits::interface::*;
-use lightning_traits::monitor::{ChannelMonitorUpdate, MonitorEvent, NewMonitor, Persist, Receipt};
+use lightning_traits::monitor::{
+    ChannelMonitorUpdate, LateRefusal, MonitorEvent, NewMonitor, Persist, Receipt,
+};
 use lightning_traits::route::{NoRoute, Route, RouteAnswer, RouteQuery, RouteReport};
 use lightning_traits::tx::{ChannelPublicKeys, CommitmentSecret, FundingOutput};
 use lightning_traits::units::{BlockHeight, FeeratePerKw};
@@ -159,6 +161,7 @@ proxies! {
         fn add_channel(&self, new: NewMonitor) -> Persist;
         fn update_channel(&self, update: ChannelMonitorUpdate) -> Persist;
         fn next_receipt(&self) -> Option<Receipt>;
+        fn next_refusal(&self) -> Option<LateRefusal>;
         fn next_monitor_event(&self, after: Option<EventId>) -> Option<(EventId, MonitorEvent)>;
         fn acknowledge_monitor_event(&self, id: EventId);
     }

@@ -9,7 +9,8 @@
 //! | `../closing/` | `shutdown`, `closing_signed` |
 //!
 //! # Invariants
-//! - durable state changes by [`Funded::record`] only, which a restart repeats (I6)
+//! - durable state changes by [`Funded::record`] only, which a restart repeats (I6); [`Funded::step_back`] undoes what never
+//!   became durable
 mod announce;
 mod funding;
 mod resync;
@@ -87,6 +88,11 @@ impl Funded {
             Entry::Commitments { change } => self.commitments.evolve(change),
             _ => Evolved::default(),
         }
+    }
+
+    /// Goes back to commitments that are not of this step. The next write must be a snapshot.
+    pub(crate) fn step_back(&mut self, kept: Commitments) {
+        self.commitments = kept;
     }
 
     /// Changes the durable state in a live step: notes the change for the next write, and who must hear of it.

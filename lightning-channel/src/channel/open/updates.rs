@@ -6,8 +6,8 @@
 use lightning_traits::id::HtlcId;
 use lightning_traits::interface::KeysInterface;
 use lightning_traits::wire::{
-    CommitmentSigned, Message, RevokeAndAck, UpdateAddHtlc, UpdateFailHtlc, UpdateFailMalformedHtlc,
-    UpdateFee, UpdateFulfillHtlc,
+    ChannelMessage, CommitmentSigned, Message, RevokeAndAck, UpdateAddHtlc, UpdateFailHtlc,
+    UpdateFailMalformedHtlc, UpdateFee, UpdateFulfillHtlc,
 };
 use thiserror::Error;
 
@@ -16,7 +16,7 @@ use crate::channel::record::{Entry, Ready, Stage};
 use crate::channel::step::{Step, Stop};
 use crate::channel::violation::Violation;
 use crate::commitments::{
-    CommitRefused, FeeRefused, NotNow, OfferRefused, OutgoingHtlc, Removal, RemovalRefused,
+    self, CommitRefused, FeeRefused, NotNow, OfferRefused, OutgoingHtlc, Removal, RemovalRefused,
 };
 
 /// Why an HTLC is not offered.
@@ -180,11 +180,17 @@ impl Funded {
         message: CommitmentSigned,
         step: &mut Step<'_, K>,
     ) -> Result<(), Stop> {
+        // Our revocation has not left yet, and with it the point that this one is for.
+        if step.journal.retreat_before().is_some() {
+            let message = ChannelMessage::from(message).type_id();
+            return Err(Violation::Unexpected { phase: self.phase(), message }.into());
+        }
         let (change, revocation) = match self.commitments.accept_commit(step.cx.secp, step.signer, &message) {
             Ok(accepted) => accepted,
             Err(CommitRefused::Signer(_)) => return Err(Stop::hold(message)),
             Err(CommitRefused::Violation(violation)) => return Err(Violation::from(violation).into()),
         };
+        step.journal.prepare_retreat(&self.commitments);
         self.record(Entry::Commitments { change }, step);
         // One write for both.
         let signed = self.sign(step).ok();
@@ -202,6 +208,10 @@ impl Funded {
         message: RevokeAndAck,
         step: &mut Step<'_, K>,
     ) -> Result<(), Stop> {
+        // Our signature has not left yet: what they revoke has no successor, and might never get one.
+        if step.journal.holds_signature() {
+            return Err(Violation::Commitment(commitments::Violation::UnexpectedRevocation).into());
+        }
         let change = self.commitments.accept_revocation(step.cx.secp, &message).map_err(Violation::from)?;
         self.record(Entry::Commitments { change }, step);
         let signed = self.sign(step).ok();

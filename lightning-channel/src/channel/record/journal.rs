@@ -6,6 +6,7 @@
 //! # Invariants
 //! - the bytes of a write are those of its changes; a whole snapshot only every [`SNAPSHOT_EVERY`] writes and when the
 //!   channel leaves for another phase (I13)
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use lightning_traits::codec::{Decode, encode_versioned};
@@ -16,7 +17,8 @@ use lightning_traits::id::{ChannelId, HtlcId, UpdateId};
 use lightning_traits::monitor::{ChannelMonitorUpdate, MonitorStep, RecordChange};
 
 use super::facts::Entry;
-use crate::commitments::{IncomingHtlc, Notice};
+use super::retreat::Retreat;
+use crate::commitments::{Commitments, IncomingHtlc, Notice};
 
 /// Writes between two snapshots: bounds what a restart replays.
 const SNAPSHOT_EVERY: u32 = 100;
@@ -31,6 +33,8 @@ pub(crate) struct Journal {
     reports: Reports,
     since_snapshot: u32,
     snapshot_due: bool,
+    /// While a commitment of ours is on its way to the monitor.
+    retreat: Option<Box<Retreat>>,
 }
 
 /// What may be told once the next write is durable.
@@ -67,18 +71,60 @@ impl Journal {
             reports: Reports { removals: Vec::new(), incoming: Vec::new(), notices: Vec::new() },
             since_snapshot,
             snapshot_due: false,
+            retreat: None,
         }
     }
 
     /// Notes a change that was applied, and what the monitor must learn of it.
     pub(crate) fn note(&mut self, entry: Entry, steps: Vec<MonitorStep>) {
+        if let Some(retreat) = &mut self.retreat {
+            retreat.note(&entry);
+        }
         self.entries.push(entry);
         self.steps.extend(steps);
     }
 
     /// Notes something that only the monitor must learn.
     pub(crate) fn step(&mut self, step: MonitorStep) {
+        if let Some(retreat) = &mut self.retreat {
+            retreat.step(&step);
+        }
         self.steps.push(step);
+    }
+
+    /// The next write has a new commitment of ours, which the monitor may refuse: keeps what was `before` until it is durable.
+    pub(crate) fn prepare_retreat(&mut self, before: &Commitments) {
+        if self.retreat.is_none() {
+            self.retreat = Some(Box::new(Retreat::new(self.next, before.clone(), self.steps.clone())));
+        }
+    }
+
+    /// The write that a commitment of ours waits for, if one does.
+    pub(crate) fn retreat_before(&self) -> Option<UpdateId> {
+        self.retreat.as_ref().map(|retreat| retreat.write())
+    }
+
+    /// Whether a signature of ours waits for that write too.
+    pub(crate) fn holds_signature(&self) -> bool {
+        self.retreat.as_ref().is_some_and(|retreat| retreat.is_signed())
+    }
+
+    /// The commitment is durable: there is no way back.
+    pub(crate) fn forget_retreat(&mut self) {
+        self.retreat = None;
+    }
+
+    /// The monitor refused update `id`. If that is the one with the commitment, gives what is left without it; all of it must
+    /// be written next, under the same id.
+    pub(crate) fn take_retreat(&mut self, id: UpdateId) -> Option<Commitments> {
+        let retreat = self.retreat.take_if(|retreat| retreat.write() == id)?;
+        let (commitments, steps) = retreat.take();
+        self.next = id;
+        self.steps = steps;
+        // They are in the snapshot.
+        self.entries.clear();
+        self.snapshot_due = true;
+        Some(commitments)
     }
 
     /// What may be told once all that was noted is durable.

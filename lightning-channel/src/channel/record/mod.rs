@@ -7,6 +7,7 @@
 //! - applying the appended entries to the snapshot gives the state that a new snapshot would encode
 mod facts;
 mod journal;
+mod retreat;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
