@@ -21,6 +21,7 @@ pub(crate) fn check(world: &World, payments: &[Payment], before: &[u64]) -> u64 
                 (preimage.hash(), *hash, amount.to_msat()),
                 (payment.hash, payment.hash, payment.msat)
             );
+            let fee = fee.expect("the first time it is told, the fee is known");
             let credited: Vec<u64> = claimed.iter().map(|amount| amount.to_msat()).collect();
             assert_eq!(credited, [payment.msat], "what {} was credited for {}", payment.payee, payment.hash);
             expected[payment.payer] -= i128::from(payment.msat) + i128::from(fee.to_msat());

@@ -40,7 +40,8 @@ impl User {
         self.seen.push(event.clone());
     }
 
-    /// How a payment ended: each different ending once. After a restart a failure may be told again with another reason.
+    /// How a payment ended: each different ending once. After a restart a failure may be told again with another reason,
+    /// and a success without its fee.
     pub(crate) fn endings(&self, payment: PaymentId) -> Vec<&Event> {
         let mut endings: Vec<&Event> = Vec::new();
         for event in &self.seen {
@@ -49,7 +50,11 @@ impl User {
                 _ => false,
             };
             let failed = |event: &Event| matches!(event, Event::PaymentFailed { .. });
-            let is_known = endings.iter().any(|known| *known == event || (failed(known) && failed(event)));
+            let sent = |event: &Event| matches!(event, Event::PaymentSent { .. });
+            let bare = |event: &Event| matches!(event, Event::PaymentSent { fee: None, .. });
+            let is_known = endings.iter().any(|known| {
+                *known == event || (failed(known) && failed(event)) || (sent(known) && bare(event))
+            });
             if is_end && !is_known {
                 endings.push(event);
             }

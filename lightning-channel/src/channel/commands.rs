@@ -188,6 +188,18 @@ impl<K: KeysInterface> Channel<K> {
         }
     }
 
+    /// As [`notice_done`](Self::notice_done); [`Output::NoticeGone`](super::Output::NoticeGone) follows once it is durable.
+    /// `false` when nothing follows: the channel is past all notices.
+    pub fn notice_done_reported(&mut self, cx: &Context<'_, K>, notice: NoticeKey) -> bool {
+        self.notice_done(cx, notice);
+        let (phase, step) = self.split(cx);
+        if matches!(phase, Phase::Opening(_) | Phase::Closed(_)) {
+            return false;
+        }
+        step.journal.reports().notices_gone.push(notice);
+        true
+    }
+
     /// The user has dealt with an event of this channel. Rides on the next write, or on [`Channel::flush`].
     pub fn event_acknowledged(&mut self, cx: &Context<'_, K>, event: &Event) {
         let milestone = match event {

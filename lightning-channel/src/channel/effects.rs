@@ -43,7 +43,7 @@ use lightning_traits::wire::{
     RoutingMessage, UpdateAddHtlc, UpdateFailHtlc, UpdateFailMalformedHtlc, UpdateFee, WarningMessage,
 };
 
-use crate::commitments::{IncomingHtlc, Notice, OutgoingHtlc};
+use crate::commitments::{IncomingHtlc, Notice, NoticeKey, OutgoingHtlc};
 
 /// Something that must become durable; its receipt goes to [`Channel::on_receipt`](super::Channel::on_receipt).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +85,8 @@ pub enum Output {
     Notice(Notice),
     /// Our removal of this incoming HTLC is durable: whatever was owed to it downstream may be forgotten.
     RemovalDurable(HtlcId),
+    /// That this notice is done with is durable; for those who asked to hear of it.
+    NoticeGone(NoticeKey),
     /// HTLC `id` of ours was never signed for and is dropped with the connection, as if never offered: offer it anew.
     Unsent(HtlcId, OutgoingHtlc),
     /// An event for the user; repeated after a restart until `event_acknowledged`.
@@ -404,6 +406,11 @@ impl Gated<'_> {
     /// Queues the word that a removal is durable.
     pub fn removal_durable(&mut self, htlc: HtlcId) -> &mut Self {
         self.report(Output::RemovalDurable(htlc))
+    }
+
+    /// Queues the word that a notice is gone for good.
+    pub fn notice_gone(&mut self, notice: NoticeKey) -> &mut Self {
+        self.report(Output::NoticeGone(notice))
     }
 
     /// Queues an event.

@@ -53,6 +53,9 @@ impl<K: KeysInterface> Step<'_, K> {
         for htlc in write.reports.removals {
             gated.removal_durable(htlc);
         }
+        for notice in write.reports.notices_gone {
+            gated.notice_gone(notice);
+        }
         for htlc in write.reports.incoming {
             gated.incoming(htlc);
         }

@@ -99,6 +99,10 @@ impl<E: Environment> ChannelManager<E> {
                 let channel = slot.lock().names().id;
                 self.queue([Work::Settled((channel, htlc))]);
             }
+            Output::NoticeGone(notice) => {
+                let channel = slot.lock().names().id;
+                self.queue([Work::NoticeGone { channel, notice }]);
+            }
             Output::Unsent(id, htlc) => {
                 let channel = slot.lock().names().id;
                 let mut table = self.table.lock();

@@ -83,6 +83,7 @@ impl<E: Environment> ChannelManager<E> {
                 Next::Wait => return,
                 Next::Tell(event) => {
                     self.tell(event, Source::Payment { id });
+                    self.release(id);
                     return;
                 }
                 Next::Ask(mut query) => {
@@ -206,9 +207,32 @@ impl<E: Environment> ChannelManager<E> {
         self.release(id);
     }
 
+    /// Forgets failures of a payment that has arrived. Only once that is durable may the rest of its notices go: a restart that
+    /// found nothing but a failure would tell that the payment failed (RELIABILITY F11).
+    fn drop_failures(&self, id: PaymentId) {
+        let failures = self.table.lock().payments.drop_failures(id);
+        for (channel, notice) in failures {
+            let slot = self.table.lock().channel(channel);
+            let follows = slot
+                .is_some_and(|slot| self.step(&slot, |channel, cx| channel.notice_done_reported(cx, notice)));
+            if !follows {
+                self.table.lock().payments.on_notice_gone((channel, notice));
+            }
+        }
+    }
+
+    /// A notice is gone for good.
+    pub(super) fn on_notice_gone(&self, notice: (ChannelId, NoticeKey)) {
+        let payment = self.table.lock().payments.on_notice_gone(notice);
+        if let Some(id) = payment {
+            self.release(id);
+        }
+    }
+
     /// Forgets a payment that is over. Its notices are done with once no record names it any more: else a restart from such a
     /// record would find a payment without any trace, and call it lost.
     fn release(&self, id: PaymentId) {
+        self.drop_failures(id);
         let notices = {
             let mut table = self.table.lock();
             let Some(notices) = table.payments.release(id) else { return };

@@ -7,7 +7,7 @@ use lightning_traits::interface::Environment;
 use lightning_traits::sphinx::Failure;
 
 use super::ChannelManager;
-use crate::commitments::{IncomingHtlc, Notice, OutgoingHtlc};
+use crate::commitments::{IncomingHtlc, Notice, NoticeKey, OutgoingHtlc};
 use crate::payment::inbound::HtlcKey;
 
 /// One thing to do.
@@ -17,6 +17,8 @@ pub(crate) enum Work {
     Decide { channel: ChannelId, htlc: IncomingHtlc, patience: u32 },
     /// Take an outcome over.
     Notice { channel: ChannelId, notice: Notice },
+    /// A notice of a payment is gone for good.
+    NoticeGone { channel: ChannelId, notice: NoticeKey },
     /// Hand a removal to its channel.
     Settle(HtlcKey),
     /// A removal is durable.
@@ -83,6 +85,7 @@ impl<E: Environment> ChannelManager<E> {
         match work {
             Work::Decide { channel, htlc, patience } => self.decide(channel, htlc, patience),
             Work::Notice { channel, notice } => self.on_notice(channel, notice),
+            Work::NoticeGone { channel, notice } => self.on_notice_gone((channel, notice)),
             Work::Settle(key) => self.settle(key),
             Work::Settled(key) => self.settled(key),
             Work::FailBack(key, failure) => self.fail_back(key, failure),

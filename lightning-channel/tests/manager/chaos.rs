@@ -172,6 +172,7 @@ fn check(world: &World, payments: &[Payment], before: [u64; 3]) -> usize {
         assert!(endings.len() <= 1, "two endings: {endings:?}");
         match endings.first() {
             Some(Event::PaymentSent { preimage, fee, .. }) => {
+                let fee = fee.expect("the first time it is told, the fee is known");
                 assert_eq!(preimage.hash(), payment.hash);
                 assert_eq!(claimed.len(), 1, "sent but not claimed, or claimed as two amounts: {claimed:?}");
                 assert_eq!(claimed.first().unwrap().to_msat(), payment.msat);

@@ -19,7 +19,7 @@ fn a_forwarded_payment_pays_its_fee() {
     let (id, hash) = world.pay(0, 2, 10_000_000);
     world.settle();
     let [Event::PaymentSent { fee, .. }] = &world.endings(0, id)[..] else { panic!() };
-    assert_eq!(*fee, Msat::new(2_000));
+    assert_eq!(*fee, Some(Msat::new(2_000)));
     assert_eq!(world.claimed(2, hash), [Msat::new(10_000_000)]);
     assert_eq!(world.nodes[1].balance(), before + 2_000);
     let forwarded = world.seen(

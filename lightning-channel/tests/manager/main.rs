@@ -8,6 +8,7 @@ mod forwarding;
 mod keys;
 mod mocks;
 mod on_chain;
+mod parts;
 mod payments;
 mod refusals;
 mod world;

@@ -16,7 +16,7 @@ fn a_payment_arrives_and_both_users_hear_of_it() {
     let (id, hash) = world.pay(0, 1, 10_000_000);
     world.settle();
     let [Event::PaymentSent { preimage, amount, fee, .. }] = &world.endings(0, id)[..] else { panic!() };
-    assert_eq!((preimage.hash(), *amount, *fee), (hash, Msat::new(10_000_000), Msat::ZERO));
+    assert_eq!((preimage.hash(), *amount, *fee), (hash, Msat::new(10_000_000), Some(Msat::ZERO)));
     assert_eq!(world.claimed(1, hash), [Msat::new(10_000_000)]);
     assert_eq!((world.nodes[1].balance(), world.nodes[0].htlcs()), (10_000_000, 0));
     assert!(world.manager(0).list_payments().is_empty());

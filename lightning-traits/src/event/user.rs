@@ -161,8 +161,8 @@ pub enum Event {
         preimage: Preimage,
         /// What the payee got.
         amount: Msat,
-        /// What the way cost.
-        fee: Msat,
+        /// What the way cost; `None` when the event is repeated after a restart that does not know of all parts any more.
+        fee: Option<Msat>,
     },
     /// A payment of ours has failed for good: nothing of it is in flight any more.
     PaymentFailed {

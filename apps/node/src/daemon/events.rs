@@ -6,6 +6,7 @@ use lightning_traits::event::Event;
 use lightning_traits::id::{ChannelId, EventId};
 use lightning_traits::interface::{ConfirmationTarget, EventsProvider, FeeEstimator as _};
 use lightning_traits::payment::PaymentHash;
+use lightning_traits::units::Msat;
 
 use super::backend::channel_row;
 use super::books::now;
@@ -66,7 +67,7 @@ fn on_event(node: &Inner, event: Event) -> bool {
             update_payment(node, hash, |row| {
                 row.state = PaymentState::Succeeded;
                 row.amount_msat = amount.to_msat();
-                row.fee_msat = fee.to_msat();
+                row.fee_msat = fee.map_or(row.fee_msat, Msat::to_msat);
                 row.preimage = Some(hex(preimage.as_bytes()));
                 row.attempts = row.attempts.saturating_add(1);
                 row.parts = 0;
@@ -84,7 +85,7 @@ fn on_event(node: &Inner, event: Event) -> bool {
             update_payment(node, hash, |row| row.attempts = row.attempts.saturating_add(1));
         }
         Event::Forwarded { amount, fee, .. } => {
-            let fee = fee.unwrap_or(lightning_traits::units::Msat::ZERO);
+            let fee = fee.unwrap_or(Msat::ZERO);
             node.books.add_forward(amount.to_msat(), fee.to_msat());
         }
         Event::ChannelPending { channel, temporary, .. } => node.note_opened(temporary, channel),
@@ -142,7 +143,8 @@ fn describe(event: &Event) -> Option<(&'static str, String)> {
             ("payment_received", format!("received {amount} for {hash}"))
         }
         Event::PaymentSent { hash, amount, fee, .. } => {
-            ("payment_sent", format!("payment {hash} of {amount} arrived, for {fee} in fees"))
+            let cost = fee.map(|fee| format!(", for {fee} in fees")).unwrap_or_default();
+            ("payment_sent", format!("payment {hash} of {amount} arrived{cost}"))
         }
         Event::PaymentFailed { hash, reason, .. } => {
             ("payment_failed", format!("payment {hash} failed: {reason}"))

@@ -18,7 +18,7 @@ use lightning_traits::monitor::{ChannelMonitorUpdate, MonitorStep, RecordChange}
 
 use super::facts::Entry;
 use super::retreat::Retreat;
-use crate::commitments::{Commitments, IncomingHtlc, Notice};
+use crate::commitments::{Commitments, IncomingHtlc, Notice, NoticeKey};
 
 /// Writes between two snapshots: bounds what a restart replays.
 const SNAPSHOT_EVERY: u32 = 100;
@@ -46,6 +46,8 @@ pub(crate) struct Reports {
     pub(crate) incoming: Vec<IncomingHtlc>,
     /// Outcomes.
     pub(crate) notices: Vec<Notice>,
+    /// Notices that are done with.
+    pub(crate) notices_gone: Vec<NoticeKey>,
 }
 
 /// One write, and what may be told once it is durable.
@@ -56,7 +58,10 @@ pub(crate) struct Write {
 
 impl Reports {
     fn is_empty(&self) -> bool {
-        self.removals.is_empty() && self.incoming.is_empty() && self.notices.is_empty()
+        self.removals.is_empty()
+            && self.incoming.is_empty()
+            && self.notices.is_empty()
+            && self.notices_gone.is_empty()
     }
 }
 
@@ -68,7 +73,12 @@ impl Journal {
             next,
             entries: Vec::new(),
             steps: Vec::new(),
-            reports: Reports { removals: Vec::new(), incoming: Vec::new(), notices: Vec::new() },
+            reports: Reports {
+                removals: Vec::new(),
+                incoming: Vec::new(),
+                notices: Vec::new(),
+                notices_gone: Vec::new(),
+            },
             since_snapshot,
             snapshot_due: false,
             retreat: None,

@@ -36,7 +36,7 @@ use super::verdict::{Verdict, directed};
 use crate::commitments::{NoticeKey, SessionKey};
 pub(crate) use learnt::Lesson;
 use learnt::in_use;
-use payment::{Payment, Phase};
+use payment::{Arrived, Payment, Phase};
 
 /// One attempt to be made: register first, then offer.
 #[derive(Clone, Debug)]
@@ -65,6 +65,8 @@ pub(crate) enum Next {
 pub(crate) struct Payments {
     payments: BTreeMap<PaymentId, Payment>,
     by_hash: BTreeMap<PaymentHash, BTreeSet<PaymentId>>,
+    /// Failures of payments that arrived, until they are gone for good.
+    going: BTreeMap<(ChannelId, NoticeKey), PaymentId>,
     /// During a restart no payment ends before all channels have told what they know.
     is_frozen: bool,
 }
@@ -177,14 +179,12 @@ impl Payments {
             && !payment.told
         {
             payment.told = true;
-            // All parts that are in flight are the payee's by now, or as good as.
-            let fee = payment.paid_fees.values().copied().fold(payment.fees(), Msat::saturating_add);
             return Next::Tell(Event::PaymentSent {
                 id,
                 hash: payment.hash,
                 preimage: preimage.clone(),
                 amount: payment.total,
-                fee,
+                fee: payment.cost(),
             });
         }
         if payment.waits() {
@@ -259,7 +259,7 @@ impl Payments {
         let payment = self.known(id, hash, total);
         payment.attempts = payment.attempts.max(1);
         payment.parts.remove(session.as_bytes());
-        if !payment.notices.insert(notice) {
+        if payment.going.contains(&notice) || !payment.failed.insert(notice) {
             return None;
         }
         let used = in_use(payer, payment.parts.values());
@@ -287,8 +287,9 @@ impl Payments {
         let payment = self.known(id, hash, total);
         payment.attempts = payment.attempts.max(1);
         payment.parts.remove(session.as_bytes());
-        payment.paid_fees.insert(*session.as_bytes(), path.fee());
-        payment.notices.insert(notice);
+        let part = Arrived { delivered: path.delivered(), fee: path.fee() };
+        payment.arrived.insert(*session.as_bytes(), part);
+        payment.fulfilled.insert(notice);
         if payment.phase == Phase::Pending {
             payment.phase = Phase::Sent { preimage };
         }
@@ -314,7 +315,7 @@ impl Payments {
     /// notices that may be done with. Not before: a restart must find one that says how the whole payment ended.
     pub(crate) fn release(&mut self, id: PaymentId) -> Option<Vec<(ChannelId, NoticeKey)>> {
         let payment = self.payments.get(&id)?;
-        if !payment.is_acknowledged || !payment.parts.is_empty() {
+        if !payment.is_acknowledged || !payment.parts.is_empty() || !payment.going.is_empty() {
             return None;
         }
         let payment = self.payments.remove(&id)?;
@@ -324,7 +325,26 @@ impl Payments {
                 self.by_hash.remove(&payment.hash);
             }
         }
-        Some(payment.notices.into_iter().collect())
+        Some(payment.failed.into_iter().chain(payment.fulfilled).collect())
+    }
+
+    /// The failures of a payment of which something has arrived: nobody needs them any more.
+    pub(crate) fn drop_failures(&mut self, id: PaymentId) -> Vec<(ChannelId, NoticeKey)> {
+        let Some(payment) = self.payments.get_mut(&id) else { return Vec::new() };
+        if self.is_frozen || payment.fulfilled.is_empty() {
+            return Vec::new();
+        }
+        let failed: Vec<_> = core::mem::take(&mut payment.failed).into_iter().collect();
+        payment.going.extend(failed.iter().copied());
+        self.going.extend(failed.iter().map(|notice| (*notice, id)));
+        failed
+    }
+
+    /// A notice that [`drop_failures`](Self::drop_failures) named is gone for good; returns its payment.
+    pub(crate) fn on_notice_gone(&mut self, notice: (ChannelId, NoticeKey)) -> Option<PaymentId> {
+        let id = self.going.remove(&notice)?;
+        self.payments.get_mut(&id)?.going.remove(&notice);
+        Some(id)
     }
 
     /// All payments.

@@ -34,6 +34,13 @@ struct Asked {
     ticks: u32,
 }
 
+/// A part that arrived.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrived {
+    pub(super) delivered: Msat,
+    pub(super) fee: Msat,
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Payment {
     pub(super) hash: PaymentHash,
@@ -43,10 +50,14 @@ pub(super) struct Payment {
     pub(super) phase: Phase,
     /// What is in flight, by session key.
     pub(super) parts: BTreeMap<[u8; 32], Path>,
-    /// Fees of the parts that arrived.
-    pub(super) paid_fees: BTreeMap<[u8; 32], Msat>,
-    /// What became of parts, not yet done with.
-    pub(super) notices: BTreeSet<(ChannelId, NoticeKey)>,
+    /// Parts that arrived.
+    pub(super) arrived: BTreeMap<[u8; 32], Arrived>,
+    /// Notices that parts arrived, not yet done with.
+    pub(super) fulfilled: BTreeSet<(ChannelId, NoticeKey)>,
+    /// Notices that parts failed, not yet done with.
+    pub(super) failed: BTreeSet<(ChannelId, NoticeKey)>,
+    /// Such notices that are done with, as soon as a disk says so.
+    pub(super) going: BTreeSet<(ChannelId, NoticeKey)>,
     pub(super) attempts: u32,
     pub(super) learnt: Learnt,
     asked: Option<Asked>,
@@ -67,8 +78,10 @@ impl Payment {
             retry: None,
             phase: Phase::Pending,
             parts: BTreeMap::new(),
-            paid_fees: BTreeMap::new(),
-            notices: BTreeSet::new(),
+            arrived: BTreeMap::new(),
+            fulfilled: BTreeSet::new(),
+            failed: BTreeSet::new(),
+            going: BTreeSet::new(),
             attempts: 0,
             learnt: Learnt::default(),
             asked: None,
@@ -87,6 +100,16 @@ impl Payment {
     /// What the parts in flight cost.
     pub(super) fn fees(&self) -> Msat {
         self.parts.values().map(Path::fee).fold(Msat::ZERO, Msat::saturating_add)
+    }
+
+    /// What the whole payment costs, once a part has arrived: all parts that are in flight are the payee's by then, or as good
+    /// as. `None` when a restart does not find all parts: notices of some were done with before.
+    pub(super) fn cost(&self) -> Option<Msat> {
+        let arrived = self.arrived.values();
+        let delivered =
+            arrived.clone().map(|part| part.delivered).fold(self.in_flight(), Msat::saturating_add);
+        let fee = arrived.map(|part| part.fee).fold(self.fees(), Msat::saturating_add);
+        (delivered >= self.total).then_some(fee)
     }
 
     /// What is neither there nor on its way. BOLT 4: "MUST NOT send another HTLC if the total `amt_to_forward` of the HTLC
