@@ -211,7 +211,7 @@ impl<K: KeysInterface> Channel<K> {
         let (phase, mut step) = self.split(cx);
         match phase {
             Phase::Funded(link) => link.any().0.record(Entry::Told { milestone }, &mut step),
-            Phase::Resolving(state) => state.record(Entry::Told { milestone }, &mut step),
+            Phase::Resolving(state) => state.told(milestone, &mut step),
             Phase::Opening(_) | Phase::Closed(_) => {}
         }
     }

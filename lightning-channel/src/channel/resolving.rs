@@ -5,7 +5,8 @@
 //!
 //! # Invariants
 //! - no message of the channel is sent any more but `error`, in answer to a peer that still talks about it
-//! - the channel is forgotten only when the chain is done and every notice was taken over
+//! - the channel is forgotten only when the chain is done and every notice was taken over; not before then does the monitor
+//!   hear that its last word was understood, since then it throws the record away
 use alloc::vec::Vec;
 
 use bitcoin::Transaction;
@@ -36,6 +37,8 @@ pub(crate) struct Resolving {
     resolved: bool,
     /// Whether the user has heard that it closed.
     told: bool,
+    /// The monitor's word that nothing is left on chain, while something is left here. Repeated after a restart.
+    unanswered: Option<EventId>,
 }
 
 impl Resolving {
@@ -48,7 +51,7 @@ impl Resolving {
     ) -> Self {
         // What never was funded leaves nothing on chain.
         let resolved = matches!(ending, Ending::NeverFunded { .. });
-        Self { commitments, ending, scid, alias, agreed, resolved, told }
+        Self { commitments, ending, scid, alias, agreed, resolved, told, unanswered: None }
     }
 
     pub(crate) const fn commitments(&self) -> &Commitments {
@@ -134,12 +137,30 @@ impl Resolving {
     /// Nothing is left on chain.
     pub(crate) fn on_resolved<K: KeysInterface>(&mut self, event: EventId, step: &mut Step<'_, K>) {
         let channel = step.id;
-        if self.resolved {
-            step.effects.after_all().monitor_event_taken(event);
+        if !self.resolved {
+            self.record(Entry::Resolved {}, step);
+            self.persist(step).event(Event::Resolved { channel });
+        }
+        self.unanswered = Some(event);
+        self.finish(step);
+    }
+
+    /// Lets the monitor go, once nothing depends on the record any more.
+    fn finish<K: KeysInterface>(&mut self, step: &mut Step<'_, K>) {
+        if !self.is_finished() {
             return;
         }
-        self.record(Entry::Resolved {}, step);
-        self.persist(step).monitor_event_taken(event).event(Event::Resolved { channel });
+        // Nothing comes that the last notes could ride on.
+        let mut gated = if step.journal.is_dirty() { self.persist(step) } else { step.effects.after_all() };
+        if let Some(event) = self.unanswered.take() {
+            gated.monitor_event_taken(event);
+        }
+    }
+
+    /// The user has heard of something in the channel's life.
+    pub(crate) fn told<K: KeysInterface>(&mut self, milestone: Milestone, step: &mut Step<'_, K>) {
+        self.record(Entry::Told { milestone }, step);
+        self.finish(step);
     }
 
     /// Our decision on an HTLC of theirs: a preimage is of use to the monitor, a failure to nobody.
@@ -163,6 +184,7 @@ impl Resolving {
         step: &mut Step<'_, K>,
     ) {
         self.record(Entry::Commitments { change: Change::NoticeDone { notice } }, step);
+        self.finish(step);
     }
 
     /// BOLT 2: "if a channel is in an error state: SHOULD retransmit the error packet and ignore any other packets". A channel
@@ -208,6 +230,7 @@ impl Decode for Resolving {
             agreed: decode_list(reader)?,
             resolved: reader.read()?,
             told: reader.read()?,
+            unanswered: None,
         })
     }
 }

@@ -3,9 +3,9 @@ use bitcoin::{Amount, OutPoint, ScriptBuf, Witness};
 use lightning_channel::channel::{Channel, FundError, OpenParams, PhaseName};
 use lightning_traits::event::{CloseReason, Event};
 use lightning_traits::feature::{ChannelType, Feature, Features};
-use lightning_traits::id::{ChannelId, CommitmentNumber};
+use lightning_traits::id::{ChannelId, CommitmentNumber, EventId};
 use lightning_traits::interface::{ChannelSigner as _, CommitmentToSign, KeysInterface as _};
-use lightning_traits::monitor::MonitorStep;
+use lightning_traits::monitor::{MonitorEvent, MonitorStep};
 use lightning_traits::tx::{
     ChannelPublicKeys, CommitmentFormat, CommitmentKeys, CommitmentParams, CommitmentSpec, FundingOutput,
     ObscureFactor, TxSide, build,
@@ -490,8 +490,22 @@ fn a_channel_that_the_peer_never_funds_is_forgotten_after_two_weeks() {
     assert!(pair.nodes[1].disk.steps.contains(&MonitorStep::Abandoned {}), "nobody watches it any more");
     let closed = pair.nodes[1].events.last().cloned().unwrap();
     assert!(!pair.nodes[1].channel().is_finished());
+    // The monitor's word that it watches no more is answered only then: with it the record goes.
+    let channel = pair.nodes[1].channel().id();
+    let event = EventId(6);
+    for restart in [false, true] {
+        if restart {
+            pair.crash(1);
+        }
+        let resolved = MonitorEvent::Resolved { channel };
+        pair.nodes[1].with(|it, cx| it.on_monitor_event(cx, event, &resolved));
+        pair.run();
+        assert!(pair.nodes[1].taken.is_empty());
+    }
     pair.nodes[1].with(|channel, cx| channel.event_acknowledged(cx, &closed));
+    pair.run();
     assert!(pair.nodes[1].channel().is_finished());
+    assert_eq!(pair.nodes[1].taken, [event]);
     assert_ne!(pair.nodes[0].channel().phase(), PhaseName::AwaitingReady, "the error reached the opener");
 }
 

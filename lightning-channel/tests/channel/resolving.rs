@@ -326,3 +326,92 @@ fn an_outcome_on_chain_before_the_news_of_the_spend_is_not_lost() {
     assert_eq!(node.channel().phase(), PhaseName::Resolving);
     assert_eq!((node.notices.len(), node.taken.as_slice()), (1, &[EventId(4)][..]));
 }
+
+/// The monitor reports, again and again, that nothing is left.
+fn report_resolved(node: &mut Node) {
+    let channel = node.channel().id();
+    node.with(|it, cx| it.on_monitor_event(cx, EventId(8), &MonitorEvent::Resolved { channel }));
+    settle_down(node);
+}
+
+fn acknowledge_close(node: &mut Node) {
+    let closed = node.events.iter().find(|event| matches!(event, Event::ChannelClosed { .. })).cloned();
+    node.with(|channel, cx| channel.event_acknowledged(cx, &closed.expect("told")));
+    settle_down(node);
+}
+
+fn take_notice_over(node: &mut Node) {
+    let key = *node.notices.keys().next().expect("a notice");
+    node.with(|channel, cx| channel.notice_done(cx, key));
+    settle_down(node);
+}
+
+#[test]
+fn the_monitors_last_word_is_answered_only_when_nothing_is_left_here_either() {
+    for claimed in [true, false] {
+        for user_first in [true, false] {
+            for restart in [true, false] {
+                let mut pair = in_flight();
+                let node = &mut pair.nodes[0];
+                node.with(|channel, cx| channel.force_close(cx));
+                settle_down(node);
+                let outcome = if claimed {
+                    HtlcOutcome::Claimed { preimage: preimage(1) }
+                } else {
+                    HtlcOutcome::Failed {}
+                };
+                resolve(node, 7, outcome);
+                node.taken.clear();
+                report_resolved(node);
+                assert_eq!(node.events.iter().filter(|e| matches!(e, Event::Resolved { .. })).count(), 1);
+                assert!(node.taken.is_empty(), "the user and the payment have not heard of it");
+                let steps = [acknowledge_close as fn(&mut Node), take_notice_over];
+                let steps = if user_first { steps } else { [steps[1], steps[0]] };
+                for (index, step) in steps.into_iter().enumerate() {
+                    if restart {
+                        node.with(|channel, cx| channel.flush(cx));
+                        settle_down(node);
+                        node.events.clear();
+                        node.crash();
+                        settle_down(node);
+                        report_resolved(node);
+                        assert!(node.taken.is_empty(), "step {index}");
+                        if user_first && index == 1 {
+                            assert!(node.events.is_empty(), "what is told is told once");
+                        }
+                    }
+                    step(node);
+                    assert_eq!(node.taken.is_empty(), index == 0, "step {index}");
+                }
+                assert!(node.channel().is_finished());
+                assert_eq!(node.taken, [EventId(8)]);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_monitors_last_word_is_answered_only_behind_the_write_that_ends_the_channel() {
+    let mut pair = Pair::open(PUSH);
+    let node = &mut pair.nodes[0];
+    node.with(|channel, cx| channel.force_close(cx));
+    settle_down(node);
+    node.slow_disk = true;
+    report_resolved(node);
+    acknowledge_close(node);
+    while !node.writing.is_empty() {
+        assert!(node.taken.is_empty() && !node.channel().is_finished());
+        assert!(node.write_one());
+        settle_down(node);
+    }
+    assert_eq!(node.taken, [EventId(8)]);
+    assert!(node.channel().is_finished());
+    // A crash before the monitor has heard the answer: it reports again, and is answered at once.
+    node.taken.clear();
+    node.events.clear();
+    node.crash();
+    settle_down(node);
+    assert!(node.channel().is_finished() && node.events.is_empty());
+    report_resolved(node);
+    assert_eq!(node.taken, [EventId(8)]);
+}

@@ -4,8 +4,9 @@ use lightning_channel::channel::PhaseName;
 use lightning_channel::manager::OpenChannelError;
 use lightning_traits::config::UserConfig;
 use lightning_traits::event::{CloseReason, Event};
+use lightning_traits::id::HtlcId;
 use lightning_traits::interface::EventsProvider as _;
-use lightning_traits::monitor::MonitorEvent;
+use lightning_traits::monitor::{HtlcOutcome, MonitorEvent};
 use lightning_traits::units::Msat;
 use lightning_traits::wire::{Addresses, NodeAlias, RoutingMessage};
 
@@ -184,6 +185,50 @@ fn a_closed_channel_is_forgotten_once_the_chain_is_done() {
     assert!(world.manager(0).list_channels().is_empty());
     assert_eq!(world.seen(0, |event| matches!(event, Event::Resolved { .. })).len(), 1);
     assert_eq!(world.nodes[0].env.monitors.unacknowledged(), 0);
+}
+
+/// The monitor's answered last word lets the record go: not before the user knows what only the record tells.
+#[test]
+fn a_closed_channel_is_kept_until_the_user_knows_how_its_payments_ended() {
+    for restart in [false, true] {
+        for claimed in [false, true] {
+            let mut world = World::new(&["a", "b"]);
+            let channel = world.open(0, 1, 1_000_000, 0, false);
+            world.nodes[1].user.claims = false;
+            let (id, _) = world.pay(0, 1, 5_000_000);
+            world.settle();
+            let [Event::PaymentClaimable { preimage: Some(preimage), .. }] =
+                &world.seen(1, |event| matches!(event, Event::PaymentClaimable { .. }))[..]
+            else {
+                panic!()
+            };
+            let outcome = if claimed {
+                HtlcOutcome::Claimed { preimage: preimage.clone() }
+            } else {
+                HtlcOutcome::Failed {}
+            };
+            world.manager(0).force_close(channel).unwrap();
+            world.settle();
+            let monitors = world.nodes[0].env.monitors.clone();
+            monitors.report(MonitorEvent::HtlcResolved { channel, htlc: HtlcId(0), outcome });
+            monitors.report(MonitorEvent::Resolved { channel });
+            for _ in 0..3 {
+                world.manager(0).process();
+                world.manager(0).timer_tick();
+                world.keep_record(0);
+                if restart {
+                    world.restart(0);
+                }
+            }
+            assert_eq!((monitors.unacknowledged(), world.manager(0).list_channels().len()), (1, 1));
+            world.settle();
+            world.tick();
+            world.settle();
+            let [ending] = &world.endings(0, id)[..] else { panic!() };
+            assert_eq!(matches!(ending, Event::PaymentSent { .. }), claimed);
+            assert_eq!((monitors.unacknowledged(), world.manager(0).list_channels().len()), (0, 0));
+        }
+    }
 }
 
 #[test]

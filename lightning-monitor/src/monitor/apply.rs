@@ -43,8 +43,12 @@ impl ChannelMonitor {
 
     /// Whether what the update teaches may be cause to act before the next block.
     pub(crate) fn acts_on(&self, update: &ChannelMonitorUpdate) -> bool {
-        let asked =
-            |step: &MonitorStep| matches!(step, MonitorStep::ForceClose {} | MonitorStep::Preimage { .. });
+        let asked = |step: &MonitorStep| {
+            matches!(
+                step,
+                MonitorStep::ForceClose {} | MonitorStep::Preimage { .. } | MonitorStep::Abandoned {}
+            )
+        };
         update.steps.iter().any(asked) || !self.pending.is_empty()
     }
 

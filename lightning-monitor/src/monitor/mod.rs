@@ -90,8 +90,10 @@ pub(crate) struct Told {
     pub(crate) failed: Vec<HtlcId>,
     /// The end of it all.
     pub(crate) resolved: bool,
+    /// That the channel was given up, and nothing need be watched.
+    pub(crate) abandoned: bool,
 }
-record!(struct Told { claimed list, failed list, resolved });
+record!(struct Told { claimed list, failed list, resolved, abandoned });
 
 /// One channel, watched.
 #[derive(Clone, Debug, PartialEq, Eq)]

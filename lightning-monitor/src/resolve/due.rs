@@ -30,6 +30,12 @@ impl ChannelMonitor {
             // Something has spent the funding output already.
             return;
         }
+        if self.is_abandoned() && !self.told.abandoned {
+            // The channel may still have something to tell its user: not before it is done is the record beside us archived.
+            self.told.abandoned = true;
+            todo.events.push(MonitorEvent::Resolved { channel: self.init.channel });
+            todo.changed = true;
+        }
         if self.stance == (Stance::Open {}) && self.deadline().is_some_and(|deadline| deadline <= moment.tip)
         {
             self.stance = Stance::ForceClosing {};

@@ -1,4 +1,5 @@
 //! Each kind of close with HTLCs in every state: what is ours is swept, to the satoshi, and every HTLC is reported once.
+use lightning_traits::event::Event;
 use lightning_traits::monitor::{MonitorStep, SpendKind};
 use lightning_traits::tx::{CommitmentFormat, TxSide, trim::htlc_fee};
 use lightning_traits::units::FeeratePerKw;
@@ -202,6 +203,64 @@ fn finish(mut world: World, outcomes: &[(u64, bool)]) {
     assert!(world.set.channels().is_empty());
     assert_eq!(world.events.len(), events, "nothing is told after the end");
     assert!(world.env.wallet.lent().is_empty(), "no coins stay set aside");
+}
+
+#[test]
+fn a_channel_whose_end_is_not_answered_is_kept_with_its_record_however_deep() {
+    for restart in [Restart::Never, Restart::EachBlock] {
+        let mut world = World::new(CommitmentFormat::AnchorsZeroFeeHtlc, restart);
+        world.silent = true;
+        world.learn(vec![MonitorStep::ForceClose {}]);
+        world.settle();
+        world.mine_blocks(150);
+        assert_eq!(world.resolved_events(), 1);
+        let channel = world.channel();
+        assert!(world.env.store.archived().is_empty() && world.set.channels() == [channel]);
+        // The event comes again until the channel answers.
+        world.restart = Restart::Never;
+        world.crash();
+        world.silent = false;
+        world.after();
+        world.env.store.flush();
+        assert_eq!(world.env.store.archived(), [channel]);
+        assert!(world.set.channels().is_empty());
+    }
+}
+
+#[test]
+fn a_channel_given_up_is_kept_until_the_channel_layer_is_done_with_it() {
+    for restart in [Restart::Never, Restart::EachBlock] {
+        let mut world = World::with(Pair::new(CommitmentFormat::AnchorsZeroFeeHtlc, 1, false), restart);
+        let channel = world.channel();
+        world.silent = true;
+        world.mine_blocks(120);
+        world.learn(vec![MonitorStep::Abandoned {}]);
+        world.mine_blocks(5);
+        world.env.store.flush();
+        assert_eq!((world.resolved_events(), world.set.channels()), (1, vec![channel]));
+        assert!(world.env.store.archived().is_empty());
+        assert!(world.user.is_empty(), "nothing was on chain of which the user could hear");
+        world.restart = Restart::Never;
+        world.crash();
+        world.silent = false;
+        world.after();
+        world.env.store.flush();
+        assert_eq!(world.env.store.archived(), [channel]);
+    }
+}
+
+#[test]
+fn a_channel_given_up_whose_funding_is_spent_after_all_is_resolved_like_any_other() {
+    for restart in RESTARTS {
+        let mut world = World::with(Pair::new(CommitmentFormat::AnchorsZeroFeeHtlc, 1, false), restart);
+        world.learn(vec![MonitorStep::Abandoned {}]);
+        assert_eq!(world.resolved_events(), 1);
+        world.mine(vec![world.pair.their_commitment(0)]);
+        world.settle();
+        let told = world.user.iter().filter(|event| matches!(event, Event::Resolved { .. })).count();
+        assert_eq!((told, world.resolved_events()), (1, 1 + usize::from(restart != Restart::LosingWrites)));
+        assert!(world.env.store.archived().is_empty());
+    }
 }
 
 #[test]

@@ -80,7 +80,8 @@ pub enum MonitorEvent {
         /// How.
         outcome: HtlcOutcome,
     },
-    /// Nothing of the channel is left on chain: every output is irrevocably spent.
+    /// Nothing of the channel is left on chain: every output is irrevocably spent, or the channel was given up before it was
+    /// funded. Whoever acknowledges this lets the monitor, and the channel's record beside it, be archived.
     Resolved {
         /// The channel.
         channel: ChannelId,

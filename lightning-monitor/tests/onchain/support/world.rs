@@ -145,6 +145,8 @@ pub(crate) struct World {
     pub(crate) disk: bool,
     /// Whether our transactions are kept out of blocks.
     pub(crate) censored: bool,
+    /// Whether the channel keeps what the monitor reports to it without an answer.
+    pub(crate) silent: bool,
 }
 
 impl World {
@@ -172,6 +174,7 @@ impl World {
             user: Vec::new(),
             disk: true,
             censored: false,
+            silent: false,
         };
         assert!(matches!(world.set.add_channel(world.pair.new_monitor()), Persist::InProgress));
         world.after();
@@ -286,13 +289,15 @@ impl World {
 
     fn take_events(&mut self) {
         // What was lost in a crash is reported again; then, and only then, a report may come twice.
-        let may_repeat = self.restart == Restart::LosingWrites;
+        let may_repeat = self.restart == Restart::LosingWrites || self.silent;
         let mut after = None;
         while let Some((id, event)) = self.set.next_monitor_event(after) {
             if !(may_repeat && self.events.contains(&event)) {
                 self.events.push(event);
             }
-            self.set.acknowledge_monitor_event(id);
+            if !self.silent {
+                self.set.acknowledge_monitor_event(id);
+            }
             after = Some(id);
         }
         let mut after = None;
