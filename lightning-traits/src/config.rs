@@ -1,6 +1,8 @@
 //! What the user may choose, each with the BOLT field it becomes and why the default is what it is.
 //!
 //! Numbers are those that today's peers accept (see `docs/adr` and the sources named at each field).
+use alloc::vec::Vec;
+
 use bitcoin::Amount;
 
 use crate::units::{CltvDelta, CsvDelay, FeeratePerKw, Msat};
@@ -132,6 +134,13 @@ pub struct PaymentConfig {
     pub min_fee_budget: Msat,
     /// The most blocks that a payment of ours may be locked for.
     pub max_total_cltv: u32,
+    /// Take payments that nobody asked for, and announce it ("keysend", bLIP 3).
+    pub accept_spontaneous: bool,
+    /// Take HTLCs that carry less than their payer sent for us, as a node that opens a channel for a payment leaves them. The
+    /// event says what is missing: claim only what was agreed upon with that node.
+    pub accept_underpaid: bool,
+    /// Even records of applications (65536 and above, bLIP 2) that the user understands: a payment with others is refused.
+    pub understood_records: Vec<u64>,
 }
 
 impl Default for PaymentConfig {
@@ -142,6 +151,9 @@ impl Default for PaymentConfig {
             max_fee_millionths: 10_000,
             min_fee_budget: Msat::new(50_000),
             max_total_cltv: 1_008,
+            accept_spontaneous: true,
+            accept_underpaid: false,
+            understood_records: Vec::new(),
         }
     }
 }

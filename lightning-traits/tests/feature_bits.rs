@@ -53,9 +53,9 @@ fn one_bit_of_a_pair_at_a_time() {
 
 #[test]
 fn table_is_that_of_bolt_9() {
-    // Every row of BOLT 9, and 40 and 80 of the proposals that peers ship.
+    // Every row of BOLT 9, 40 and 80 of the proposals that peers ship, and 54 of bLIP 3.
     let even =
-        [0, 4, 6, 8, 10, 12, 14, 16, 18, 22, 24, 26, 28, 34, 36, 38, 40, 42, 44, 46, 48, 50, 60, 62, 80];
+        [0, 4, 6, 8, 10, 12, 14, 16, 18, 22, 24, 26, 28, 34, 36, 38, 40, 42, 44, 46, 48, 50, 54, 60, 62, 80];
     assert_eq!(Feature::ALL.iter().map(|f| f.required_bit()).collect::<Vec<_>>(), even);
     for &feature in Feature::ALL {
         assert_eq!(Feature::from_bit(feature.required_bit()), Some(feature));

@@ -26,11 +26,16 @@ pub(crate) enum Asked {
     Refuse(Removal),
 }
 
-/// Peels the onion of an HTLC.
+/// Peels the onion of an HTLC. `understood` are even records of applications that its payee may be sent.
 ///
 /// # Errors
 /// When the signer needs time.
-pub(crate) fn read(secp: &Secp, keys: &impl KeysInterface, htlc: &IncomingHtlc) -> Result<Asked, SignError> {
+pub(crate) fn read(
+    secp: &Secp,
+    keys: &impl KeysInterface,
+    htlc: &IncomingHtlc,
+    understood: &[u64],
+) -> Result<Asked, SignError> {
     if htlc.path_key.is_some() {
         // BOLT 4: "if `path_key` is set in the incoming `update_add_htlc`: MUST return an `invalid_onion_blinding` error". Blinded
         // paths through us are not offered; BOLT 2 asks for a hash of zeros so that nothing is learnt from it.
@@ -63,7 +68,7 @@ pub(crate) fn read(secp: &Secp, keys: &impl KeysInterface, htlc: &IncomingHtlc) 
             return Ok(Asked::Refuse(removal));
         }
     };
-    let asked = HopPayload::decode(&peeled.payload, peeled.next.is_none(), &[]);
+    let asked = HopPayload::decode(&peeled.payload, peeled.next.is_none(), understood);
     Ok(match (asked, peeled.next) {
         (Ok(HopPayload::Forward(payload)), Some(next)) => {
             Asked::Forward { secret, payload, next: Arc::new(next) }

@@ -2,13 +2,10 @@
 use bitcoin::BlockHash;
 use bitcoin::block::Header;
 use lightning_traits::interface::{ChainListener, ConfirmedTransaction, Environment};
-use lightning_traits::sphinx::Failure;
 use lightning_traits::units::BlockHeight;
 
 use super::ChannelManager;
-use super::events::Source;
 use super::table::Tip;
-use super::work::Work;
 use crate::channel::FeeQuotes;
 
 impl<E: Environment> ChainListener for ChannelManager<E> {
@@ -50,19 +47,5 @@ impl<E: Environment> ChainListener for ChannelManager<E> {
     fn best_block(&self) -> Option<(BlockHash, BlockHeight)> {
         let tip = self.table.lock().now.tip;
         Some((tip.hash, tip.height))
-    }
-}
-
-impl<E: Environment> ChannelManager<E> {
-    /// Payments to us that nobody claimed in time (RELIABILITY F4).
-    fn give_back_late_payments(&self) {
-        let limits = self.limits();
-        let late = self.table.lock().inbound.on_block(&limits);
-        for (hash, keys) in late {
-            self.events.lock().withdraw(&Source::Claimable { hash });
-            let failure =
-                |htlc_msat| Failure::IncorrectOrUnknownPaymentDetails { htlc_msat, height: limits.height };
-            self.queue(keys.into_iter().map(|(key, amount)| Work::FailBack(key, failure(amount))));
-        }
     }
 }

@@ -41,7 +41,7 @@ impl<E: Environment> ChannelManager<E> {
                 return;
             }
         }
-        match onion::read(&self.secp, self.env.keys(), &htlc) {
+        match onion::read(&self.secp, self.env.keys(), &htlc, &self.config.payment.understood_records) {
             Err(_) => self.park(Work::Decide { channel, htlc, patience }),
             Ok(Asked::Refuse(removal)) => self.remove(key, removal),
             Ok(Asked::Keep { secret, payload }) => self.keep(key, &htlc, &payload, &secret),

@@ -1,7 +1,7 @@
 //! What the network may know of us, and what payers are told of channels that it does not know (BOLT 7, BOLT 11 field `r`).
 use alloc::vec::Vec;
 
-use lightning_traits::feature::{Context, Features};
+use lightning_traits::feature::{Context, Feature, Features};
 use lightning_traits::id::NodeId;
 use lightning_traits::interface::{Environment, KeysInterface as _, SignError};
 use lightning_traits::route::{HintHop, RouteHint};
@@ -49,8 +49,12 @@ impl<E: Environment> ChannelManager<E> {
             table.records.is_due = true;
             table.announced_at
         };
+        let mut features = self.features.in_context(Context::Node);
+        if self.config.payment.accept_spontaneous {
+            features.set_optional(Feature::Keysend.optional_bit());
+        }
         let body = NodeAnnouncementBody {
-            features: self.features.in_context(Context::Node),
+            features,
             timestamp,
             node_id: self.node,
             rgb_color,

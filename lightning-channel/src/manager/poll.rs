@@ -90,7 +90,7 @@ impl<E: Environment> ChannelManager<E> {
             });
         }
         // BOLT 4: "MUST fail all HTLCs in the HTLC set with `mpp_timeout`".
-        let keys = late.into_iter().flat_map(|(_, keys)| keys);
+        let keys = late.into_iter().flat_map(|late| late.parts);
         self.queue(keys.map(|(key, _)| Work::FailBack(key, Failure::MppTimeout)));
         self.unpark(true);
         self.process();

@@ -14,7 +14,7 @@ use super::work::Work;
 use crate::commitments::{IncomingHtlc, Removal};
 use crate::forward::onion;
 use crate::payment::ClaimError;
-use crate::payment::inbound::{HtlcKey, Judgement, Limits};
+use crate::payment::inbound::{HtlcKey, Judgement, Late, Limits};
 use crate::payment::secret::Facts;
 
 /// Blocks before its expiry at which a payment that nobody claimed goes back. A claim binds a channel to go to the chain 18
@@ -98,19 +98,44 @@ impl<E: Environment> ChannelManager<E> {
     /// # Errors
     /// [`ClaimError::Unknown`].
     pub fn fail(&self, hash: PaymentHash) -> Result<(), ClaimError> {
-        let height = self.now().tip.height;
-        let keys = self.table.lock().inbound.fail(hash)?;
+        let parts = self.table.lock().inbound.fail(hash)?;
         self.events.lock().withdraw(&Source::Claimable { hash });
-        let failure = |htlc_msat| Failure::IncorrectOrUnknownPaymentDetails { htlc_msat, height };
-        self.queue(keys.into_iter().map(|(key, amount)| Work::FailBack(key, failure(amount))));
+        self.give_back(parts);
         self.run();
         Ok(())
     }
 
+    /// Parts of a payment go back, without a word why (BOLT 4).
+    fn give_back(&self, parts: Vec<(HtlcKey, Msat)>) {
+        let height = self.now().tip.height;
+        let failure = |htlc_msat| Failure::IncorrectOrUnknownPaymentDetails { htlc_msat, height };
+        self.queue(parts.into_iter().map(|(key, amount)| Work::FailBack(key, failure(amount))));
+    }
+
+    /// Payments to us that nobody claimed in time (RELIABILITY F4).
+    pub(super) fn give_back_late_payments(&self) {
+        let limits = self.limits();
+        let late = self.table.lock().inbound.on_block(&limits);
+        for Late { hash, parts, was_claimable } in late {
+            self.events.lock().withdraw(&Source::Claimable { hash });
+            if was_claimable {
+                let amount = parts.iter().map(|(_, amount)| *amount).fold(Msat::ZERO, Msat::saturating_add);
+                self.tell_once(Event::PaymentReturned { hash, amount });
+            }
+            self.give_back(parts);
+        }
+    }
+
     pub(super) fn limits(&self) -> Limits {
         let tip = self.now().tip;
-        let max_ahead = self.config.channel.max_cltv_ahead;
-        Limits { height: tip.height, time: tip.time, max_ahead, claim_buffer: CLAIM_BUFFER }
+        Limits {
+            height: tip.height,
+            time: tip.time,
+            max_ahead: self.config.channel.max_cltv_ahead,
+            claim_buffer: CLAIM_BUFFER,
+            takes_spontaneous: self.config.payment.accept_spontaneous,
+            takes_underpaid: self.config.payment.accept_underpaid,
+        }
     }
 
     /// An HTLC that ends at us.
@@ -133,6 +158,10 @@ impl<E: Environment> ChannelManager<E> {
         match judgement {
             Judgement::Held => {}
             Judgement::Fail(failure) => self.remove(key, onion::fail(secret, &failure)),
+            Judgement::FailAll(failure, others) => {
+                self.remove(key, onion::fail(secret, &failure));
+                self.give_back(others);
+            }
             Judgement::Claim(preimage, total) => {
                 let removal = fulfilment(preimage, total);
                 self.table.lock().removals.decide(key, removal, None, Some(htlc.hash));

@@ -5,15 +5,17 @@ use alloc::vec::Vec;
 use lightning_traits::Secp;
 use lightning_traits::codec::TlvRecords;
 use lightning_traits::interface::EntropySource;
-use lightning_traits::payment::{PaymentHash, PaymentSecret};
+use lightning_traits::payment::{PaymentHash, PaymentSecret, Preimage};
 use lightning_traits::route::Path;
 use lightning_traits::sphinx::{
-    self, FinalPayload, ForwardPayload, HopPayload, OnionError, OnionPacket, PaymentData,
+    self, FIRST_CUSTOM_RECORD, FinalPayload, ForwardPayload, HopPayload, KEYSEND_RECORD, OnionError,
+    OnionPacket, PaymentData,
 };
 use lightning_traits::units::Msat;
 use secp256k1::{PublicKey, SecretKey};
 use thiserror::Error;
 
+use super::params::PayError;
 use crate::commitments::SessionKey;
 
 /// What the payee's own layer of the onion says.
@@ -24,13 +26,42 @@ pub struct Recipient {
     pub secret: Option<PaymentSecret>,
     /// `payment_metadata` of the invoice.
     pub metadata: Option<Vec<u8>>,
+    /// The preimage, sent along since the payee does not have it ("keysend", bLIP 3).
+    pub keysend: Option<Preimage>,
+    /// Records of applications (bLIP 2), of type 65536 and above.
+    pub custom: TlvRecords,
 }
 
 impl Recipient {
     /// The payee of an invoice with this `payment_secret`.
     #[must_use]
     pub const fn invoice(secret: PaymentSecret) -> Self {
-        Self { secret: Some(secret), metadata: None }
+        Self { secret: Some(secret), metadata: None, keysend: None, custom: TlvRecords::new() }
+    }
+
+    /// A payee who has not asked for the payment.
+    #[must_use]
+    pub const fn spontaneous(preimage: Preimage) -> Self {
+        Self { secret: None, metadata: None, keysend: Some(preimage), custom: TlvRecords::new() }
+    }
+
+    /// With records of applications.
+    #[must_use]
+    pub fn with_custom(mut self, custom: TlvRecords) -> Self {
+        self.custom = custom;
+        self
+    }
+
+    /// What makes an onion that its payee would refuse.
+    pub(crate) fn check(&self, hash: PaymentHash) -> Result<(), PayError> {
+        let mut kinds = self.custom.as_slice().iter().map(|record| record.kind);
+        if let Some(kind) = kinds.find(|kind| *kind < FIRST_CUSTOM_RECORD || *kind == KEYSEND_RECORD) {
+            return Err(PayError::BadRecord(kind));
+        }
+        match &self.keysend {
+            Some(preimage) if preimage.hash() != hash => Err(PayError::WrongPreimage(hash)),
+            _ => Ok(()),
+        }
     }
 
     /// With the `payment_metadata` of the invoice. BOLT 4: "MUST include `payment_metadata` with every HTLC".
@@ -96,8 +127,8 @@ pub(crate) fn build(
                 .clone()
                 .map(|payment_secret| PaymentData { payment_secret, total }),
             payment_metadata: recipient.metadata.clone(),
-            keysend: None,
-            custom: TlvRecords::default(),
+            keysend: recipient.keysend.clone(),
+            custom: recipient.custom.clone(),
         };
         payloads.push(HopPayload::Final(payload).to_bytes());
     }

@@ -58,6 +58,18 @@ impl PayParams {
     }
 }
 
+/// Blocks that the last HTLC of a payment has that nobody asked for: no invoice says how many its payee wants.
+const SPONTANEOUS_DELTA: CltvDelta = CltvDelta::new(42);
+
+impl PayParams {
+    /// A payment that its payee has not asked for ("keysend", bLIP 3). The preimage must be random, and of this payment alone.
+    #[must_use]
+    pub fn spontaneous(payee: NodeId, amount: Msat, preimage: Preimage) -> Self {
+        let hash = preimage.hash();
+        Self::new(payee, amount, hash, Recipient::spontaneous(preimage), SPONTANEOUS_DELTA)
+    }
+}
+
 /// Why a payment is not begun. Nothing was sent.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -77,6 +89,12 @@ pub enum PayError {
     /// Several parts need the payee's `payment_secret` (BOLT 4: "MUST require `payment_secret` for all HTLCs in the set").
     #[error("a payment in parts needs the payee's secret")]
     NoSecret,
+    /// An application's record of a type that is not an application's.
+    #[error("{0} is not the type of an application's record, which is at least 65536")]
+    BadRecord(u64),
+    /// The preimage to be sent along is that of another hash.
+    #[error("the preimage to be sent along is not that of {0}")]
+    WrongPreimage(PaymentHash),
 }
 
 /// How far a payment is, for a list.

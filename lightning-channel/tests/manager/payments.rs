@@ -1,6 +1,6 @@
 //! Direct payments: success, refusal, limits of the payee.
-use lightning_channel::payment::{ClaimError, Recipient};
-use lightning_traits::event::{Event, PaymentFailure};
+use lightning_channel::payment::{ClaimError, PayError, PayParams, Recipient};
+use lightning_traits::event::{Event, PaymentFailure, ReceivedKind};
 use lightning_traits::id::{PaymentId, ShortChannelId};
 use lightning_traits::interface::EventsProvider as _;
 use lightning_traits::payment::{PaymentHash, Preimage};
@@ -139,6 +139,128 @@ fn a_held_payment_waits_for_the_users_preimage() {
     world.settle();
     assert!(matches!(world.endings(0, id)[..], [Event::PaymentSent { .. }]));
     assert_eq!(world.claimed(1, hash), [Msat::new(5_000_000)]);
+}
+
+#[test]
+fn a_payment_that_nobody_asked_for_arrives_with_what_its_payer_has_to_say() {
+    let mut world = World::new(&["a", "b", "c"]);
+    world.open(0, 1, 1_000_000, 0, true);
+    world.open(1, 2, 1_000_000, 0, true);
+    let preimage = Preimage::new([7; 32]);
+    let mut params = PayParams::spontaneous(world.id(2), Msat::new(5_000_000), preimage.clone());
+    params.recipient.custom.put_raw(65_537, b"hello".to_vec());
+    let id = world.new_payment();
+    world.manager(0).pay(id, params.clone()).unwrap();
+    world.settle();
+    assert!(matches!(world.endings(0, id)[..], [Event::PaymentSent { .. }]));
+    assert_eq!(world.claimed(2, preimage.hash()), [Msat::new(5_000_000)]);
+    let seen = world.seen(2, |event| matches!(event, Event::PaymentClaimable { .. }));
+    let [Event::PaymentClaimable { kind, custom, .. }] = &seen[..] else { panic!() };
+    assert_eq!((*kind, custom), (ReceivedKind::Spontaneous, &params.recipient.custom));
+    // Over a restart of the payee before it has claimed.
+    world.nodes[2].user.claims = false;
+    let preimage = Preimage::new([8; 32]);
+    let params = PayParams::spontaneous(world.id(2), Msat::new(5_000_000), preimage.clone());
+    let id = world.new_payment();
+    world.manager(0).pay(id, params).unwrap();
+    world.settle();
+    world.restart(2);
+    world.nodes[2].user.claims = true;
+    world.settle();
+    assert!(matches!(world.endings(0, id)[..], [Event::PaymentSent { .. }]));
+    assert_eq!(world.claimed(2, preimage.hash()), [Msat::new(5_000_000)]);
+}
+
+#[test]
+fn even_records_of_applications_are_for_those_who_understand_them() {
+    for understood in [false, true] {
+        let mut world = World::with(&["a", "b"], |config| {
+            if understood {
+                config.payment.understood_records.push(65_536);
+            }
+        });
+        world.open(0, 1, 1_000_000, 0, false);
+        let mut params = PayParams::spontaneous(world.id(1), Msat::new(5_000), Preimage::new([7; 32]));
+        params.recipient.custom.put_raw(65_536, vec![1]);
+        let id = world.new_payment();
+        world.manager(0).pay(id, params).unwrap();
+        world.settle();
+        let sent = matches!(world.endings(0, id)[..], [Event::PaymentSent { .. }]);
+        assert_eq!(sent, understood, "{:?}", world.failures(0));
+    }
+}
+
+#[test]
+fn records_and_preimages_that_no_payee_would_take_are_not_sent() {
+    let mut world = World::new(&["a", "b"]);
+    world.open(0, 1, 1_000_000, 0, false);
+    let with = |kind: u64| {
+        let mut params = PayParams::spontaneous(world.id(1), Msat::new(5_000), Preimage::new([7; 32]));
+        params.recipient.custom.put_raw(kind, vec![1]);
+        params
+    };
+    let id = PaymentId([1; 32]);
+    for kind in [2, 65_535, 5_482_373_484] {
+        assert_eq!(world.manager(0).pay(id, with(kind)), Err(PayError::BadRecord(kind)));
+    }
+    let mut params = with(65_537);
+    params.hash = PaymentHash([1; 32]);
+    assert_eq!(world.manager(0).pay(id, params), Err(PayError::WrongPreimage(PaymentHash([1; 32]))));
+    assert!(world.manager(0).list_payments().is_empty());
+}
+
+#[test]
+fn f15_a_held_payment_that_nobody_decides_on_goes_back_and_its_user_hears_of_it() {
+    for restarts in [false, true] {
+        let mut world = World::new(&["a", "b"]);
+        world.open(0, 1, 1_000_000, 0, false);
+        let preimage = Preimage::new([5; 32]);
+        let (hash, expires) = (preimage.hash(), world.now() + 1_000);
+        let amount = Some(Msat::new(5_000_000));
+        let delta = Some(CltvDelta::new(60));
+        let invoice = world.manager(1).create_inbound_payment_for_hash(hash, amount, expires, delta);
+        let (id, _) = world.pay_invoice(0, 1, 5_000_000, &invoice);
+        world.settle();
+        if restarts {
+            // It sleeps over the deadline, and finds it passed before its user can decide.
+            world.crash(1);
+            world.mine(45);
+            world.start(1);
+            world.connect(0, 1);
+        } else {
+            world.mine(45);
+        }
+        assert_eq!(world.manager(1).claim_with(preimage), Err(ClaimError::Unknown(hash)));
+        world.settle();
+        let [Event::PaymentFailed { reason, .. }] = &world.endings(0, id)[..] else { panic!() };
+        assert!(matches!(reason, PaymentFailure::RefusedByPayee(_)));
+        assert!(world.claimed(1, hash).is_empty());
+        let returned = world.seen(1, |event| matches!(event, Event::PaymentReturned { .. }));
+        assert_eq!(returned, [Event::PaymentReturned { hash, amount: Msat::new(5_000_000) }]);
+        assert_eq!(world.nodes[0].htlcs(), 0);
+    }
+}
+
+/// Claims at every height around the deadline: in time it is paid, late it goes back, and never both.
+#[test]
+fn f4_a_claim_is_in_time_or_refused() {
+    for early in 0..4 {
+        let mut world = World::new(&["a", "b"]);
+        world.open(0, 1, 1_000_000, 0, false);
+        world.nodes[1].user.claims = false;
+        let (id, hash) = world.pay(0, 1, 5_000_000);
+        world.settle();
+        let events = world.seen(1, |event| matches!(event, Event::PaymentClaimable { .. }));
+        let [Event::PaymentClaimable { deadline, .. }] = &events[..] else { panic!() };
+        let left = deadline.get() - world.height();
+        world.mine(left - early);
+        let in_time = early > 0;
+        assert_eq!(world.manager(1).claim(hash).is_ok(), in_time);
+        world.settle();
+        assert_eq!(matches!(world.endings(0, id)[..], [Event::PaymentSent { .. }]), in_time);
+        assert_eq!(world.claimed(1, hash).len(), usize::from(in_time));
+        assert_eq!(world.nodes[1].htlcs(), 0);
+    }
 }
 
 #[test]

@@ -96,6 +96,11 @@ const GENESIS: u32 = 100;
 
 impl World {
     pub(crate) fn new(names: &[&str]) -> Self {
+        Self::with(names, |_| {})
+    }
+
+    /// Nodes whose users have changed the configuration.
+    pub(crate) fn with(names: &[&str], change: impl Fn(&mut UserConfig)) -> Self {
         let genesis =
             Block { header: header(BlockHash::all_zeros(), 1_700_000_000), transactions: Vec::new() };
         let mut world = Self {
@@ -108,7 +113,8 @@ impl World {
             revoked: BTreeMap::new(),
         };
         for name in names {
-            let (env, config) = (TestEnv::new(name), UserConfig::default());
+            let (env, mut config) = (TestEnv::new(name), UserConfig::default());
+            change(&mut config);
             let tip = world.tip();
             let manager = Manager::new(env.clone(), config.clone(), ChainHash::REGTEST, tip);
             let user = User { claims: true, ..User::default() };

@@ -1,9 +1,11 @@
 //! Events for the user.
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use bitcoin::{Amount, OutPoint, ScriptBuf, Transaction};
 use thiserror::Error;
 
+use crate::codec::TlvRecords;
 use crate::feature::ChannelType;
 use crate::id::{ChannelId, NodeId, PaymentId, ShortChannelId};
 use crate::payment::{PaymentHash, Preimage};
@@ -74,6 +76,18 @@ pub enum PaymentFailure {
     LostBeforeSending,
 }
 
+/// Why a payment to us came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReceivedKind {
+    /// For an invoice whose preimage we derive.
+    Invoice,
+    /// For an invoice of a hash whose preimage the user keeps.
+    Held,
+    /// Nobody asked for it: the payer chose the preimage and sent it along ("keysend", bLIP 3).
+    Spontaneous,
+}
+
 /// What the user should know, or must answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -141,8 +155,24 @@ pub enum Event {
         amount: Msat,
         /// The preimage, when the invoice was made by us without one given.
         preimage: Option<Preimage>,
-        /// After this height it fails back by itself.
+        /// From this height on it fails back by itself.
         deadline: BlockHeight,
+        /// Why it came.
+        kind: ReceivedKind,
+        /// What is missing to the amount that its payer sent for us, because somebody on the way kept it; zero unless the
+        /// configuration takes such payments. Part of no `amount` here.
+        skimmed: Msat,
+        /// `payment_metadata` of the invoice, as the payer has sent it back.
+        metadata: Option<Vec<u8>>,
+        /// What applications put in (bLIP 2): records of type 65536 and above.
+        custom: TlvRecords,
+    },
+    /// A payment to us that waited for the user's decision went back, since its deadline came first.
+    PaymentReturned {
+        /// Its hash.
+        hash: PaymentHash,
+        /// What it carried.
+        amount: Msat,
     },
     /// A payment to us is ours: the preimage is durable.
     PaymentClaimed {

@@ -149,6 +149,8 @@ features! {
     PaymentMetadata = 48, "option_payment_metadata", "9", [], [];
     /// Channels used before they confirm.
     ZeroConf = 50, "option_zeroconf", "INT", [ScidAlias], [];
+    /// Takes payments that nobody asked for (bLIP 3).
+    Keysend = 54, "keysend", "N", [], [];
     /// Simplified closing.
     SimpleClose = 60, "option_simple_close", "IN", [ShutdownAnySegwit], [];
     /// Replaces the funding transaction of a running channel.

@@ -39,5 +39,6 @@ pub use error_packet::{decode, wrap, wrap_attributed};
 pub use failure::{Failure, FailureCode};
 pub use packet::{OnionPacket, PAYMENT_PACKET_LEN, PAYMENT_PAYLOADS_LEN, Payloads};
 pub use payload::{BlindedPayload, FinalPayload, ForwardPayload, HopPayload, PayloadError, PaymentData};
+pub use payload::{FIRST_CUSTOM_RECORD, KEYSEND_RECORD};
 pub use peel::{PeelError, Peeled, peel, peel_at, peel_with_secret};
 pub use secret::SharedSecret;

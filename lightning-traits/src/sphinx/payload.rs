@@ -26,9 +26,9 @@ const CURRENT_PATH_KEY: u64 = 12;
 const PAYMENT_METADATA: u64 = 16;
 const TOTAL_AMOUNT_MSAT: u64 = 18;
 /// The preimage of a payment that nobody asked for ("keysend", bLIP 3).
-const KEYSEND: u64 = 5_482_373_484;
-/// From here on types are the applications' own (bLIP 2).
-const FIRST_CUSTOM: u64 = 65_536;
+pub const KEYSEND_RECORD: u64 = 5_482_373_484;
+/// From here on types of records are the applications' own (bLIP 2).
+pub const FIRST_CUSTOM_RECORD: u64 = 65_536;
 
 /// A payload, by the role it gives to its reader.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,7 +182,7 @@ impl FinalPayload {
         if let Some(metadata) = &self.payment_metadata {
             records.put_raw(PAYMENT_METADATA, metadata.clone());
         }
-        records.put_opt(KEYSEND, self.keysend.as_ref());
+        records.put_opt(KEYSEND_RECORD, self.keysend.as_ref());
         records.to_bytes()
     }
 }
@@ -253,8 +253,8 @@ impl Fields {
             CURRENT_PATH_KEY => self.current_path_key = Some(PublicKey::from_bytes(value)?),
             PAYMENT_METADATA => self.payment_metadata = Some(value.to_vec()),
             TOTAL_AMOUNT_MSAT => self.total = Some(Msat::new(Tu64::from_bytes(value)?.0)),
-            KEYSEND => self.keysend = Some(Preimage::from_bytes(value)?),
-            even if even % 2 == 0 && !(even >= FIRST_CUSTOM && understood.contains(&even)) => {
+            KEYSEND_RECORD => self.keysend = Some(Preimage::from_bytes(value)?),
+            even if even % 2 == 0 && !(even >= FIRST_CUSTOM_RECORD && understood.contains(&even)) => {
                 return Err(DecodeError::UnknownEvenRecord(even));
             }
             other => self.custom.put_raw(other, value.to_vec()),
@@ -276,8 +276,10 @@ impl Fields {
 
     fn into_forward(self) -> Result<ForwardPayload, PayloadError> {
         // BOLT 4, the writer: for a non-final node "MUST NOT include `payment_data`"; the others make no sense there.
-        self.refuse(&[PAYMENT_DATA, PAYMENT_METADATA, TOTAL_AMOUNT_MSAT, KEYSEND])?;
-        if let Some(custom) = self.places.iter().find(|(kind, _)| *kind >= FIRST_CUSTOM && kind % 2 == 0) {
+        self.refuse(&[PAYMENT_DATA, PAYMENT_METADATA, TOTAL_AMOUNT_MSAT, KEYSEND_RECORD])?;
+        if let Some(custom) =
+            self.places.iter().find(|(kind, _)| *kind >= FIRST_CUSTOM_RECORD && kind % 2 == 0)
+        {
             self.refuse(&[custom.0])?;
         }
         Ok(ForwardPayload {

@@ -75,6 +75,7 @@ impl Payments {
     /// Begins a payment that looks for its own way.
     pub(crate) fn begin(&mut self, id: PaymentId, params: PayParams) -> Result<(), PayError> {
         self.check(id, params.hash, params.amount)?;
+        params.recipient.check(params.hash)?;
         if params.max_parts > 1 && params.recipient.secret.is_none() {
             return Err(PayError::NoSecret);
         }
@@ -95,6 +96,7 @@ impl Payments {
     ) -> Result<Vec<Attempt>, PayError> {
         let total = Msat::checked_sum(route.paths.iter().map(Path::delivered)).ok_or(PayError::BadRoute)?;
         self.check(id, hash, total)?;
+        recipient.check(hash)?;
         let payee = route.paths.first().and_then(|path| path.hops.last()).map(|hop| hop.node);
         let leads = |path: &Path| path.hops.last().map(|hop| hop.node) == payee && !path.hops.is_empty();
         if payee.is_none() || !route.paths.iter().all(leads) {

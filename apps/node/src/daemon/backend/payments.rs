@@ -19,7 +19,8 @@ use crate::error::{ApiError, Code};
 const DEFAULT_EXPIRY: u32 = 3_600;
 
 /// What an invoice may ask of us, its payer.
-const UNDERSTOOD: &[Feature] = &[Feature::VarOnion, Feature::PaymentSecret, Feature::BasicMpp];
+const UNDERSTOOD: &[Feature] =
+    &[Feature::VarOnion, Feature::PaymentSecret, Feature::BasicMpp, Feature::PaymentMetadata];
 
 pub(super) fn invoice(node: &Inner, request: &request::Invoice) -> Answer<response::NewInvoice> {
     let amount = match request.amount_msat {
