@@ -5,6 +5,7 @@ use lightning_traits::feature::ChannelType;
 use lightning_traits::id::{ChannelId, HtlcId, NodeId, ShortChannelId};
 use lightning_traits::interface::KeysInterface;
 use lightning_traits::units::{FeeratePerKw, Msat};
+use lightning_traits::wire::ChannelUpdate;
 
 use super::context::Context;
 use super::phase::PhaseName;
@@ -154,6 +155,15 @@ impl<K: KeysInterface> Channel<K> {
             }
             Phase::Resolving(state) => (Some(state.alias()), None),
             Phase::Opening(_) | Phase::Closed(_) => (None, None),
+        }
+    }
+
+    /// Our terms for forwarding over it, under the name that an onion used, as we have said them last.
+    #[must_use]
+    pub fn update_for(&self, cx: &Context<'_, K>, named: ShortChannelId) -> Option<ChannelUpdate> {
+        match &self.phase {
+            Phase::Funded(link) => link.state().update_for(named, cx),
+            Phase::Opening(_) | Phase::Resolving(_) | Phase::Closed(_) => None,
         }
     }
 

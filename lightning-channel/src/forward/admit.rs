@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //! - the first error in the order of BOLT 4 is the one that is reported
-//! - failures carry no `channel_update`: gossip has it, and one that were made for this payer alone would betray it
+//! - failures leave here without `channel_update`; [`with_update`] puts it in, the same for every payer
 use alloc::vec::Vec;
 
 use lightning_traits::config::ChannelConfig;
@@ -64,6 +64,20 @@ pub(crate) fn refused(error: SendError, amount: Msat) -> Failure {
         SendError::Refused(OfferRefused::ExpiryIsTime(_)) => Failure::ExpiryTooFar,
         _ => Failure::TemporaryChannelFailure { channel_update: Vec::new() },
     }
+}
+
+/// The failure with our terms, when it is due to them (BOLT 4, the codes with UPDATE).
+pub(crate) fn with_update(mut failure: Failure, update: impl FnOnce() -> Vec<u8>) -> Failure {
+    match &mut failure {
+        Failure::TemporaryChannelFailure { channel_update }
+        | Failure::AmountBelowMinimum { channel_update, .. }
+        | Failure::FeeInsufficient { channel_update, .. }
+        | Failure::IncorrectCltvExpiry { channel_update, .. }
+        | Failure::ExpiryTooSoon { channel_update }
+        | Failure::ChannelDisabled { channel_update, .. } => *channel_update = update(),
+        _ => {}
+    }
+    failure
 }
 
 #[cfg(test)]

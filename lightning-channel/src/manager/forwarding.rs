@@ -8,9 +8,10 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use lightning_traits::event::Event;
-use lightning_traits::id::{ChannelId, HtlcId};
+use lightning_traits::id::{ChannelId, HtlcId, ShortChannelId};
 use lightning_traits::interface::{Environment, Level};
-use lightning_traits::sphinx::{Failure, ForwardPayload, OnionPacket};
+use lightning_traits::sphinx::{Failure, ForwardPayload, OnionPacket, SharedSecret};
+use lightning_traits::wire::WireMessage as _;
 
 use super::ChannelManager;
 use super::slot::Slot;
@@ -52,14 +53,24 @@ impl<E: Environment> ChannelManager<E> {
                 }
                 Err(NotForwarded::Away) => {
                     let failure = Failure::TemporaryChannelFailure { channel_update: Vec::new() };
-                    self.remove(key, onion::fail(&secret, &failure));
+                    self.refuse_forward(key, &secret, failure, payload.short_channel_id);
                 }
                 Err(NotForwarded::Failed(failure)) => {
                     self.log(Level::Debug, format_args!("HTLC {} of {channel}: {failure:?}", key.1));
-                    self.remove(key, onion::fail(&secret, &failure));
+                    self.refuse_forward(key, &secret, failure, payload.short_channel_id);
                 }
             },
         }
+    }
+
+    /// Fails an HTLC that was to go out by the channel that its onion names `named`.
+    fn refuse_forward(&self, key: HtlcKey, secret: &SharedSecret, failure: Failure, named: ShortChannelId) {
+        let failure = admit::with_update(failure, || {
+            let slot = self.table.lock().routes_over(named).into_iter().next();
+            let update = slot.and_then(|slot| self.look(&slot, |channel, cx| channel.update_for(cx, named)));
+            update.and_then(|update| update.to_wire().ok()).unwrap_or_default()
+        });
+        self.remove(key, onion::fail(secret, &failure));
     }
 
     fn forward(

@@ -33,33 +33,77 @@ fn pay_with(world: &mut World, msat: u64, change: impl Fn(&mut PayParams)) -> (V
     (world.failures(0), reason.clone())
 }
 
-/// The failure for a route whose edges were changed.
-fn fail_on_the_way(change: impl Fn(&mut Edge)) -> (String, World) {
+/// The failure for a route whose edges were changed, after which the payment arrives.
+fn learn_on_the_way(change: impl Fn(&mut Edge)) -> (String, World) {
     let mut world = line();
     for node in &world.nodes {
         node.env.routes.change(&change);
     }
-    let (failures, _) = pay_with(&mut world, 10_000_000, |_| {});
+    let (id, hash) = world.pay(0, 2, 10_000_000);
+    world.settle();
+    assert!(matches!(world.endings(0, id)[..], [Event::PaymentSent { .. }]), "{:?}", world.endings(0, id));
+    assert_eq!(world.claimed(2, hash), [Msat::new(10_000_000)]);
+    let failures = world.failures(0);
     assert_eq!(failures.len(), 1, "{failures:?}");
     (failures[0].clone(), world)
 }
 
 #[test]
-fn a_forwarder_says_what_it_lacks() {
-    assert_eq!(fail_on_the_way(|edge| edge.fee_base = 999).0, "fee_insufficient at hop 0");
-    assert_eq!(fail_on_the_way(|edge| edge.fee_ppm = 99).0, "fee_insufficient at hop 0");
-    assert_eq!(fail_on_the_way(|edge| edge.cltv_delta = 79).0, "incorrect_cltv_expiry at hop 0");
+fn a_forwarder_says_what_it_lacks_and_what_it_asks_for() {
+    assert_eq!(learn_on_the_way(|edge| edge.fee_base = 999).0, "fee_insufficient at hop 0");
+    assert_eq!(learn_on_the_way(|edge| edge.fee_ppm = 99).0, "fee_insufficient at hop 0");
+    assert_eq!(learn_on_the_way(|edge| edge.cltv_delta = 79).0, "incorrect_cltv_expiry at hop 0");
 }
 
 #[test]
-fn the_failing_channel_is_excluded_and_reported() {
-    let (_, world) = fail_on_the_way(|edge| edge.fee_base = 999);
+fn f13_what_a_failure_says_of_terms_serves_that_payment_alone() {
+    let (_, mut world) = learn_on_the_way(|edge| edge.fee_base = 999);
     let queries = world.nodes[0].env.routes.queries();
     assert_eq!(queries.len(), 2);
-    assert_eq!(queries[1].excluded.len(), 1);
-    assert_eq!(queries[1].excluded[0].from, world.id(1));
+    assert!(queries[0].learnt.is_empty() && queries[1].excluded.is_empty());
+    let [terms] = &queries[1].learnt[..] else { panic!("{:?}", queries[1].learnt) };
+    let config = &world.nodes[1].config.channel;
+    let channels = world.manager(1).list_channels();
+    let channel = channels.iter().find(|channel| channel.peer == world.id(2)).unwrap();
+    assert_eq!(Some(terms.channel.scid), channel.funded.as_ref().unwrap().scid);
+    assert_eq!((terms.channel.from, terms.fee_base), (world.id(1), config.fee_base));
     let reports = world.nodes[0].env.routes.reports();
-    assert!(matches!(reports[0].outcome, PathOutcome::FailedAt { channel: 1, temporary: true, .. }));
+    assert!(matches!(reports[0].outcome, PathOutcome::FailedAt { channel: 1, temporary: true }));
+    world.pay(0, 2, 10_000_000);
+    assert!(world.nodes[0].env.routes.queries()[2].learnt.is_empty());
+}
+
+#[test]
+fn f10_a_forwarder_whose_terms_never_suffice_is_left_alone() {
+    let mut world = line();
+    // What b says of its terms is not what it then demands.
+    for node in [0, 2] {
+        world.nodes[node].env.routes.change(|edge| edge.fee_base = 999);
+    }
+    world.nodes[0].env.routes.set_deaf(true);
+    let (failures, _) = pay_with(&mut world, 10_000_000, |_| {});
+    assert_eq!(failures, ["fee_insufficient at hop 0"; 2]);
+    let last = world.nodes[0].env.routes.queries().pop().unwrap();
+    assert_eq!((last.excluded.len(), last.excluded[0].from), (1, world.id(1)));
+}
+
+#[test]
+fn terms_of_a_private_channel_are_told_under_the_name_that_the_payer_used() {
+    let mut world = World::new(&["a", "b", "c"]);
+    world.open(0, 1, 1_000_000, 0, true);
+    world.open(1, 2, 1_000_000, 0, false);
+    let hop = world.manager(2).route_hints()[0].hops[0].clone();
+    let real = world.manager(2).list_channels()[0].funded.as_ref().unwrap().scid.unwrap();
+    world.nodes[0].env.routes.change(|edge| {
+        if edge.scid == real {
+            (edge.scid, edge.fee_base) = (hop.scid, 1);
+        }
+    });
+    let (id, _) = world.pay(0, 2, 10_000_000);
+    world.settle();
+    assert!(matches!(world.endings(0, id)[..], [Event::PaymentSent { .. }]));
+    let query = world.nodes[0].env.routes.queries().pop().unwrap();
+    assert_eq!(query.learnt[0].channel.scid, hop.scid);
 }
 
 #[test]

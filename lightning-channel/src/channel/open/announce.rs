@@ -16,6 +16,7 @@ use lightning_traits::wire::{
 use secp256k1::ecdsa::Signature;
 
 use super::Funded;
+use crate::channel::context::Context;
 use crate::channel::link::Online;
 use crate::channel::record::{Announcement, Entry, Ready, Stage, TheirTerms};
 use crate::channel::step::Step;
@@ -38,7 +39,7 @@ impl Funded {
             return Err(Violation::AnnouncementUnwanted);
         }
         // BOLT 7: "If it has not sent `channel_ready`: SHOULD defer handling the `announcement_signatures`".
-        let Some(scid) = self.announceable(step) else {
+        let Some(scid) = self.announceable(step.cx) else {
             online.early_announcement = Some(message);
             return Ok(());
         };
@@ -63,7 +64,7 @@ impl Funded {
         online: &mut Online,
         step: &mut Step<'_, K>,
     ) -> Result<(), Violation> {
-        let Some(scid) = self.announceable(step) else { return Ok(()) };
+        let Some(scid) = self.announceable(step.cx) else { return Ok(()) };
         if !online.announcement_sent
             && let Some(message) = self.our_signatures(scid, step)
         {
@@ -78,11 +79,11 @@ impl Funded {
     }
 
     /// The id to announce, when the time for it has come.
-    fn announceable<K: KeysInterface>(&self, step: &Step<'_, K>) -> Option<ShortChannelId> {
+    fn announceable<K: KeysInterface>(&self, cx: &Context<'_, K>) -> Option<ShortChannelId> {
         let closing = matches!(self.facts.stage, Stage::ShuttingDown { .. } | Stage::Negotiating { .. });
         let due = self.facts.announcement != (Announcement::Private {})
             && self.facts.ready == (Ready::Both {})
-            && self.depth(step.cx.height) >= ANNOUNCE_DEPTH
+            && self.depth(cx.height) >= ANNOUNCE_DEPTH
             && !closing;
         due.then(|| self.scid()).flatten()
     }
@@ -181,14 +182,14 @@ impl Funded {
 
     /// After a restart: says the announcement again, should it be due. The update follows with the next tick.
     pub(crate) fn announce_again<K: KeysInterface>(&self, step: &mut Step<'_, K>) {
-        if let Some(scid) = self.announced(step) {
+        if let Some(scid) = self.announced(step.cx) {
             self.announce(scid, step);
         }
     }
 
     /// The id under which the channel is announced, if it is.
-    pub(crate) fn announced<K: KeysInterface>(&self, step: &Step<'_, K>) -> Option<ShortChannelId> {
-        let scid = self.announceable(step)?;
+    pub(crate) fn announced<K: KeysInterface>(&self, cx: &Context<'_, K>) -> Option<ShortChannelId> {
+        let scid = self.announceable(cx)?;
         matches!(self.facts.announcement, Announcement::Signed { scid: signed, .. } if signed == scid)
             .then_some(scid)
     }
@@ -205,7 +206,7 @@ impl Funded {
         let scid = if private { self.facts.their_alias } else { self.scid().or(self.facts.their_alias) };
         let Some(scid) = scid else { return };
         online.update_sent = true;
-        let public = self.announced(step).is_some();
+        let public = self.announced(step.cx).is_some();
         if let Some(update) = self.make_update(scid, public, step) {
             self.persist(step).send(update);
         }
@@ -245,7 +246,7 @@ impl Funded {
     pub(crate) fn refresh_update<K: KeysInterface>(&mut self, step: &mut Step<'_, K>) {
         let due = self.facts.update_time.saturating_add(REFRESH_AFTER) <= step.cx.time;
         if (due || !self.update_said)
-            && let Some(scid) = self.announced(step)
+            && let Some(scid) = self.announced(step.cx)
         {
             self.say_update(scid, true, step);
         }
@@ -266,10 +267,32 @@ impl Funded {
     ) -> Option<ChannelUpdate> {
         // "MUST set `timestamp` to greater than 0, AND to greater than any previously-sent `channel_update`".
         let time = step.cx.time.max(self.facts.update_time.saturating_add(1));
-        let body = self.update_body(scid, public, time, step);
-        let digest = *body.signed_hash().as_ref();
-        let signature = step.cx.keys.sign_gossip(&digest).ok()?;
+        let update = self.signed_update(scid, public, time, step.cx)?;
         self.record(Entry::UpdateSent { time }, step);
+        Some(update)
+    }
+
+    /// Our terms as we have said them last, for a failure that is due to them. BOLT 4: "if it returns a `channel_update`: MUST
+    /// set `short_channel_id` to the `short_channel_id` used by the incoming onion".
+    pub(crate) fn update_for<K: KeysInterface>(
+        &self,
+        named: ShortChannelId,
+        cx: &Context<'_, K>,
+    ) -> Option<ChannelUpdate> {
+        // What was never said has no time; gossip or the peer will have it soon.
+        let time = Some(self.facts.update_time).filter(|time| *time > 0)?;
+        self.signed_update(named, self.announced(cx) == Some(named), time, cx)
+    }
+
+    fn signed_update<K: KeysInterface>(
+        &self,
+        scid: ShortChannelId,
+        public: bool,
+        time: u32,
+        cx: &Context<'_, K>,
+    ) -> Option<ChannelUpdate> {
+        let body = self.update_body(scid, public, time, cx);
+        let signature = cx.keys.sign_gossip(body.signed_hash().as_ref()).ok()?;
         Some(ChannelUpdate { signature, body })
     }
 
@@ -278,16 +301,16 @@ impl Funded {
         scid: ShortChannelId,
         public: bool,
         time: u32,
-        step: &Step<'_, K>,
+        cx: &Context<'_, K>,
     ) -> ChannelUpdateBody {
-        let (terms, config) = (self.terms(), &step.cx.config.channel);
-        let second = NodeId::from(step.cx.keys.node_id()) > terms.peer;
+        let (terms, config) = (self.terms(), &cx.config.channel);
+        let second = NodeId::from(cx.keys.node_id()) > terms.peer;
         let only_receiver = if public { 0 } else { ChannelUpdateBody::DONT_FORWARD };
         // "MUST set this to less than or equal to the channel capacity ... and to `max_htlc_value_in_flight_msat` it received":
         // less the reserve, which cannot be sent either.
         let most = terms.capacity().saturating_sub(terms.ours.reserve).min(terms.theirs.max_in_flight);
         ChannelUpdateBody {
-            chain_hash: step.cx.chain,
+            chain_hash: cx.chain,
             short_channel_id: scid,
             timestamp: time,
             message_flags: ChannelUpdateBody::MUST_BE_ONE | only_receiver,
