@@ -53,6 +53,7 @@ impl ChannelMonitor {
         match (&self.closing, self.stance) {
             _ if !self.pending.is_empty() => Some(tip.plus(1)),
             (Some(closing), _) => (!closing.resolved).then(|| tip.plus(1)),
+            (None, _) if self.undone.is_some() => Some(tip.plus(1)),
             (None, Stance::ForceClosing {}) => Some(tip.plus(1)),
             (None, Stance::DataLoss { .. }) => None,
             // To be archived.

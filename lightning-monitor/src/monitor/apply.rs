@@ -154,7 +154,7 @@ impl ChannelMonitor {
         self.forget_spent_preimages();
         // What is on the chain already and was theirs to publish is theirs no more: all of it is looked at again.
         let revoked = SpendKind::Theirs { number };
-        if let Some(closing) = self.closing.take_if(|closing| closing.kind == revoked) {
+        if let Some(closing) = self.closing.take_if(|closing| closing.kind == revoked && !closing.resolved) {
             self.pending.splice(0..0, closing.history);
         }
         Ok(())

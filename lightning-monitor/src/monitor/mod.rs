@@ -75,8 +75,8 @@ pub(crate) struct Closing {
     pub(crate) missing: Vec<(HtlcId, PaymentHash)>,
     /// Whether nothing is left to do, as far as the chain goes now.
     pub(crate) resolved: bool,
-    /// Of a commitment that they have not revoked: it, and what spends it, in order. Should they revoke it now, all of
-    /// it is looked at again.
+    /// What spent the funding output; if it is a commitment that they have not revoked, also what spends it, in order. Should
+    /// they revoke it now, all of it is looked at again.
     pub(crate) history: Vec<Confirmed>,
 }
 record!(struct Closing { txid, kind, height, outputs list, missing list, resolved, history list });
@@ -110,6 +110,9 @@ pub struct ChannelMonitor {
     /// Transactions of the channel that could not be understood yet, as the signer has not answered; in order.
     pub(crate) pending: Vec<Confirmed>,
     pub(crate) told: Told,
+    /// What spent the funding output before its block was taken back, where it is better than a commitment of ours: broadcast
+    /// until something spends it again.
+    pub(crate) undone: Option<Transaction>,
 }
 
 impl ChannelMonitor {
@@ -132,6 +135,7 @@ impl ChannelMonitor {
             closing: None,
             pending: Vec::new(),
             told: Told::default(),
+            undone: None,
             init,
         }
     }

@@ -44,6 +44,7 @@ impl Encode for ChannelMonitor {
         self.closing.encode(out);
         encode_list(&self.pending, out);
         self.told.encode(out);
+        self.undone.encode(out);
     }
 }
 
@@ -67,6 +68,7 @@ impl Decode for ChannelMonitor {
             closing: reader.read()?,
             pending: decode_list(reader)?,
             told: reader.read()?,
+            undone: reader.read()?,
         })
     }
 }

@@ -53,10 +53,8 @@ impl ChannelMonitor {
         let (txid, height) = (confirmed.transaction.compute_txid(), confirmed.height);
         todo.watches.extend(outputs.iter().map(|output| (output.outpoint, output.script_pubkey())));
         let missing = self.missing_from(&outputs);
-        let history = match kind {
-            SpendKind::Theirs { .. } => alloc::vec![confirmed.clone()],
-            _ => Vec::new(),
-        };
+        let history = alloc::vec![confirmed.clone()];
+        self.undone = None;
         self.closing = Some(Closing { txid, kind, height, outputs, missing, resolved: false, history });
         todo.events.push(MonitorEvent::FundingSpent { channel: self.init.channel, txid, kind, height });
         todo.changed = true;
@@ -99,7 +97,7 @@ impl ChannelMonitor {
             let (channel, transaction) = (self.init.channel, transaction.clone());
             todo.user_events.push(Event::Swept { channel, transaction, height });
         }
-        if is_new && matches!(closing.kind, SpendKind::Theirs { .. }) {
+        if is_new && !closing.resolved && matches!(closing.kind, SpendKind::Theirs { .. }) {
             closing.history.push(confirmed.clone());
         }
         todo.changed |= is_new;

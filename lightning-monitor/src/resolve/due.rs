@@ -42,6 +42,10 @@ impl ChannelMonitor {
             todo.events.push(MonitorEvent::ForceClosed { channel: self.init.channel });
             todo.changed = true;
         }
+        if let Some(undone) = &self.undone {
+            todo.broadcasts.push(undone.clone());
+            return;
+        }
         if self.is_going_to_chain() && moment.may_publish {
             match self.signed_commitment(secp, signer) {
                 Ok(transaction) => todo.broadcasts.push(transaction),

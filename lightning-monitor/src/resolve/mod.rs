@@ -9,6 +9,7 @@
 //! - a preimage seen on chain is reported at once; an HTLC fails back only when that is irrevocable, 6 deep,
 //!   and no preimage is known (RELIABILITY rule 4)
 //! - taking the same block twice changes nothing
+//! - a channel that was on chain goes there again when the block of its closing transaction is taken back
 //! - a transaction that only the signer could explain is kept, and what follows on it, until the signer answers
 mod confirm;
 mod due;
@@ -20,10 +21,10 @@ use bitcoin::{Amount, OutPoint, ScriptBuf, Transaction};
 use lightning_traits::Secp;
 use lightning_traits::event::Event;
 use lightning_traits::interface::ChannelSigner;
-use lightning_traits::monitor::MonitorEvent;
+use lightning_traits::monitor::{MonitorEvent, SpendKind};
 use lightning_traits::units::{BlockHeight, FeeratePerKw};
 
-use crate::monitor::{ChannelMonitor, Confirmed};
+use crate::monitor::{ChannelMonitor, Closing, Confirmed, Stance};
 
 /// How deep a transaction must be before what follows from it cannot be taken back.
 pub(crate) const IRREVOCABLE_DEPTH: u32 = 6;
@@ -112,6 +113,7 @@ impl ChannelMonitor {
             todo.released
                 .extend(funded.filter(|output| output.claim.is_some()).map(|output| output.outpoint));
             todo.changed = true;
+            self.go_again(closing);
         }
         let Some(closing) = &mut self.closing else { return };
         let (count, steps) = (closing.outputs.len(), closing.history.len());
@@ -125,6 +127,25 @@ impl ChannelMonitor {
         }
         closing.resolved &= !undone;
         todo.changed |= undone;
+    }
+
+    /// What spent the funding output is in no block any more, and the channel layer has left for the chain because of it: the
+    /// channel must get there again, whoever brought it there, and whatever becomes of that transaction.
+    fn go_again(&mut self, closing: Closing) {
+        let agreed = closing.kind == (SpendKind::Mutual {});
+        match (self.stance, closing.kind) {
+            // Both have signed it, and no commitment costs less.
+            _ if agreed => self.undone = closing.history.into_iter().next().map(|first| first.transaction),
+            // Ours is old and must never go out (RELIABILITY B1); theirs pays us.
+            (Stance::DataLoss { .. }, SpendKind::Theirs { .. } | SpendKind::Future { .. }) => {
+                self.undone = closing.history.into_iter().next().map(|first| first.transaction);
+            }
+            (Stance::DataLoss { .. }, _) => {}
+            // Whose publishing theirs is not ours to repeat: they may have revoked it since.
+            (Stance::Open {} | Stance::ForceClosing {} | Stance::Abandoned {}, _) => {
+                self.stance = Stance::ForceClosing {};
+            }
+        }
     }
 
     /// Outpoints whose spend this monitor must see, with the scripts of their outputs.

@@ -3,8 +3,6 @@
 //! # Invariants
 //! - an HTLC is reported only while some commitment that is not revoked has it: any other has ended off chain
 //! - one that was reported claimed is never reported failed; nothing is reported twice
-use alloc::vec::Vec;
-
 use lightning_traits::event::Event;
 use lightning_traits::id::HtlcId;
 use lightning_traits::monitor::{HtlcOutcome, MonitorEvent};
@@ -66,7 +64,7 @@ impl ChannelMonitor {
         };
         if !closing.resolved && is_final && closing.outputs.iter().all(settled) {
             closing.resolved = true;
-            closing.history = Vec::new();
+            closing.history.truncate(1);
             todo.changed = true;
             if !self.told.resolved {
                 self.told.resolved = true;

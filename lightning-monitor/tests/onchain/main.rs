@@ -18,3 +18,4 @@ mod reorg;
 mod set;
 mod strange;
 mod support;
+mod undone;
