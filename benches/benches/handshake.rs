@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on has nothing better to do than to stop")]
 
 use bitcoin::secp256k1::ecdh::SharedSecret;
-use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
+use bitcoin::secp256k1::{PublicKey, SecretKey};
 use criterion::Criterion;
 use lightning_benches::connection;
 use lightning_benches::crypto::{Count, Primitives};
@@ -44,7 +44,7 @@ fn three_acts(secp: &Secp, initiator: &Key, responder: &Key, ephemeral: [SecretK
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
-    let (secp, primitives) = (Secp256k1::new(), Primitives::default());
+    let (secp, primitives) = (Secp::new(), Primitives::default());
     let (initiator, responder) = (Key::new(&secp, 1), Key::new(&secp, 2));
     let ephemeral = [3, 4].map(|byte| SecretKey::from_slice(&[byte; 32]).unwrap());
     let mut group = criterion.benchmark_group("handshake");

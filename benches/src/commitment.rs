@@ -57,7 +57,7 @@ impl Ours {
     /// A commitment with so many HTLCs.
     #[must_use]
     pub fn new(htlcs: usize) -> Self {
-        let secp = Secp256k1::new();
+        let secp = Secp::new();
         let [theirs, signer] = [1, 2].map(|seed| ours::keys(seed).signer(&ChannelKeysId([seed; 32])));
         let (broadcaster, countersigner) = (theirs.public_keys(), signer.public_keys());
         let value = Amount::from_sat(CHANNEL_SAT);

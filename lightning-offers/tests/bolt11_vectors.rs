@@ -7,11 +7,12 @@
     clippy::disallowed_methods,
     reason = "tests"
 )]
+use lightning_traits::Secp;
 use std::convert::Infallible;
 use std::path::PathBuf;
 
 use bitcoin::hex::{DisplayHex as _, FromHex as _};
-use bitcoin::secp256k1::{Message, PublicKey, Secp256k1, SecretKey};
+use bitcoin::secp256k1::{Message, PublicKey, SecretKey};
 use bitcoin::{Address, Network};
 use lightning_offers::bolt11::{
     Bolt11Error, Bolt11Invoice, Currency, DEFAULT_EXPIRY_SECONDS, DEFAULT_MIN_FINAL_CLTV_EXPIRY_DELTA,
@@ -47,7 +48,7 @@ fn array(value: &Value) -> [u8; 32] {
 #[test]
 fn valid_invoices_decode_to_every_listed_field() {
     let Some(vectors) = vectors() else { return };
-    let secp = Secp256k1::new();
+    let secp = Secp::new();
     let key = SecretKey::from_slice(&array(&vectors["private_key"])).unwrap();
     let (mut cases, mut resigned, mut rebuilt) = (0, 0, 0);
     for case in list(&vectors["valid"]) {
@@ -210,7 +211,7 @@ fn rebuild(invoice: &Bolt11Invoice) -> InvoiceBuilder {
 #[test]
 fn high_s_signature_recovers_as_its_recovery_id_says() {
     let Some(vectors) = vectors() else { return };
-    let secp = Secp256k1::new();
+    let secp = Secp::new();
     let case = list(&vectors["valid"]).last().unwrap();
     assert!(case["decoded"]["high_s"].as_bool().unwrap());
     let invoice = Bolt11Invoice::parse(&secp, text(&case["invoice"])).unwrap();
@@ -222,7 +223,7 @@ fn high_s_signature_recovers_as_its_recovery_id_says() {
 #[test]
 fn invalid_invoices_are_refused_for_their_reason() {
     let Some(vectors) = vectors() else { return };
-    let secp = Secp256k1::new();
+    let secp = Secp::new();
     let reasons = [
         ("Same, but adding invalid unknown feature 100", Bolt11Error::UnknownRequiredFeature(100)),
         ("Bech32 checksum is invalid.", Bolt11Error::BadChecksum),

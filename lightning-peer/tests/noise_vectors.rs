@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use bitcoin::hex::FromHex;
 use bitcoin::secp256k1::ecdh::SharedSecret;
-use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
+use bitcoin::secp256k1::{PublicKey, SecretKey};
 use lightning_peer::frame::framed;
 use lightning_peer::noise::{
     HandshakeError, InitiatorAwaitsActTwo, ResponderAwaitsActOne, Session, StaticKey,
@@ -88,7 +88,7 @@ fn assert_keys(session: Session, case: &Value, initiator: bool) {
 #[test]
 fn initiator_vectors() {
     let Some(vectors) = vectors() else { return };
-    let secp: Secp = Secp256k1::new();
+    let secp = Secp::new();
     let (mut good, mut bad) = (0, 0);
     for case in vectors["initiator"].as_array().unwrap() {
         let keys = &case["keys"];
@@ -120,7 +120,7 @@ fn initiator_vectors() {
 #[test]
 fn responder_vectors() {
     let Some(vectors) = vectors() else { return };
-    let secp: Secp = Secp256k1::new();
+    let secp = Secp::new();
     let (mut good, mut bad) = (0, 0);
     for case in vectors["responder"].as_array().unwrap() {
         let keys = &case["keys"];

@@ -16,6 +16,7 @@ extern crate alloc;
 
 pub mod codec;
 pub mod config;
+mod curve;
 pub mod event;
 pub mod feature;
 pub mod id;
@@ -29,5 +30,4 @@ pub mod tx;
 pub mod units;
 pub mod wire;
 
-/// The secp256k1 context that callers create once and hand down: components keep no global state (I1).
-pub type Secp = secp256k1::Secp256k1<secp256k1::All>;
+pub use curve::Secp;

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 use std::sync::LazyLock;
 
-use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
+use bitcoin::secp256k1::{PublicKey, SecretKey};
 use lightning_traits::Secp;
 use lightning_traits::codec::{Decode as _, Encode as _, TlvRecords};
 use lightning_traits::sphinx::{
@@ -12,7 +12,7 @@ use lightning_traits::sphinx::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-static SECP: LazyLock<Secp> = LazyLock::new(Secp256k1::new);
+static SECP: LazyLock<Secp> = LazyLock::new(Secp::new);
 
 fn node_key(index: usize) -> SecretKey {
     SecretKey::from_slice(&[index as u8 + 1; 32]).unwrap()

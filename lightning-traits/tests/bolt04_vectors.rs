@@ -8,10 +8,11 @@
     clippy::disallowed_methods,
     reason = "tests"
 )]
+use lightning_traits::Secp;
 use std::path::PathBuf;
 
 use bitcoin::hex::{DisplayHex as _, FromHex as _};
-use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
+use bitcoin::secp256k1::{PublicKey, SecretKey};
 use lightning_traits::codec::{BigSize, Decode as _, Encode as _, Reader, TlvRecords};
 use lightning_traits::id::ShortChannelId;
 use lightning_traits::sphinx::{
@@ -63,7 +64,7 @@ fn payload(value: &Value) -> Vec<u8> {
 #[test]
 fn onion_of_five_hops_builds_and_peels() {
     let Some(vector) = vectors("onion-test.json") else { return };
-    let secp = Secp256k1::new();
+    let secp = Secp::new();
     let generate = &vector["generate"];
     let associated_data = array(&generate["associated_data"]);
     let hops: Vec<(PublicKey, Vec<u8>)> =
@@ -114,7 +115,7 @@ fn error_of_the_last_hop_is_built_wrapped_and_decoded() {
     let Some(vector) = vectors("onion-error-test.json") else { return };
     let hops = list(&vector["generate"]["hops"]);
     assert_eq!(hops.len(), 5);
-    let secp = Secp256k1::new();
+    let secp = Secp::new();
     let nodes: Vec<PublicKey> = hops.iter().map(|hop| point(&hop["pubkey"])).collect();
     let secrets = sphinx::shared_secrets(&secp, &key(&vector["generate"]["session_key"]), &nodes).unwrap();
     for (secret, hop) in secrets.iter().zip(hops) {
@@ -137,7 +138,7 @@ fn error_of_the_last_hop_is_built_wrapped_and_decoded() {
 #[test]
 fn attribution_data_of_failure_and_success() {
     let Some(vector) = vectors("attribution-data-from-md.json") else { return };
-    let secp = Secp256k1::new();
+    let secp = Secp::new();
     let nodes: Vec<PublicKey> = list(&vector["hops"]).iter().map(|hop| point(&hop["pubkey"])).collect();
     let secrets = sphinx::shared_secrets(&secp, &key(&vector["session_key"]), &nodes).unwrap();
     let hold_times: Vec<u32> = list(&vector["hops"])
@@ -200,7 +201,7 @@ fn attribution_data_of_failure_and_success() {
 #[test]
 fn keys_of_a_blinded_route() {
     let Some(vector) = vectors("route-blinding-test.json") else { return };
-    let secp = Secp256k1::new();
+    let secp = Secp::new();
     let made = list(&vector["generate"]["hops"]);
     let unblinded = list(&vector["unblind"]["hops"]);
     assert_eq!((made.len(), unblinded.len()), (4, 4));
@@ -220,7 +221,7 @@ fn keys_of_a_blinded_route() {
 #[test]
 fn payment_onion_into_a_blinded_route() {
     let Some(vector) = vectors("blinded-payment-onion-test.json") else { return };
-    let secp = Secp256k1::new();
+    let secp = Secp::new();
     let generate = &vector["generate"];
     let associated_data = array(&generate["associated_data"]);
     let hops: Vec<(PublicKey, Vec<u8>)> = list(&generate["full_route"]["hops"])
@@ -269,7 +270,7 @@ fn payment_onion_into_a_blinded_route() {
 #[test]
 fn onion_message_in_a_packet_of_variable_size() {
     let Some(vector) = vectors("blinded-onion-message-onion-test.json") else { return };
-    let secp = Secp256k1::new();
+    let secp = Secp::new();
     let decrypt = list(&vector["decrypt"]["hops"]);
     assert_eq!(decrypt.len(), 4);
     let mut expected: Option<OnionPacket<Vec<u8>>> = None;

@@ -1,7 +1,7 @@
 //! One call of each component, so that the linker has to take it.
 use alloc::vec::Vec;
 
-use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
+use bitcoin::secp256k1::{PublicKey, SecretKey};
 use lightning_channel::commitments::Change;
 use lightning_monitor::ChannelMonitor;
 use lightning_offers::bolt11::Bolt11Invoice;
@@ -13,7 +13,7 @@ use lightning_traits::{Secp, sphinx};
 
 /// Runs them all. What comes out depends on every call, so none can be left out.
 pub(crate) fn run(entropy: [u8; 32]) -> usize {
-    let secp = Secp256k1::new();
+    let secp = Secp::new();
     let Ok(secret) = SecretKey::from_slice(&entropy) else { return 0 };
     let public = PublicKey::from_secret_key(&secp, &secret);
     let read = [channel(&entropy), monitor(&entropy), router(&entropy), offers(&secp, &entropy)];

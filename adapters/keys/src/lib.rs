@@ -83,7 +83,7 @@ impl SeedKeys {
         secp.seeded_randomize(&probe);
         let node = seed.secret_key("node").ok_or(KeysError::UnusableSeed)?;
         let inbound = Zeroizing::new(*seed.child("inbound payments").as_bytes());
-        Ok(Self { secp: Arc::new(secp), seed, node, inbound, scripts })
+        Ok(Self { secp: Arc::new(Secp::from(secp)), seed, node, inbound, scripts })
     }
 
     /// The node's secret key, for those who sign what this library does not know.

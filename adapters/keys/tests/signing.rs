@@ -18,7 +18,7 @@ use lightning_traits::tx::{
     ObscureFactor, TxSide, build, derive_public_key, derive_revocation_key, verify_commitment,
 };
 use lightning_traits::units::{CltvExpiry, CsvDelay, FeeratePerKw, Msat};
-use secp256k1::{Message, Secp256k1};
+use secp256k1::Message;
 
 fn keys(byte: u8) -> SeedKeys {
     SeedKeys::new(Seed::new([byte; 32]), Arc::new(ScriptBuf::new())).unwrap()
@@ -40,7 +40,7 @@ fn params(broadcaster: &SeedSigner, countersigner: &SeedSigner) -> CommitmentPar
 
 #[test]
 fn commitment_signatures_verify_on_the_other_side() {
-    let secp: Secp = Secp256k1::new();
+    let secp = Secp::new();
     let (a, b) = (keys(1).signer(&ChannelKeysId([7; 32])), keys(2).signer(&ChannelKeysId([8; 32])));
     let params = params(&a, &b);
     let point = a.commitment_point(CommitmentNumber(3)).unwrap();
@@ -70,7 +70,7 @@ fn commitment_signatures_verify_on_the_other_side() {
 
 #[test]
 fn every_kind_of_input_is_signed_with_the_key_that_its_script_names() {
-    let secp: Secp = Secp256k1::new();
+    let secp = Secp::new();
     let (a, b) = (keys(1).signer(&ChannelKeysId([7; 32])), keys(2).signer(&ChannelKeysId([8; 32])));
     let params = params(&a, &b);
     let point = b.commitment_point(CommitmentNumber(5)).unwrap();
@@ -129,7 +129,7 @@ fn the_seed_alone_brings_everything_back_and_other_seeds_bring_other_keys() {
 fn both_sides_of_an_ecdh_agree_and_gossip_signatures_verify() {
     let (a, b) = (keys(1), keys(2));
     assert_eq!(a.ecdh(&b.node_id()).unwrap(), b.ecdh(&a.node_id()).unwrap());
-    let secp: Secp = Secp256k1::new();
+    let secp = Secp::new();
     let digest = a.bytes32();
     let signature = a.sign_gossip(&digest).unwrap();
     verify(&secp, &Message::from_digest(digest), &signature, &a.node_id()).unwrap();

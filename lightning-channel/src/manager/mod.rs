@@ -48,7 +48,6 @@ use lightning_traits::feature::Features;
 use lightning_traits::id::NodeId;
 use lightning_traits::interface::{EntropySource as _, Environment, KeysInterface, Level, LogRecord, Logger};
 use lightning_traits::sync::Mutex;
-use secp256k1::Secp256k1;
 
 pub use commands::CommandError;
 pub use gossip::AnnounceError;
@@ -88,7 +87,7 @@ impl<E: Environment> ChannelManager<E> {
             env,
             config,
             chain,
-            secp: Secp256k1::new(),
+            secp: Secp::new(),
             node,
             features: Features::node_default(),
             secrets,

@@ -92,14 +92,14 @@ mod tests {
     use lightning_traits::id::{NodeId, ShortChannelId};
     use lightning_traits::units::{CltvDelta, CltvExpiry};
     use lightning_traits::wire::Excess;
-    use secp256k1::{PublicKey, Secp256k1, SecretKey};
+    use secp256k1::{PublicKey, SecretKey};
 
     fn key(byte: u8) -> SecretKey {
         SecretKey::from_slice(&[byte; 32]).unwrap()
     }
 
     fn node(byte: u8) -> NodeId {
-        NodeId::from(PublicKey::from_secret_key(&Secp256k1::new(), &key(byte)))
+        NodeId::from(PublicKey::from_secret_key(&Secp::new(), &key(byte)))
     }
 
     /// us -(100)-> 1 -(101)-> 2, which pays node 1 a fee of 1000 and 40 blocks.
@@ -128,7 +128,7 @@ mod tests {
             excess: Excess::default(),
         };
         change(&mut body);
-        let signature = Secp256k1::new().sign_ecdsa(&body.signed_hash(), &key(signer));
+        let signature = Secp::new().sign_ecdsa(&body.signed_hash(), &key(signer));
         ChannelUpdate { signature, body }
     }
 
@@ -137,7 +137,7 @@ mod tests {
     }
 
     fn read_of(failure: &Failure) -> Option<LearntTerms> {
-        let secp: Secp = Secp256k1::new();
+        let secp = Secp::new();
         let judge = Judge { secp: &secp, chain: ChainHash::REGTEST, payer: node(9) };
         read(&judge, &path(), 1, failure)
     }

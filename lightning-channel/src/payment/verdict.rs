@@ -229,7 +229,7 @@ mod tests {
     use lightning_traits::codec::TlvRecords;
     use lightning_traits::route::RouteHop;
     use lightning_traits::units::{BlockHeight, CltvExpiry, Msat};
-    use secp256k1::{PublicKey, Secp256k1};
+    use secp256k1::PublicKey;
 
     const SESSION: SessionKey = SessionKey::new([0x41; 32]);
 
@@ -238,7 +238,7 @@ mod tests {
     }
 
     fn node(byte: u8) -> NodeId {
-        NodeId::from(PublicKey::from_secret_key(&Secp256k1::new(), &key(byte)))
+        NodeId::from(PublicKey::from_secret_key(&Secp::new(), &key(byte)))
     }
 
     /// us -(100)-> 1 -(101)-> 2 -(102)-> 3
@@ -253,7 +253,7 @@ mod tests {
     }
 
     fn returned(hop: usize, failure: &Failure) -> Verdict {
-        let secp = Secp256k1::new();
+        let secp = Secp::new();
         let secrets = secrets(&secp, &path(), &SESSION).unwrap();
         let mut reason = sphinx::create(&secrets[hop], failure, &TlvRecords::default());
         for secret in secrets[..hop].iter().rev() {
@@ -322,16 +322,16 @@ mod tests {
     #[test]
     fn what_cannot_be_read_blames_everything_but_our_own_channel() {
         let outcome = Outcome::Failed { reason: vec![0; 300], attribution: None };
-        let verdict = judge_of(&Secp256k1::new(), &outcome);
+        let verdict = judge_of(&Secp::new(), &outcome);
         assert_eq!(verdict.report, PathOutcome::Unreadable);
         assert_eq!(avoided(&verdict), [101, 102]);
         let empty = Outcome::Failed { reason: Vec::new(), attribution: None };
-        assert_eq!(avoided(&judge_of(&Secp256k1::new(), &empty)), [101, 102]);
+        assert_eq!(avoided(&judge_of(&Secp::new(), &empty)), [101, 102]);
     }
 
     #[test]
     fn what_happened_in_our_own_channel_blames_it() {
-        let secp = Secp256k1::new();
+        let secp = Secp::new();
         let malformed = Outcome::Malformed { sha256_of_onion: [0; 32], code: 0xc005 };
         for outcome in [malformed, Outcome::FailedOnChain {}] {
             let verdict = judge_of(&secp, &outcome);

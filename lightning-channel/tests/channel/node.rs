@@ -19,7 +19,6 @@ use lightning_traits::monitor::{
 };
 use lightning_traits::units::{BlockHeight, FeeratePerKw};
 use lightning_traits::wire::{Message, RoutingMessage};
-use secp256k1::Secp256k1;
 
 use super::keys::TestKeys;
 
@@ -67,7 +66,7 @@ impl Node {
     pub(crate) fn new(name: &str) -> Self {
         let rate = FeeratePerKw::new;
         Self {
-            secp: Secp256k1::new(),
+            secp: Secp::new(),
             keys: TestKeys::new(name),
             config: UserConfig::default(),
             features: Features::node_default(),

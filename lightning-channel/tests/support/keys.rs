@@ -16,7 +16,7 @@ use lightning_traits::tx::{
 };
 use secp256k1::ecdh::SharedSecret;
 use secp256k1::ecdsa::{RecoverableSignature, Signature};
-use secp256k1::{Message, PublicKey, Secp256k1, SecretKey};
+use secp256k1::{Message, PublicKey, SecretKey};
 
 /// Keys of one node.
 pub(crate) struct TestKeys {
@@ -34,7 +34,7 @@ fn hash(parts: &[&[u8]]) -> [u8; 32] {
 impl TestKeys {
     pub(crate) fn new(name: &str) -> Self {
         Self {
-            secp: Arc::new(Secp256k1::new()),
+            secp: Arc::new(Secp::new()),
             name: name.into(),
             counter: AtomicU64::new(0),
             busy: Arc::new(AtomicBool::new(false)),

@@ -36,7 +36,6 @@ use lightning_traits::monitor::{
 };
 use lightning_traits::sync::{Mutex, assert_unlocked};
 use lightning_traits::units::BlockHeight;
-use secp256k1::Secp256k1;
 
 use crate::monitor::{Balance, ChannelMonitor};
 use crate::resolve::{Moment, Rates, Todo};
@@ -118,12 +117,7 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
     /// An empty set.
     #[must_use]
     pub fn new(env: E) -> Self {
-        Self {
-            env,
-            secp: Secp256k1::new(),
-            state: Mutex::new(State::default()),
-            turn: AtomicBool::new(false),
-        }
+        Self { env, secp: Secp::new(), state: Mutex::new(State::default()), turn: AtomicBool::new(false) }
     }
 
     /// What it calls.

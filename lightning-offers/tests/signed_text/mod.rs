@@ -7,10 +7,10 @@ use bech32::primitives::iter::{ByteIterExt as _, Fe32IterExt as _};
 use bech32::{Checksum, Fe32, Hrp};
 use bitcoin::hashes::{Hash as _, sha256};
 use bitcoin::secp256k1::ecdsa::RecoverableSignature;
-use bitcoin::secp256k1::{Message, PublicKey, Secp256k1, SecretKey};
+use bitcoin::secp256k1::{Message, PublicKey, SecretKey};
 use lightning_traits::Secp;
 
-pub static SECP: LazyLock<Secp> = LazyLock::new(Secp256k1::new);
+pub static SECP: LazyLock<Secp> = LazyLock::new(Secp::new);
 
 pub fn node_key() -> SecretKey {
     SecretKey::from_slice(&[42; 32]).unwrap()

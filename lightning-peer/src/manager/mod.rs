@@ -30,7 +30,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bitcoin::constants::ChainHash;
-use bitcoin::secp256k1::{PublicKey, Secp256k1};
+use bitcoin::secp256k1::PublicKey;
 use lightning_traits::Secp;
 use lightning_traits::feature::Features;
 use lightning_traits::id::NodeId;
@@ -110,7 +110,7 @@ impl<E: PeerEnvironment> PeerManager<E> {
         Self {
             our_id: NodeId::from(environment.keys().node_id()),
             environment,
-            secp: Secp256k1::new(),
+            secp: Secp::new(),
             chains,
             table: Mutex::new(Table::default()),
             driving: Mutex::new(Driving::default()),

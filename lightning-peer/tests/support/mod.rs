@@ -1,6 +1,7 @@
 //! What the tests of the manager share: keys, handlers that write down what they are told, and a peer that can
 //! send whatever it likes.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
+use lightning_traits::Secp;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -383,7 +384,7 @@ pub struct Raw {
 impl Raw {
     /// Calls `node` over `connection` and finishes the handshake; sends no `init`.
     pub fn call(node: &Node, connection: ConnectionId, seed: u8) -> Self {
-        let secp = Secp256k1::new();
+        let secp = Secp::new();
         let keys = Keys::new(seed);
         let ephemeral = SecretKey::from_slice(&keys.bytes32()).unwrap();
         node.manager.accept_inbound(connection, None).unwrap();

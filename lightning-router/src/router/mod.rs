@@ -27,7 +27,6 @@ use lightning_traits::record;
 use lightning_traits::sync::Mutex;
 use lightning_traits::units::BlockHeight;
 use lightning_traits::wire::RoutingMessage;
-use secp256k1::Secp256k1;
 
 use crate::gossip::{Peers, Pending};
 use crate::graph::{Graph, GraphCounts, SnapshotError, seal, unseal};
@@ -122,7 +121,7 @@ impl Router {
     /// A router that knows nothing yet.
     #[must_use]
     pub fn new(config: RouterConfig) -> Self {
-        Self { secp: Secp256k1::new(), config, state: Mutex::new(State::default()) }
+        Self { secp: Secp::new(), config, state: Mutex::new(State::default()) }
     }
 
     /// A router that knows what [`Router::snapshot`] wrote. The chain must go on from its

@@ -19,7 +19,7 @@ use lightning_traits::wire::{
     ChannelAnnouncement, ChannelAnnouncementBody, ChannelUpdate, ChannelUpdateBody, GossipTimestampFilter,
     Init, Message, NodeAnnouncement, NodeAnnouncementBody, RoutingMessage,
 };
-use secp256k1::{Secp256k1, SecretKey};
+use secp256k1::SecretKey;
 
 pub(crate) const CHAIN: ChainHash = ChainHash::REGTEST;
 /// A time that all tests agree on; blocks and updates are near it.
@@ -45,7 +45,7 @@ pub(crate) struct Signer {
 
 impl Signer {
     pub(crate) fn new() -> Self {
-        Self { secp: Secp256k1::new() }
+        Self { secp: Secp::new() }
     }
 
     pub(crate) fn id(&self, name: &str) -> NodeId {

@@ -140,7 +140,8 @@ pub fn derive_public_key(
     basepoint: &PublicKey,
     point: &PublicKey,
 ) -> Result<PublicKey, KeyError> {
-    basepoint.add_exp_tweak(secp, &tweak(point, basepoint)?).map_err(|_| KeyError)
+    // What both sides know is no secret.
+    secp.sum(Some(basepoint), &tweak(point, basepoint)?.to_be_bytes()).ok_or(KeyError)
 }
 
 /// `basepoint_secret + SHA256(per_commitment_point || basepoint)`: the secret of [`derive_public_key`].

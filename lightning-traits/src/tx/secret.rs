@@ -49,10 +49,10 @@ impl CommitmentSecret {
         Ok(self.to_secret_key()?.public_key(secp))
     }
 
-    /// Whether this is the secret of `point`; false when it is no key at all.
+    /// Whether this, **which is no secret any more**, is the secret of `point`; false when it is no key at all.
     #[must_use]
     pub fn opens(&self, secp: &Secp, point: &PublicKey) -> bool {
-        self.to_point(secp).is_ok_and(|own| own == *point)
+        self.to_secret_key().is_ok() && secp.sum(None, &self.0).is_some_and(|own| own == *point)
     }
 }
 

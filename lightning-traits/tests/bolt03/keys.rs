@@ -1,4 +1,5 @@
 //! Appendix E: key derivation.
+use lightning_traits::Secp;
 use lightning_traits::id::HtlcId;
 use lightning_traits::payment::PaymentHash;
 use lightning_traits::tx::{
@@ -6,14 +7,13 @@ use lightning_traits::tx::{
     derive_public_key, derive_revocation_key, derive_revocation_secret, derive_secret_key,
 };
 use lightning_traits::units::{CltvExpiry, FeeratePerKw, Msat};
-use secp256k1::Secp256k1;
 
 use super::vectors::{array, key, list, load, secret};
 
 #[test]
 fn appendix_e() {
     let Some(vectors) = load("bolt03/appendix-e-key-derivation.json") else { return };
-    let secp = Secp256k1::new();
+    let secp = Secp::new();
     let parameters = &vectors["parameters"];
     let (base, point) = (key(&parameters["base_point"]), key(&parameters["per_commitment_point"]));
     let base_secret = secret(&parameters["base_secret"]);
@@ -46,7 +46,7 @@ fn appendix_e() {
 
 #[test]
 fn a_secret_that_is_no_key_is_an_error() {
-    let secp = Secp256k1::new();
+    let secp = Secp::new();
     let some = secp256k1::SecretKey::from_slice(&[5; 32]).unwrap();
     // Zero and values above the curve's order, which a peer may well send in `revoke_and_ack`.
     for bytes in [[0; 32], [0xff; 32]] {
@@ -59,7 +59,7 @@ fn a_secret_that_is_no_key_is_an_error() {
 
 #[test]
 fn each_side_derives_the_same_keys_and_only_its_own_secrets() {
-    let secp = Secp256k1::new();
+    let secp = Secp::new();
     let secret = |byte| secp256k1::SecretKey::from_slice(&[byte; 32]).unwrap();
     let side = |base: u8| ChannelPublicKeys {
         funding: secret(base).public_key(&secp),

@@ -10,7 +10,7 @@ use lightning_traits::tx::{
     sign_commitment, signature, verify_commitment, witness,
 };
 use lightning_traits::units::{CltvExpiry, CsvDelay, FeeratePerKw, Msat};
-use secp256k1::{PublicKey, Secp256k1, SecretKey};
+use secp256k1::{PublicKey, SecretKey};
 
 /// The secrets of one side.
 pub(crate) struct Side {
@@ -52,7 +52,7 @@ impl Setup {
         secret: CommitmentSecret,
         funding: (OutPoint, Amount),
     ) -> Self {
-        let secp = Secp256k1::new();
+        let secp = Secp::new();
         let [broadcaster, countersigner] = sides;
         let (own, other) = (broadcaster.public(&secp), countersigner.public(&secp));
         let keys = CommitmentKeys::derive(&secp, secret.to_point(&secp).unwrap(), &own, &other).unwrap();

@@ -16,7 +16,7 @@ use lightning_traits::tx::{
     derive_secret_key, sign_commitment,
 };
 use secp256k1::ecdsa::{RecoverableSignature, Signature};
-use secp256k1::{PublicKey, Secp256k1, SecretKey};
+use secp256k1::{PublicKey, SecretKey};
 
 /// The secrets of one side.
 #[derive(Clone)]
@@ -37,7 +37,7 @@ impl Side {
         let bytes = |label: &[u8]| sha256::Hash::hash(&[name, label].concat()).to_byte_array();
         let key = |label: &[u8]| SecretKey::from_slice(&bytes(label)).unwrap();
         Self {
-            secp: Rc::new(Secp256k1::new()),
+            secp: Rc::new(Secp::new()),
             funding: key(b"funding"),
             revocation: key(b"revocation"),
             payment: key(b"payment"),

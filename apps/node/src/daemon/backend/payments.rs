@@ -44,7 +44,7 @@ pub(super) fn invoice(node: &Inner, request: &request::Invoice) -> Answer<respon
     if let Some(amount) = amount {
         builder = builder.amount(amount);
     }
-    let secp = bitcoin::secp256k1::Secp256k1::new();
+    let secp = lightning_traits::Secp::new();
     let built = builder.build(&secp, |digest| node.keys.sign_invoice(digest));
     let built = built.map_err(|error: BuildError<SignError>| ApiError::bad(error.to_string()))?;
     let row = response::InvoiceEntry {
@@ -93,7 +93,7 @@ pub(super) fn get(node: &Inner, hash: PaymentHash) -> Answer<response::Payment> 
 }
 
 fn parse(text: &str) -> Answer<Bolt11Invoice> {
-    parse_invoice(&bitcoin::secp256k1::Secp256k1::new(), text)
+    parse_invoice(&lightning_traits::Secp::new(), text)
 }
 
 pub(super) fn decode(node: &Inner, request: &request::Decode) -> Answer<response::Decoded> {
