@@ -162,7 +162,7 @@ fn a_mutual_close_goes_out_again_and_no_commitment_beside_it() {
                     let close = confirm(&mut world, Kind::Mutual);
                     undo(&mut world, depth);
                     world.mine_blocks(2);
-                    assert_eq!(spends_funding(&world), [close.clone()], "{what}");
+                    assert_eq!(spends_funding(&world), [close], "{what}");
                     world.censored = false;
                     world.mine(vec![]);
                     assert_eq!(world.kinds().last(), Some(&SpendKind::Mutual {}), "{what}");
