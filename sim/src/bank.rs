@@ -8,11 +8,12 @@ use lightning_chain_embedded::EmbeddedChain;
 use secp256k1::{All, Message, Secp256k1, SecretKey};
 
 /// What a funding transaction pays the miner: enough for any feerate of these runs.
-const FEE: Amount = Amount::from_sat(20_000);
+const FEE: Amount = Amount::from_sat(50_000);
 /// Blocks until a coinbase may be spent.
 const MATURITY: u32 = 100;
 
 /// A key that owns some coinbases.
+#[derive(Clone)]
 pub(crate) struct Bank {
     secp: Secp256k1<All>,
     key: SecretKey,
@@ -35,6 +36,11 @@ impl Bank {
             })
             .collect();
         bank
+    }
+
+    /// How many coins are left.
+    pub(crate) const fn coins(&self) -> usize {
+        self.coins.len()
     }
 
     fn public(&self) -> CompressedPublicKey {

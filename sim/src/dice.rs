@@ -27,6 +27,16 @@ impl Dice {
         self.roll(count as u64) as usize
     }
 
+    /// One of several.
+    pub(crate) fn of<T: Copy>(&mut self, items: &[T]) -> T {
+        items[self.pick(items.len())]
+    }
+
+    /// One of several, if there is any.
+    pub(crate) fn some<T: Copy>(&mut self, items: &[T]) -> Option<T> {
+        (!items.is_empty()).then(|| self.of(items))
+    }
+
     /// True once in `times`.
     pub(crate) const fn once_in(&mut self, times: u64) -> bool {
         self.roll(times) == 0

@@ -1,17 +1,21 @@
 //! A disk that takes its time, and loses in a crash what it has not written.
 //!
+//! What waits when the machine stops may be on the disk or not, but nothing of it was ever acknowledged.
+//!
 //! # Invariants
 //! - writes of one channel become durable in their order; those of different channels in any order
 //! - a tip becomes durable after everything queued before it, as `MonitorStore` promises
-use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bitcoin::BlockHash;
-use lightning_traits::id::{ChannelId, UpdateId};
+use lightning_traits::id::{ChannelId, CommitmentNumber, UpdateId};
 use lightning_traits::interface::MonitorStore;
 use lightning_traits::monitor::{
-    ChannelMonitorUpdate, NewMonitor, Persist, Receipt, RecordChange, StoredChannel, StoredChannels,
+    ChannelMonitorUpdate, MonitorStep, NewMonitor, Persist, Receipt, RecordChange, StoredChannel,
+    StoredChannels,
 };
+use lightning_traits::payment::PaymentHash;
 use lightning_traits::units::BlockHeight;
 
 use crate::dice::Dice;
@@ -29,6 +33,7 @@ enum Write {
         snapshot: Option<Vec<u8>>,
         record: RecordChange,
         receipt: Receipt,
+        teaches: Marks,
     },
     ChainState {
         channel: ChannelId,
@@ -68,12 +73,45 @@ impl Write {
     }
 }
 
+/// What the disk knows of a channel, as far as promises depend on it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Marks {
+    /// The latest commitment of ours.
+    pub(crate) ours: CommitmentNumber,
+    /// The latest commitment of theirs.
+    pub(crate) theirs: CommitmentNumber,
+    /// Preimages that were ever written.
+    pub(crate) preimages: BTreeSet<PaymentHash>,
+}
+
+impl Marks {
+    fn of(update: &ChannelMonitorUpdate) -> Self {
+        let mut marks = Self::default();
+        for step in &update.steps {
+            match step {
+                MonitorStep::OurCommitment { change, .. } => marks.ours = change.number,
+                MonitorStep::TheirCommitment { change, .. } => marks.theirs = change.number,
+                MonitorStep::Preimage { preimage } => drop(marks.preimages.insert(preimage.hash())),
+                _ => {}
+            }
+        }
+        marks
+    }
+
+    fn learn(&mut self, more: Self) {
+        self.ours = self.ours.max(more.ours);
+        self.theirs = self.theirs.max(more.theirs);
+        self.preimages.extend(more.preimages);
+    }
+}
+
 /// What survives.
 #[derive(Clone, Default)]
 pub(crate) struct Durable {
     channels: BTreeMap<ChannelId, StoredChannel>,
     tip: Option<(BlockHash, BlockHeight)>,
     values: BTreeMap<&'static str, Vec<u8>>,
+    marks: BTreeMap<ChannelId, Marks>,
 }
 
 /// The disk of one node.
@@ -82,19 +120,26 @@ pub(crate) struct SimDisk {
     durable: RefCell<Durable>,
     queue: RefCell<VecDeque<Write>>,
     receipts: RefCell<Vec<Receipt>>,
-    written: RefCell<u64>,
+    written: Cell<u64>,
+    /// Whether no write can be finished: no room, or an error.
+    pub(crate) is_full: Cell<bool>,
 }
 
 impl SimDisk {
     /// Makes everything that waits durable.
     pub(crate) fn write_all(&self) {
-        while let Some(write) = { self.queue.borrow_mut().pop_front() } {
+        while !self.is_full.get()
+            && let Some(write) = { self.queue.borrow_mut().pop_front() }
+        {
             self.apply(write);
         }
     }
 
     /// Makes one write durable that may be next; `false` when none waits.
     pub(crate) fn write_one(&self, dice: &mut Dice) -> bool {
+        if self.is_full.get() {
+            return false;
+        }
         let write = {
             let mut queue = self.queue.borrow_mut();
             let mut free = Vec::new();
@@ -142,7 +187,17 @@ impl SimDisk {
     }
 
     pub(crate) fn written(&self) -> u64 {
-        *self.written.borrow()
+        self.written.get()
+    }
+
+    /// What would survive of a channel.
+    pub(crate) fn marks(&self, channel: &ChannelId) -> Option<Marks> {
+        self.durable.borrow().marks.get(channel).cloned()
+    }
+
+    /// Whether a channel would still be there after a restart.
+    pub(crate) fn has_channel(&self, channel: &ChannelId) -> bool {
+        self.durable.borrow().channels.contains_key(channel)
     }
 
     pub(crate) fn channels(&self) -> StoredChannels {
@@ -172,7 +227,7 @@ impl SimDisk {
     }
 
     fn apply(&self, write: Write) {
-        *self.written.borrow_mut() += 1;
+        self.written.set(self.written.get() + 1);
         let mut durable = self.durable.borrow_mut();
         let receipt = match write {
             Write::New { channel, bytes, record, receipt } => {
@@ -184,9 +239,11 @@ impl SimDisk {
                     durable.channels.insert(channel, stored).is_none(),
                     "channel {channel} is stored twice"
                 );
+                durable.marks.insert(channel, Marks::default());
                 Some(receipt)
             }
-            Write::Update { channel, bytes, snapshot, record, receipt } => {
+            Write::Update { channel, bytes, snapshot, record, receipt, teaches } => {
+                durable.marks.entry(channel).or_default().learn(teaches);
                 let stored = durable.channels.get_mut(&channel).expect("an update of no channel");
                 assert_eq!(stored.last_update.next(), receipt.id(), "updates of {channel} out of order");
                 stored.last_update = receipt.id();
@@ -244,7 +301,9 @@ impl MonitorStore for SimDisk {
     fn write_update(&self, update: &ChannelMonitorUpdate, snapshot: Option<Vec<u8>>) -> Persist {
         let bytes = ChannelMonitorUpdate { record: RecordChange::Same {}, ..update.clone() }.to_versioned();
         let (channel, record, receipt) = (update.channel, update.record.clone(), update.receipt());
-        self.queue.borrow_mut().push_back(Write::Update { channel, bytes, snapshot, record, receipt });
+        let teaches = Marks::of(update);
+        let write = Write::Update { channel, bytes, snapshot, record, receipt, teaches };
+        self.queue.borrow_mut().push_back(write);
         Persist::InProgress
     }
 

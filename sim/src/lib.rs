@@ -8,15 +8,19 @@
 //! | file | what |
 //! | --- | --- |
 //! | `dice.rs` | all chance |
-//! | `disk.rs` | a disk that is slow and loses what it has not written |
-//! | `keys.rs` | the keys adapter with entropy from the dice |
+//! | `script.rs` `profile.rs` | a run as a list of steps, made from a seed; what may happen and how often |
+//! | `run.rs` `act.rs` | the steps one after the other, and the end of all trouble; what each does |
+//! | `shrink.rs` | the shortest script that still fails |
+//! | `topology.rs` | networks to begin with |
+//! | `world.rs` `talk.rs` `wires.rs` | nodes and chain; messages; connections |
+//! | `node.rs` | one node: what is durable, and what runs |
+//! | `disk.rs` | a disk that is slow, full, and loses what it has not written |
+//! | `keys.rs` | the keys adapter with entropy from the dice, and a signer that takes its time |
 //! | `parts.rs` | what the structures call, through proxies |
 //! | `bank.rs` `coins.rs` | coins of the chain for funding transactions; those of each node for claims |
-//! | `node.rs` | one node: what is durable, and what runs |
-//! | `world.rs` | nodes, wires, chain |
 //! | `user.rs` | what users ask for, and what they were told |
-//! | `schedule.rs` | what the dice may do, and the end of all trouble |
-//! | `oracle.rs` | what must be true |
+//! | `oracle/` | what must be true |
+//! | `coverage.rs` | what was seen |
 //!
 //! # Invariants
 //! - same seed, same run (I10)
@@ -27,18 +31,31 @@
     clippy::indexing_slicing,
     reason = "a simulation that goes wrong stops at once and says where"
 )]
+mod act;
 mod bank;
 mod coins;
+mod coverage;
 mod dice;
 mod disk;
 mod keys;
 mod node;
 mod oracle;
 mod parts;
+mod profile;
 #[path = "../../lightning-traits/tests/proxy/mod.rs"]
 mod proxy;
-mod schedule;
+mod run;
+mod script;
+mod shrink;
+mod talk;
+mod topology;
 mod user;
+mod wires;
 mod world;
 
-pub use schedule::{Backup, Outcome, Trouble, run};
+pub use coverage::Coverage;
+pub use oracle::{Broken, Oracle};
+pub use profile::Profile;
+pub use run::{Outcome, run};
+pub use script::{Move, Script, Step};
+pub use shrink::shortest;

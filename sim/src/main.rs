@@ -1,16 +1,22 @@
-//! Runs seeds until one breaks a promise.
+//! Runs seeds until one breaks a promise, and then looks for the shortest script that breaks it.
 //!
-//! `cargo run -p sim -- --seeds 0..1000`; a seed that failed runs again, aloud, with `--seeds 17..18 --loud`.
+//! `cargo run --release -p sim -- --seeds 0..1000`; a seed that failed runs again, aloud, with `--seeds 17..18 --loud`, a
+//! stored script with `--script FILE --loud`.
 #![allow(
     clippy::disallowed_methods,
-    reason = "a program: it has arguments, a clock and an end (I1 binds the components)"
+    clippy::disallowed_types,
+    reason = "a program: it has arguments, a clock, threads and an end (I1 binds the components)"
 )]
+use std::collections::BTreeMap;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
 
 use clap::Parser;
-use sim::{Backup, Outcome, Trouble};
+use sim::{Broken, Outcome, Profile, Script};
 
 /// Simulates small networks under all kinds of trouble.
 #[derive(Parser)]
@@ -18,19 +24,28 @@ struct Arguments {
     /// Which seeds: the first, and the first that is not run.
     #[arg(long, value_parser = range, default_value = "0..100")]
     seeds: Range<u64>,
-    /// Steps of the dice in each run.
-    #[arg(long, default_value_t = 600)]
+    /// What trouble there is: honest, disk, chain or byzantine; all of them in turn unless said otherwise.
+    #[arg(long)]
+    profile: Option<Profile>,
+    /// Steps of each run.
+    #[arg(long, default_value_t = 500)]
     steps: u32,
-    /// Users send channels to the chain, whatever is in flight.
+    /// Threads; each seed runs on one.
+    #[arg(long, default_value_t = 2)]
+    threads: u64,
+    /// Seconds after which a run that does not end is called a deadlock.
+    #[arg(long, default_value_t = 120)]
+    patience: u64,
+    /// Runs a stored script instead of seeds.
     #[arg(long)]
-    force_closes: bool,
-    /// A node starts again from an old backup, and does not know.
-    #[arg(long, conflicts_with = "theft")]
-    accident: bool,
-    /// A node starts again from an old backup, and closes its channels with old commitments.
+    script: Option<PathBuf>,
+    /// Stores the shortest script of a failure here.
     #[arg(long)]
-    theft: bool,
-    /// Print everything that happens.
+    store: Option<PathBuf>,
+    /// Does not look for a shorter script.
+    #[arg(long)]
+    whole: bool,
+    /// Prints everything that happens.
     #[arg(long)]
     loud: bool,
 }
@@ -41,50 +56,133 @@ fn range(text: &str) -> Result<Range<u64>, String> {
     Ok(parse(first)?..parse(end)?)
 }
 
+impl Arguments {
+    fn script(&self, seed: u64) -> Script {
+        let turn = usize::try_from(seed).unwrap_or_default() % Profile::ALL.len();
+        let in_turn = Profile::ALL.get(turn).copied().unwrap_or(Profile::Honest);
+        Script::of_seed(self.profile.unwrap_or(in_turn), seed, self.steps)
+    }
+}
+
 fn main() -> ExitCode {
-    let Arguments { seeds, steps, force_closes, accident, theft, loud } = Arguments::parse();
-    let backup = match (accident, theft) {
-        (true, _) => Backup::Accident,
-        (false, true) => Backup::Theft,
-        (false, false) => Backup::None,
-    };
-    let trouble = Trouble { loud, force_closes, backup, ..Trouble::all(steps) };
+    let arguments = Arguments::parse();
+    if let Some(path) = &arguments.script {
+        return run_stored(path, &arguments);
+    }
     let started = Instant::now();
-    let mut sum = Outcome::default();
-    let mut runs = 0_u32;
-    for seed in seeds {
-        match sim::run(seed, trouble) {
-            Ok(outcome) => sum = add(sum, outcome),
-            Err(what) => {
-                report(sum, runs, started);
-                println!("seed {seed} fails: {what}");
-                return ExitCode::FAILURE;
+    let (sum, runs, failure) = run_seeds(&arguments);
+    report(&sum, runs, started);
+    match failure {
+        None => ExitCode::SUCCESS,
+        Some((seed, broken)) => {
+            explain(&arguments.script(seed), broken, &arguments);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_stored(path: &PathBuf, arguments: &Arguments) -> ExitCode {
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string());
+    match text.and_then(|text| Script::parse(&text)) {
+        Err(error) => {
+            println!("{}: {error}", path.display());
+            ExitCode::FAILURE
+        }
+        Ok(script) => match sim::run(&script, arguments.loud) {
+            Ok(outcome) => {
+                println!("all promises kept: {outcome:?}");
+                ExitCode::SUCCESS
+            }
+            Err(broken) => {
+                println!("{broken}");
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+type Answer = (u64, Result<Outcome, Broken>);
+
+/// Runs all seeds on some threads; sums up in the order of the seeds, up to the first that fails.
+fn run_seeds(arguments: &Arguments) -> (Outcome, u64, Option<(u64, Broken)>) {
+    let next = AtomicU64::new(arguments.seeds.start);
+    let is_over = AtomicBool::new(false);
+    let (send, receive) = channel();
+    std::thread::scope(|scope| {
+        for _ in 0..arguments.threads.max(1) {
+            let send = send.clone();
+            scope.spawn(|| work(arguments, &next, &is_over, send));
+        }
+        drop(send);
+        let answer = collect(arguments, &receive);
+        is_over.store(true, Ordering::Relaxed);
+        answer
+    })
+}
+
+fn work(arguments: &Arguments, next: &AtomicU64, is_over: &AtomicBool, send: Sender<Answer>) {
+    while !is_over.load(Ordering::Relaxed) {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if seed >= arguments.seeds.end {
+            return;
+        }
+        if send.send((seed, sim::run(&arguments.script(seed), arguments.loud))).is_err() {
+            return;
+        }
+    }
+}
+
+fn collect(arguments: &Arguments, receive: &Receiver<Answer>) -> (Outcome, u64, Option<(u64, Broken)>) {
+    let mut early = BTreeMap::new();
+    let (mut sum, mut seed) = (Outcome::default(), arguments.seeds.start);
+    while seed < arguments.seeds.end {
+        match receive.recv_timeout(Duration::from_secs(arguments.patience)) {
+            Ok((seed, answer)) => drop(early.insert(seed, answer)),
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                // Its thread can be neither asked nor stopped.
+                println!("seed {seed} fails: O9 no abort: a deadlock, or a loop without end");
+                std::process::exit(1);
             }
         }
-        runs = runs.saturating_add(1);
+        while let Some(answer) = early.remove(&seed) {
+            match answer {
+                Ok(outcome) => sum.add(&outcome),
+                Err(broken) => return (sum, seed - arguments.seeds.start, Some((seed, broken))),
+            }
+            seed += 1;
+        }
     }
-    report(sum, runs, started);
-    ExitCode::SUCCESS
+    (sum, seed - arguments.seeds.start, None)
 }
 
-const fn add(sum: Outcome, more: Outcome) -> Outcome {
-    Outcome {
-        payments: sum.payments.saturating_add(more.payments),
-        arrived: sum.arrived.saturating_add(more.arrived),
-        crashes: sum.crashes.saturating_add(more.crashes),
-        messages: sum.messages.saturating_add(more.messages),
-        writes: sum.writes.saturating_add(more.writes),
-        closed: sum.closed.saturating_add(more.closed),
-        breaches: sum.breaches.saturating_add(more.breaches),
-    }
-}
-
-fn report(sum: Outcome, runs: u32, started: Instant) {
+fn report(sum: &Outcome, runs: u64, started: Instant) {
     let seconds = started.elapsed().as_secs_f64();
-    println!("{runs} seeds in {seconds:.1} s: {:.1} seeds/s", f64::from(runs) / seconds);
-    let Outcome { payments, arrived, crashes, messages, writes, closed, breaches } = sum;
-    println!(
-        "{arrived} of {payments} payments arrived, {crashes} crashes, {messages} messages, {writes} writes"
-    );
-    println!("{closed} channels closed and paid out, {breaches} breaches punished");
+    println!("{runs} seeds in {seconds:.1} s: {:.1} seeds/s", runs as f64 / seconds);
+    let Outcome { payments, arrived, crashes, reorgs, writes, opened, closed, breaches, coverage } = sum;
+    println!("{arrived} of {payments} payments arrived; {crashes} crashes, {reorgs} reorgs");
+    println!("{} messages, {writes} writes", coverage.arrived);
+    println!("{opened} channels opened, {closed} closed, {breaches} breaches punished");
+    let (legal, unseen) = coverage.unseen();
+    println!("phase table: {} of {legal} pairs of phase and message seen", legal - unseen.len());
+    for (phase, message) in unseen {
+        println!("  never seen: {message} in {phase:?}");
+    }
+    println!("fingerprint {:016x}", coverage.fingerprint);
+}
+
+/// Prints a failure, and the shortest script that was found for it.
+fn explain(script: &Script, broken: Broken, arguments: &Arguments) {
+    println!("seed {} of profile {} fails: {broken}", script.seed, script.profile);
+    if arguments.whole {
+        return;
+    }
+    let (short, broken) = sim::shortest(script, broken);
+    let text = format!("# {}\n{short}", broken.to_string().replace('\n', "\n# "));
+    println!("shortest script found, {} steps:\n{text}", short.steps.len());
+    if let Some(path) = &arguments.store
+        && let Err(error) = std::fs::write(path, text)
+    {
+        println!("not stored in {}: {error}", path.display());
+    }
 }

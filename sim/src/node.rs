@@ -12,11 +12,11 @@ use lightning_router::{Router, RouterConfig, Utxo};
 use lightning_traits::config::UserConfig;
 use lightning_traits::id::{NodeId, ShortChannelId};
 use lightning_traits::interface::{ChainListener, KeysInterface as _};
-use lightning_traits::units::{BlockHeight, CltvDelta};
+use lightning_traits::units::{BlockHeight, CltvDelta, Msat};
 
 use crate::coins::SimCoins;
 use crate::dice::Dice;
-use crate::disk::SimDisk;
+use crate::disk::{Durable, SimDisk};
 use crate::keys::SimKeys;
 use crate::parts::{
     ChannelParts, Late, MonitorParts, Monitors, SimBroadcaster, SimFees, SimLog, monitor_line, route_line,
@@ -64,17 +64,28 @@ pub(crate) fn script(number: usize) -> ScriptBuf {
     ScriptBuf::new_p2wpkh(&WPubkeyHash::from_byte_array([number as u8 + 1; 20]))
 }
 
-/// The library's own choices, but for more time to claim: blocks come while messages wait.
-fn config() -> UserConfig {
+/// The library's own choices, but for more time to claim, as blocks come while messages wait, and for less dust, so that a loss
+/// shows.
+fn config(is_plain: bool) -> UserConfig {
     let mut config = UserConfig::default();
     config.payment.final_cltv_delta = CltvDelta::new(60);
+    config.channel.max_dust_exposure = Msat::from_sat(10_000);
+    config.handshake.anchors = !is_plain;
     config
 }
 
 impl Node {
-    pub(crate) fn new(number: usize, chain: &EmbeddedChain, fees: &SimFees, dice: Dice, loud: bool) -> Self {
+    /// A node that is still to be started.
+    pub(crate) fn new(
+        number: usize,
+        is_plain: bool,
+        chain: &EmbeddedChain,
+        fees: &SimFees,
+        dice: Dice,
+        loud: bool,
+    ) -> Self {
         let sent = Rc::new(RefCell::new(Vec::new()));
-        let mut node = Self {
+        Self {
             number,
             keys: SimKeys::new(number, script(number), dice),
             disk: Rc::default(),
@@ -84,13 +95,24 @@ impl Node {
             is_late: Rc::default(),
             is_slow: false,
             running: None,
-            config: config(),
+            config: config(is_plain),
             chain: chain.clone(),
             fees: fees.clone(),
             loud,
-        };
-        node.start();
-        node
+        }
+    }
+
+    /// What its disk holds once everything is written.
+    pub(crate) fn backup(&self) -> Durable {
+        self.disk.put(GRAPH, self.running().router.inner().snapshot());
+        self.disk.write_all();
+        self.disk.backup()
+    }
+
+    /// How many blocks it has not heard of.
+    pub(crate) fn lag(&self) -> u32 {
+        let known = self.running().monitors.inner().best_block().map_or(0, |(_, height)| height.get());
+        self.chain.height().saturating_sub(known)
     }
 
     pub(crate) fn id(&self) -> NodeId {
@@ -164,7 +186,9 @@ impl Node {
     /// Hears of all blocks, and answers what the router wants to know of the chain.
     pub(crate) fn follow_chain(&mut self) {
         let running = self.running.as_mut().expect("the node runs");
-        let listeners: [&dyn ChainListener; 3] = [&running.monitors, &running.manager, &running.router];
+        // Channels before monitors: these write the durable tip, which must not pass what channels wrote because of the same
+        // block, or a crash in between would lose a confirmation.
+        let listeners: [&dyn ChainListener; 3] = [&running.manager, &running.monitors, &running.router];
         loop {
             match running.follower.poll(&listeners).expect("the chain answers") {
                 Progress::Synced(_) => break,
@@ -202,12 +226,6 @@ impl Node {
         if !self.is_slow {
             self.disk.write_all();
         }
-    }
-
-    /// Ours in all channels, without HTLCs, before fees.
-    pub(crate) fn balance(&self) -> u64 {
-        let channels = self.manager().list_channels();
-        channels.iter().filter_map(|channel| channel.funded.as_ref()).map(|f| f.our_balance.to_msat()).sum()
     }
 
     /// HTLCs that are still there.

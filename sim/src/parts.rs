@@ -46,6 +46,7 @@ impl FeeEstimator for SimFees {
 #[derive(Clone)]
 pub(crate) struct SimBroadcaster {
     pub(crate) chain: EmbeddedChain,
+    /// Since somebody looked last.
     pub(crate) sent: Rc<RefCell<Vec<Transaction>>>,
 }
 

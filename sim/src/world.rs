@@ -1,36 +1,44 @@
 //! Nodes, the wires between them, and the chain.
 //!
 //! Nothing moves but by a call: messages wait on their wires, writes for the disk, blocks for those who fetch them.
+//! `talk.rs` has the messages.
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use bitcoin::{Amount, OutPoint, TxOut};
 use lightning_chain_embedded::EmbeddedChain;
-use lightning_channel::channel::PhaseName;
 use lightning_channel::manager::InboundPayment;
 use lightning_channel::payment::{PayParams, Recipient};
-use lightning_traits::event::{Event, MessageSendEvent};
+use lightning_traits::event::{CloseReason, Event};
 use lightning_traits::feature::Features;
 use lightning_traits::id::{ChannelId, EventId, NodeId, PaymentId};
-use lightning_traits::interface::{
-    ChannelMessageHandler as _, EventsProvider, MessageSendEventsProvider, RoutingMessageHandler as _,
-};
+use lightning_traits::interface::{ChannelMessageHandler as _, EventsProvider, RoutingMessageHandler as _};
 use lightning_traits::units::Msat;
-use lightning_traits::wire::{ChannelMessage, Init, Message, RoutingMessage};
+use lightning_traits::wire::Init;
 
 use crate::bank::{Bank, nobody};
+use crate::coverage::Coverage;
 use crate::dice::Dice;
 use crate::disk::Durable;
 use crate::node::Node;
+use crate::oracle::htlc::Htlcs;
+use crate::oracle::promise::Promises;
+use crate::oracle::{Oracle, broken, hold};
 use crate::parts::SimFees;
+use crate::talk::Proposal;
+use crate::topology::{Saved, Shape};
+use crate::user::{Payment, Plan};
+use crate::wires::{Frame, Wires};
 
-/// A channel of the setup.
+/// A channel that somebody has begun to fund.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Link {
+    /// The opener first.
     pub(crate) ends: [usize; 2],
     pub(crate) channel: ChannelId,
     pub(crate) capacity: Amount,
+    pub(crate) push: Msat,
     pub(crate) funding: OutPoint,
 }
 
@@ -38,52 +46,97 @@ pub(crate) struct Link {
 const COINS: usize = 6;
 const COIN: Amount = Amount::from_sat(100_000);
 
-/// All of a node's coins at the beginning.
-pub(crate) fn purse() -> Amount {
-    COIN * COINS as u64
-}
-
 /// A small network.
 pub(crate) struct World {
+    pub(crate) shape: Shape,
     pub(crate) nodes: Vec<Node>,
-    /// What is on the way from one node to another.
-    pub(crate) wires: BTreeMap<(usize, usize), VecDeque<Vec<u8>>>,
+    pub(crate) wires: Wires,
     pub(crate) links: Vec<Link>,
+    /// Channels that were proposed, by opener and temporary id.
+    pub(crate) proposals: BTreeMap<(usize, ChannelId), Proposal>,
     pub(crate) chain: EmbeddedChain,
     pub(crate) fees: SimFees,
-    connected: BTreeSet<(usize, usize)>,
-    bank: Bank,
-    payments: u64,
-    /// Whether channels may fail: some user has sent one to the chain.
+    pub(crate) bank: Bank,
+    pub(crate) payments: Vec<Payment>,
+    pub(crate) htlcs: Htlcs,
+    pub(crate) promises: Vec<Promises>,
+    pub(crate) coverage: Coverage,
+    /// Channels that may be closed by force: some user wanted it, or a deadline may have passed.
     pub(crate) is_war: bool,
+    /// Nodes that do as they like.
+    pub(crate) villains: BTreeSet<usize>,
+    /// Nodes that were restored from an old copy.
+    pub(crate) late: BTreeSet<usize>,
     loud: bool,
 }
 
 impl World {
-    /// Nodes without channels.
-    pub(crate) fn new(count: usize, dice: &mut Dice, loud: bool) -> Self {
+    /// Nodes without channels, and a bank with money for so many.
+    pub(crate) fn new(shape: Shape, coins: u32) -> Self {
         let chain = EmbeddedChain::new();
-        let mut bank = Bank::new(&chain, 8);
-        let fees = SimFees(Rc::new(Cell::new(2_000)));
-        let nodes = (0..count).map(|number| Node::new(number, &chain, &fees, Dice::new(dice.next()), loud));
-        let nodes: Vec<Node> = nodes.collect();
+        let bank = Bank::new(&chain, coins);
+        let mut world = Self::around(shape, chain, bank, false);
+        let mut dice = Dice::new(1);
+        for number in 0..shape.nodes() {
+            let node = world.new_node(number, dice.next());
+            world.nodes.push(node);
+        }
+        world.nodes.iter_mut().for_each(Node::start);
         let purse = |node: &Node| {
             core::iter::repeat_n(TxOut { value: COIN, script_pubkey: node.coins.script() }, COINS)
         };
-        let gift = bank.pay(nodes.iter().flat_map(purse).collect());
-        chain.submit(&gift).expect("the bank pays");
-        chain.mine(1, &nobody());
+        let gift = world.bank.pay(world.nodes.iter().flat_map(purse).collect());
+        world.chain.submit(&gift).expect("the bank pays");
+        world.mine(1);
+        world
+    }
+
+    /// The network as it was saved, with every machine just started and nobody connected.
+    pub(crate) fn load(saved: &Saved, dice: &mut Dice, loud: bool) -> Self {
+        let mut world = Self::around(saved.shape, saved.chain.fork(), saved.bank.clone(), loud);
+        world.links.clone_from(&saved.links);
+        for (number, disk) in saved.disks.iter().enumerate() {
+            let node = world.new_node(number, dice.next());
+            node.disk.replace(disk.clone());
+            world.nodes.push(node);
+        }
+        world
+    }
+
+    fn around(shape: Shape, chain: EmbeddedChain, bank: Bank, loud: bool) -> Self {
         Self {
-            nodes,
-            wires: BTreeMap::new(),
+            shape,
+            nodes: Vec::new(),
+            wires: Wires::default(),
             links: Vec::new(),
+            proposals: BTreeMap::new(),
             chain,
-            fees,
-            connected: BTreeSet::new(),
+            fees: SimFees(Rc::new(Cell::new(2_000))),
             bank,
-            payments: 0,
+            payments: Vec::new(),
+            htlcs: Htlcs::default(),
+            promises: vec![Promises::default(); shape.nodes()],
+            coverage: Coverage::default(),
             is_war: false,
+            villains: BTreeSet::new(),
+            late: BTreeSet::new(),
             loud,
+        }
+    }
+
+    fn new_node(&self, number: usize, seed: u64) -> Node {
+        let is_plain = self.shape.is_plain(number);
+        Node::new(number, is_plain, &self.chain, &self.fees, Dice::new(seed), self.loud)
+    }
+
+    /// What outlives the machines.
+    pub(crate) fn save(&self) -> Saved {
+        Saved {
+            shape: self.shape,
+            disks: self.nodes.iter().map(|node| node.backup()).collect(),
+            chain: self.chain.fork(),
+            bank: self.bank.clone(),
+            links: self.links.clone(),
         }
     }
 
@@ -91,6 +144,11 @@ impl World {
         if self.loud {
             println!("{}", text());
         }
+    }
+
+    /// Whether a node keeps to the rules, and has its memory.
+    pub(crate) fn is_trusty(&self, node: usize) -> bool {
+        !self.villains.contains(&node) && !self.late.contains(&node)
     }
 
     /// Time of the tip.
@@ -104,15 +162,20 @@ impl World {
 
     /// Pairs of nodes that have channels.
     pub(crate) fn pairs(&self) -> Vec<(usize, usize)> {
-        let pairs: BTreeSet<_> = self.links.iter().map(|link| (link.ends[0], link.ends[1])).collect();
-        pairs.into_iter().collect()
+        let pairs =
+            self.links.iter().map(|link| (link.ends[0].min(link.ends[1]), link.ends[0].max(link.ends[1])));
+        pairs.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
+    /// Both are connected afresh, whatever they believed before, unless they are connected.
     pub(crate) fn connect(&mut self, a: usize, b: usize) {
-        if !self.connected.insert((a.min(b), a.max(b))) {
+        if self.wires.is_up(a, b) {
             return;
         }
+        self.leave(a, b);
+        self.leave(b, a);
         self.say(|| format!("{a} and {b} connect"));
+        self.wires.connect(a, b);
         let features = |node: &Node| {
             let handlers = [node.running().manager.features(), node.running().router.features()];
             handlers.iter().fold(Features::empty(), |all, more| all.union(more))
@@ -131,120 +194,75 @@ impl World {
         }
     }
 
-    pub(crate) fn disconnect(&mut self, a: usize, b: usize) {
-        if !self.connected.remove(&(a.min(b), a.max(b))) {
+    /// `here` notices that it is not connected to `there` any more.
+    pub(crate) fn leave(&mut self, here: usize, there: usize) {
+        if !self.wires.leave(here, there) {
             return;
         }
-        self.say(|| format!("{a} and {b} disconnect"));
-        for (here, there) in [(a, b), (b, a)] {
-            self.wires.remove(&(here, there));
-            let peer = self.nodes[there].id();
-            if let Some(running) = &self.nodes[here].running {
-                running.manager.peer_disconnected(peer);
-                running.router.peer_disconnected(peer);
-            }
+        self.say(|| format!("{here} is not connected to {there} any more"));
+        self.htlcs.on_disconnected(here, there);
+        let peer = self.nodes[there].id();
+        if let Some(running) = &self.nodes[here].running {
+            running.manager.peer_disconnected(peer);
+            running.router.peer_disconnected(peer);
         }
     }
 
-    fn peers_of(&self, node: usize) -> Vec<usize> {
-        let is_peer = |other: &usize| self.connected.contains(&(node.min(*other), node.max(*other)));
-        (0..self.nodes.len()).filter(is_peer).collect()
+    /// A connection breaks, and those of the two notice that are told to.
+    pub(crate) fn cut(&mut self, a: usize, b: usize, notices: [bool; 2]) {
+        self.say(|| format!("the connection of {a} and {b} breaks"));
+        self.wires.lose(a, b, 0);
+        self.wires.lose(b, a, 0);
+        if notices[0] {
+            self.leave(a, b);
+        }
+        if notices[1] {
+            self.leave(b, a);
+        }
     }
 
-    /// The node dies and starts again from its disk; whoever was connected connects again.
-    pub(crate) fn restart(&mut self, node: usize) {
+    /// The node dies and starts again from its disk. `kept` says how many frames of its wires still arrive, and whether the
+    /// other side hears that it is gone.
+    pub(crate) fn restart(&mut self, node: usize, mut kept: impl FnMut(usize) -> (usize, bool)) {
         self.say(|| format!("{node} crashes"));
-        let peers = self.peers_of(node);
+        // What it has broadcast before counts.
+        self.judge_broadcasts(node);
         self.nodes[node].crash();
-        peers.iter().for_each(|peer| self.disconnect(node, *peer));
+        for peer in self.wires.peers_of(node) {
+            let (frames, is_heard) = kept(self.wires.waiting(node, peer));
+            self.wires.lose(node, peer, frames);
+            if is_heard {
+                self.wires.push(node, peer, Frame::Close);
+            }
+            self.leave(node, peer);
+        }
         self.nodes[node].start();
-        peers.iter().for_each(|peer| self.connect(node, *peer));
     }
 
     /// The node starts again from an old backup, and is connected to nobody.
     pub(crate) fn fall_back(&mut self, node: usize, backup: Durable) {
         self.say(|| format!("{node} starts again from an old backup"));
         self.is_war = true;
-        let peers = self.peers_of(node);
+        self.late.insert(node);
+        for peer in self.wires.peers_of(node) {
+            self.wires.push(node, peer, Frame::Close);
+            self.leave(node, peer);
+        }
         self.nodes[node].crash();
-        peers.iter().for_each(|peer| self.disconnect(node, *peer));
         self.nodes[node].disk.replace(backup);
         self.nodes[node].start();
     }
 
-    /// Takes all messages of a node to the wires.
-    pub(crate) fn collect(&mut self, node: usize) {
-        loop {
-            let running = self.nodes[node].running();
-            let event = running.manager.next_message().or_else(|| running.router.next_message());
-            let Some(event) = event else { return };
-            match event {
-                MessageSendEvent::Send { to, message } => {
-                    let to = self.index(to);
-                    self.send(node, to, &message);
-                }
-                MessageSendEvent::Broadcast { message, from } => self.broadcast(node, message, from),
-                MessageSendEvent::Disconnect { peer, last } => {
-                    let is_error = matches!(last, Some(Message::Error(_)));
-                    assert!(!is_error || self.is_war, "{node} fails an honest peer: {last:?}");
-                    self.say(|| format!("{node} hangs up: {last:?}"));
-                    let peer = self.index(peer);
-                    self.disconnect(node, peer);
-                }
-            }
+    /// Looks at what nodes have sent to the chain since the last look.
+    pub(crate) fn judge_broadcasts(&mut self, node: usize) {
+        let sent = self.nodes[node].broadcaster.sent.take();
+        if !self.is_trusty(node) {
+            return;
         }
-    }
-
-    fn send(&mut self, from: usize, to: usize, message: &Message) {
-        // Dropped when the peer is not connected, as the interface says.
-        if self.connected.contains(&(from.min(to), from.max(to))) {
-            self.wires.entry((from, to)).or_default().push_back(message.to_wire().expect("fits"));
+        for transaction in sent {
+            let book = self.nodes[node].keys.book.borrow();
+            self.promises[node].on_broadcast(node, &transaction, &book);
         }
-    }
-
-    fn broadcast(&mut self, node: usize, message: RoutingMessage, from: Option<NodeId>) {
-        if from.is_none() {
-            self.nodes[node].running().router.on_own_message(&message);
-        }
-        let from = from.map(|from| self.index(from));
-        let message = Message::from(message);
-        for peer in self.peers_of(node) {
-            if Some(peer) != from {
-                self.send(node, peer, &message);
-            }
-        }
-    }
-
-    /// Delivers the next message of one wire; `false` when there is none.
-    pub(crate) fn deliver(&mut self, from: usize, to: usize) -> bool {
-        let Some(wire) = self.wires.get_mut(&(from, to)) else { return false };
-        let Some(bytes) = wire.pop_front() else { return false };
-        if wire.is_empty() {
-            let peer = self.nodes[to].id();
-            self.nodes[from].running().router.gossip_has_room(peer);
-        }
-        let message = Message::decode(&bytes).expect("an honest message decodes");
-        self.say(|| format!("{from} -> {to}: {}", name(&message)));
-        let (sender, running) = (self.nodes[from].id(), self.nodes[to].running());
-        match message {
-            Message::Error(error) => {
-                assert!(self.is_war, "{from} reports an error to {to}: {}", error.text());
-                running.manager.on_error(sender, &error);
-            }
-            Message::Warning(warning) => running.manager.on_warning(sender, &warning),
-            Message::ChannelUpdate(update) => {
-                running.manager.on_channel_update(sender, &update);
-                running.router.on_routing_message(sender, update.into());
-            }
-            other => match ChannelMessage::try_from(other) {
-                Ok(message) => running.manager.on_channel_message(sender, message),
-                Err(other) => {
-                    let message = RoutingMessage::try_from(other).expect("nobody sends other messages");
-                    running.router.on_routing_message(sender, message);
-                }
-            },
-        }
-        true
     }
 
     /// The user of a node sees its next event, reacts, and acknowledges it unless `forgets`. `false` when there is none.
@@ -265,28 +283,50 @@ impl World {
 
     fn handle(&mut self, node: usize, id: EventId, event: &Event) {
         self.say(|| format!("{node} sees {id} {event:?}"));
-        self.nodes[node].user.note(id, event);
+        let has_forgotten = !self.is_trusty(node);
+        self.nodes[node].user.note(id, event, has_forgotten);
         match event {
             Event::FundingNeeded { temporary, value, script, .. } => {
                 let transaction = self.bank.fund(*value, script);
-                self.nodes[node]
-                    .manager()
-                    .funding_transaction(*temporary, transaction)
-                    .expect("it is awaited");
+                // Seen again, the transaction may be there by now.
+                let _repeated = self.nodes[node].manager().funding_transaction(*temporary, transaction);
             }
-            Event::PaymentClaimable { hash, preimage, .. } => {
-                let node = &self.nodes[node];
-                // Seen again, it may be claimed or given back by now.
-                let _repeated = if node.user.refuses.contains(hash) {
-                    node.manager().fail(*hash)
-                } else if preimage.is_some() {
-                    node.manager().claim(*hash)
-                } else {
-                    node.manager().claim_with(node.user.held[hash].clone())
-                };
+            Event::PaymentClaimable { hash, .. } => match self.nodes[node].user.plan(hash) {
+                Plan::Wait => drop(self.nodes[node].user.waiting.insert(*hash)),
+                plan => self.decide(node, *hash, plan),
+            },
+            Event::ChannelClosed { channel, reason, .. } if !self.is_war => {
+                let is_peaceful = matches!(reason, CloseReason::Cooperative | CloseReason::NeverFunded(_))
+                    || !self.is_funding_out(*channel);
+                hold(Oracle::NoClose, is_peaceful, || format!("node {node}: channel {channel}: {reason}"));
             }
             _ => {}
         }
+    }
+
+    /// Whether a channel has money in it: its funding transaction is out.
+    fn is_funding_out(&self, channel: ChannelId) -> bool {
+        let funding = self.links.iter().find(|link| link.channel == channel).map(|link| link.funding);
+        funding.is_some_and(|funding| {
+            self.chain.utxo(&funding).is_some() || self.chain.mempool_entry(&funding.txid).is_some()
+        })
+    }
+
+    /// A user takes a payment, or gives it back.
+    pub(crate) fn decide(&mut self, node: usize, hash: lightning_traits::payment::PaymentHash, plan: Plan) {
+        let node = &mut self.nodes[node];
+        node.user.waiting.remove(&hash);
+        node.user.plans.insert(hash, plan);
+        // Decided again, it may be claimed or given back by now, or gone back by itself.
+        let _repeated = if plan == Plan::Refuse {
+            node.manager().fail(hash)
+        } else {
+            node.user.taken.insert(hash);
+            match node.user.held.get(&hash).cloned() {
+                Some(preimage) => node.manager().claim_with(preimage),
+                None => node.manager().claim(hash),
+            }
+        };
     }
 
     /// Moves everything but the chain until nothing moves.
@@ -300,9 +340,9 @@ impl World {
                     moved = true;
                 }
                 self.collect(node);
+                self.judge_broadcasts(node);
             }
-            let wires: Vec<_> = self.wires.keys().copied().collect();
-            for (from, to) in wires {
+            for (from, to) in self.wires.busy() {
                 while self.deliver(from, to) {
                     moved = true;
                 }
@@ -311,12 +351,30 @@ impl World {
                 return;
             }
         }
-        panic!("it never settles");
+        broken(Oracle::Live, "it never settles".to_owned());
     }
 
     /// Mines blocks, of which nobody hears yet.
     pub(crate) fn mine(&mut self, count: u32) {
         self.chain.mine(count, &nobody());
+        self.note_settled();
+    }
+
+    /// Looks which channels' ends are so deep that nothing can take them back.
+    pub(crate) fn note_settled(&mut self) {
+        const DEPTH: u32 = 6;
+        // Several blocks may have come since the last look.
+        const LOOK_BACK: u32 = 10;
+        let deep = (self.chain.height() + 1).saturating_sub(DEPTH);
+        for height in deep.saturating_sub(LOOK_BACK)..=deep {
+            let Some(block) = self.chain.block_at(height) else { return };
+            let inputs = block.txdata.iter().flat_map(|transaction| &transaction.input);
+            for outpoint in inputs.map(|input| input.previous_output) {
+                for link in self.links.iter().filter(|link| link.funding == outpoint) {
+                    self.htlcs.on_settled(link.channel);
+                }
+            }
+        }
     }
 
     /// Everybody hears of all blocks, and everything settles.
@@ -327,45 +385,19 @@ impl World {
         self.settle();
     }
 
-    /// Opens a channel that both can use and that everybody knows.
-    pub(crate) fn open(&mut self, a: usize, b: usize, sat: u64, push_sat: u64) {
-        self.connect(a, b);
-        let known: BTreeSet<ChannelId> = self.links.iter().map(|link| link.channel).collect();
-        let (peer, capacity) = (self.nodes[b].id(), Amount::from_sat(sat));
-        let opened = self.nodes[a].manager().open_channel(peer, capacity, Msat::from_sat(push_sat), true);
+    /// Opens a channel as far as it goes without blocks.
+    pub(crate) fn propose(&mut self, opener: usize, accepter: usize, sat: u64, push_sat: u64) {
+        self.connect(opener, accepter);
+        let (peer, capacity) = (self.nodes[accepter].id(), Amount::from_sat(sat));
+        let opened =
+            self.nodes[opener].manager().open_channel(peer, capacity, Msat::from_sat(push_sat), true);
         opened.expect("the terms are the library's own");
         self.settle();
-        for _ in 0..8 {
-            self.mine(1);
-            self.catch_up();
-        }
-        let channels = self.nodes[a].manager().list_channels();
-        let new = channels.iter().find(|channel| !known.contains(&channel.channel)).expect("it is there");
-        assert_eq!(new.phase, PhaseName::Open);
-        let funded = new.funded.as_ref().expect("it is funded");
-        assert!(funded.usable);
-        self.links.push(Link {
-            ends: [a.min(b), a.max(b)],
-            channel: new.channel,
-            capacity,
-            funding: funded.funding,
-        });
-        let links = self.links.len();
-        for node in &self.nodes {
-            // Whoever has no peer yet will hear of it.
-            let counts = node.running().router.inner().counts();
-            let deaf = self.peers_of(node.number).is_empty();
-            assert!(
-                deaf || (counts.channels, counts.policies) == (links, 2 * links),
-                "{counts:?} of {links}"
-            );
-        }
     }
 
-    pub(crate) fn new_payment(&mut self) -> PaymentId {
-        self.payments += 1;
+    pub(crate) fn new_payment(&self) -> PaymentId {
         let mut id = [0; 32];
-        id[..8].copy_from_slice(&self.payments.to_be_bytes());
+        id[..8].copy_from_slice(&(self.payments.len() as u64 + 1).to_be_bytes());
         PaymentId(id)
     }
 
@@ -376,13 +408,19 @@ impl World {
         payee: usize,
         msat: u64,
         invoice: &InboundPayment,
-    ) -> PaymentId {
+        max_parts: u16,
+    ) {
         let id = self.new_payment();
         let recipient = Recipient::invoice(invoice.secret.clone());
-        let (payee, amount) = (self.nodes[payee].id(), Msat::new(msat));
-        let params = PayParams::new(payee, amount, invoice.hash, recipient, invoice.final_cltv_delta);
-        self.nodes[payer].manager().pay(id, params).expect("the id is new");
-        id
+        let (amount, node) = (Msat::new(msat), self.nodes[payee].id());
+        let mut params = PayParams::new(node, amount, invoice.hash, recipient, invoice.final_cltv_delta);
+        params.max_parts = max_parts;
+        // What the configuration allows for fees: a hundredth, and at least 50 sat.
+        self.htlcs.on_payment(payer, invoice.hash, msat + (msat / 100).max(50_000));
+        self.say(|| format!("{payer} pays {msat} msat to {payee} for {}", invoice.hash));
+        self.payments.push(Payment { id, payer, payee, msat, params: params.clone() });
+        let begun = self.nodes[payer].manager().pay(id, params);
+        hold(Oracle::Events, begun.is_ok(), || format!("a payment with a new id is refused: {begun:?}"));
     }
 
     /// About a minute passes.
@@ -391,9 +429,4 @@ impl World {
             node.manager().timer_tick();
         }
     }
-}
-
-fn name(message: &Message) -> String {
-    let text = format!("{message:?}");
-    text.split(['(', ' ']).next().unwrap_or_default().to_owned()
 }

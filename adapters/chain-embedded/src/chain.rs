@@ -33,7 +33,7 @@ pub struct EmbeddedChain {
 /// A waiting transaction, as [`EmbeddedChain::mempool`] lists it.
 pub type MempoolEntry = Entry;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct State {
     ledger: Ledger,
     mempool: Mempool,
@@ -80,6 +80,13 @@ impl EmbeddedChain {
             serial: 0,
             changes: 0,
         };
+        Self { state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// A chain that is like this one and goes its own way from here.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let state = self.state.lock().clone();
         Self { state: Arc::new(Mutex::new(state)) }
     }
 

@@ -32,7 +32,7 @@ pub struct StoredBlock {
 }
 
 /// What a block does to the coins: enough to connect it, and to undo it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Delta {
     /// Coins of earlier blocks that it spends.
     spent: BTreeMap<OutPoint, Coin>,
@@ -40,7 +40,7 @@ struct Delta {
     made: BTreeMap<OutPoint, Coin>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Ledger {
     blocks: BTreeMap<BlockHash, StoredBlock>,
     active: Vec<BlockHash>,

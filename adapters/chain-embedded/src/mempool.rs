@@ -52,7 +52,7 @@ impl Admission {
 /// A refusal and which transaction of the group it concerns.
 pub(crate) type Refused = (usize, RejectReason);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Mempool {
     entries: BTreeMap<Txid, Entry>,
     spenders: BTreeMap<OutPoint, Txid>,

@@ -2,13 +2,13 @@
 use alloc::vec::Vec;
 
 use bitcoin::ScriptBuf;
-use lightning_traits::id::ChannelId;
+use lightning_traits::id::{ChannelId, NodeId};
 use lightning_traits::interface::Environment;
 use lightning_traits::route::FirstHop;
 use thiserror::Error;
 
 use super::ChannelManager;
-use crate::channel::{ChannelDetails, ShutdownError};
+use crate::channel::{ChannelDetails, PhaseName, ShutdownError};
 use crate::payment::PaymentDetails;
 
 /// Why a command about a channel is not carried out.
@@ -57,6 +57,13 @@ impl<E: Environment> ChannelManager<E> {
     pub fn list_channels(&self) -> Vec<ChannelDetails> {
         let slots = self.table.lock().all();
         slots.iter().map(|slot| self.look(slot, |channel, cx| channel.details(cx))).collect()
+    }
+
+    /// Where a peer's channel stands; its temporary id will do as long as it has no other.
+    #[must_use]
+    pub fn channel_phase(&self, peer: NodeId, channel: ChannelId) -> Option<PhaseName> {
+        let slot = self.table.lock().channel_of(peer, channel)?;
+        Some(self.look(&slot, |channel, _| channel.phase()))
     }
 
     /// Payments of ours that are under way, or whose last event is not acknowledged.

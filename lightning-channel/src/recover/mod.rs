@@ -46,7 +46,8 @@ pub enum RecoverError {
 impl<E: Environment> ChannelManager<E> {
     /// The manager of the `stored` channels. `record` is the last that [`take_record`](Self::take_record) gave, if it was
     /// kept. Blocks after `tip` are to be handed over like any others; what records hold of such blocks is not believed, so an
-    /// older tip does no harm, and one that is newer than what the records have seen hides a confirmation from them.
+    /// older tip does no harm, and one that is newer than what the records have seen hides a confirmation from them: so, as long
+    /// as the monitors' store keeps the tip, blocks go to the channels before they go to the monitors.
     ///
     /// # Errors
     /// [`RecoverError`].

@@ -1,0 +1,119 @@
+//! What may happen in a run, and how often.
+//!
+//! Every seed leaves out some of it at random, so that what is left comes together more often.
+use std::fmt;
+use std::str::FromStr;
+
+use crate::dice::Dice;
+use crate::script::Move;
+
+/// What kind of trouble there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Profile {
+    /// Everybody is honest: networks, disks, signers and processes fail, but no channel may close by force.
+    Honest,
+    /// Disks are worse: full, late, and now and then replaced by an old copy.
+    Disk,
+    /// Users send channels to the chain, deadlines pass, blocks go again and fees move.
+    Chain,
+    /// Some nodes are villains.
+    Byzantine,
+}
+
+impl Profile {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Honest, Self::Disk, Self::Chain, Self::Byzantine];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Honest => "honest",
+            Self::Disk => "disk",
+            Self::Chain => "chain",
+            Self::Byzantine => "byzantine",
+        }
+    }
+
+    /// Whether channels may go to the chain by force from the beginning.
+    pub(crate) const fn allows_force(self) -> bool {
+        matches!(self, Self::Chain | Self::Byzantine)
+    }
+
+    /// Whether commitments may come to the chain: then fees are low, so that what is lost to them stays below what a payment
+    /// is worth.
+    pub(crate) const fn is_cheap(self) -> bool {
+        !matches!(self, Self::Honest)
+    }
+
+    /// Moves and how often each comes, for a seed.
+    pub(crate) fn weights(self, dice: &mut Dice) -> Vec<(Move, u32)> {
+        let mut weights = vec![
+            (Move::Deliver, 600),
+            (Move::Write, 120),
+            (Move::Process, 70),
+            (Move::React, 70),
+            (Move::Pay, 40),
+            (Move::Connect, 25),
+            (Move::Follow, 15),
+        ];
+        let extra = match self {
+            Self::Honest => HONEST,
+            Self::Disk => DISK,
+            Self::Chain => CHAIN,
+            Self::Byzantine => BYZANTINE,
+        };
+        for (act, weight) in COMMON.iter().chain(extra) {
+            // Twice as often, as often, or not at all.
+            let weight = weight * [0, 1, 1, 2][dice.pick(4)];
+            if weight > 0 {
+                weights.push((*act, weight));
+            }
+        }
+        weights
+    }
+}
+
+/// Trouble that every profile has.
+const COMMON: &[(Move, u32)] = &[
+    (Move::Crash, 6),
+    (Move::Cut, 6),
+    (Move::Notice, 6),
+    (Move::Mood, 8),
+    (Move::Tick, 4),
+    (Move::Retry, 4),
+    (Move::Abandon, 2),
+    (Move::Decide, 8),
+    (Move::Open, 2),
+    (Move::Close, 1),
+    (Move::Mine, 8),
+];
+
+const HONEST: &[(Move, u32)] = &[(Move::Fees, 8), (Move::Reorg, 4), (Move::Crash, 4)];
+
+const DISK: &[(Move, u32)] =
+    &[(Move::Crash, 20), (Move::Mood, 20), (Move::Backup, 3), (Move::Restore, 1), (Move::Write, 60)];
+
+const CHAIN: &[(Move, u32)] = &[
+    (Move::ForceClose, 4),
+    (Move::Bury, 8),
+    (Move::Reorg, 10),
+    (Move::Follow, 30),
+    (Move::Fees, 6),
+    (Move::Floor, 3),
+];
+
+const BYZANTINE: &[(Move, u32)] = &[(Move::Bury, 4), (Move::Reorg, 4)];
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+impl FromStr for Profile {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|profile| profile.word() == word);
+        found.ok_or_else(|| format!("{word} is none of honest, disk, chain, byzantine"))
+    }
+}

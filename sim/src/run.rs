@@ -1,0 +1,227 @@
+//! One run: a network, the steps of its script, the end of all trouble, and what must be true then.
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
+
+use lightning_traits::event::{CloseReason, Event};
+
+use crate::coverage::Coverage;
+use crate::dice::Dice;
+use crate::disk::Durable;
+use crate::node::Node;
+use crate::oracle::{Broken, Oracle, broken, hold, money};
+use crate::profile::Profile;
+use crate::script::Script;
+use crate::topology::Shape;
+use crate::user::Plan;
+use crate::world::World;
+
+/// Blocks within which everything on chain must be settled: the longest lock time, the delays of two stages, and the
+/// depth at which a channel is forgotten.
+const MAX_WIND_DOWN: u32 = 900;
+
+/// What happened in a run that kept all promises.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Payments begun.
+    pub payments: u64,
+    /// Payments that arrived.
+    pub arrived: u64,
+    /// Crashes.
+    pub crashes: u64,
+    /// Times that blocks went again.
+    pub reorgs: u64,
+    /// Writes that became durable.
+    pub writes: u64,
+    /// Channels that users opened on the way.
+    pub opened: u64,
+    /// Channels that were closed, and paid out as they should.
+    pub closed: u64,
+    /// Revoked commitments that somebody punished.
+    pub breaches: u64,
+    /// What was seen.
+    pub coverage: Coverage,
+}
+
+impl Outcome {
+    /// Adds what happened in another run.
+    pub fn add(&mut self, more: &Self) {
+        self.payments += more.payments;
+        self.arrived += more.arrived;
+        self.crashes += more.crashes;
+        self.reorgs += more.reorgs;
+        self.writes += more.writes;
+        self.opened += more.opened;
+        self.closed += more.closed;
+        self.breaches += more.breaches;
+        self.coverage.add(&more.coverage);
+    }
+}
+
+/// A run, as far as it has come.
+pub(crate) struct Run {
+    pub(crate) world: World,
+    pub(crate) profile: Profile,
+    pub(crate) outcome: Outcome,
+    /// Copies of disks.
+    pub(crate) backups: Vec<(usize, Durable)>,
+    /// The height at which the steps began.
+    pub(crate) start: u32,
+    /// The dice of the step.
+    pub(crate) dice: Dice,
+    known: usize,
+    before: Vec<i128>,
+}
+
+/// Runs a script.
+///
+/// # Errors
+/// What was promised and not kept.
+pub fn run(script: &Script, loud: bool) -> Result<Outcome, Broken> {
+    listen_to_panics();
+    catch_unwind(AssertUnwindSafe(|| Run::new(script, loud).finish(script))).map_err(|panic| {
+        match panic.downcast::<Broken>() {
+            Ok(broken) => *broken,
+            Err(_) => Broken { oracle: Oracle::NoAbort, what: LAST_PANIC.take() },
+        }
+    })
+}
+
+thread_local! {
+    static LAST_PANIC: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Panics become results, with the place where they happened, and print nothing.
+fn listen_to_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let others = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if info.payload().is::<Broken>() {
+                return;
+            }
+            LAST_PANIC.set(info.to_string());
+            if std::thread::current().name() == Some("main") {
+                others(info);
+            }
+        }));
+    });
+}
+
+impl Run {
+    fn new(script: &Script, loud: bool) -> Self {
+        let mut dice = Dice::new(!script.seed);
+        let saved = Shape::of_seed(&mut dice).saved();
+        let mut world = World::load(&saved, &mut dice, loud);
+        world.is_war = script.profile.allows_force();
+        if script.profile.is_cheap() {
+            world.fees.0.set(500);
+        }
+        world.nodes.iter_mut().for_each(Node::start);
+        for (a, b) in world.pairs() {
+            world.connect(a, b);
+        }
+        world.settle();
+        let before = (0..world.nodes.len()).map(|node| money::wealth(&world, node)).collect();
+        Self {
+            known: world.links.len(),
+            start: world.chain.height(),
+            world,
+            profile: script.profile,
+            outcome: Outcome::default(),
+            backups: Vec::new(),
+            dice,
+            before,
+        }
+    }
+
+    fn finish(mut self, script: &Script) -> Outcome {
+        for (number, step) in script.steps.iter().enumerate() {
+            self.world.say(|| format!("-- {number}: {step}"));
+            self.dice = Dice::new(step.roll);
+            self.step(step.act);
+            (0..self.world.nodes.len()).for_each(|node| self.world.judge_broadcasts(node));
+        }
+        self.dice = Dice::new(script.seed);
+        self.world.say(|| "-- the trouble is over".to_owned());
+        self.heal();
+        self.wind_down();
+        self.outcome.payments = self.world.payments.len() as u64;
+        self.outcome.opened = (self.world.links.len() - self.known) as u64;
+        if self.world.is_war {
+            self.outcome.arrived = money::check_war(&self.world, &self.before, self.known);
+        } else {
+            self.outcome.arrived = money::check_peace(&self.world, &self.before, self.known);
+            self.outcome.closed = money::close(&mut self.world, &mut self.dice);
+        }
+        let breach =
+            |event: &&Event| matches!(event, Event::ChannelClosed { reason: CloseReason::Breach, .. });
+        let seen = self.world.nodes.iter().map(|node| node.user.seen.iter().filter(breach).count());
+        self.outcome.breaches = seen.sum::<usize>() as u64;
+        self.outcome.writes = self.world.nodes.iter().map(|node| node.disk.written()).sum();
+        self.outcome.coverage = self.world.coverage.clone();
+        self.outcome
+    }
+
+    /// The trouble stops: everything is quick, everybody is connected, and users decide what they have let wait.
+    fn heal(&mut self) {
+        self.world.chain.set_min_relay_fee(1_000);
+        for node in &mut self.world.nodes {
+            node.is_slow = false;
+            node.is_late.set(false);
+            node.disk.is_full.set(false);
+            node.keys.is_slow.set(false);
+        }
+        for round in 0..6 {
+            for (a, b) in self.world.pairs() {
+                self.world.connect(a, b);
+            }
+            self.world.catch_up();
+            self.world.tick();
+            self.world.settle();
+            if round == 1 {
+                self.ask_again();
+                self.world.settle();
+                for node in 0..self.world.nodes.len() {
+                    for hash in self.world.nodes[node].user.waiting.clone() {
+                        let plan = if self.dice.once_in(3) { Plan::Refuse } else { Plan::Claim };
+                        self.world.decide(node, hash, plan);
+                    }
+                }
+                self.world.settle();
+            }
+        }
+    }
+
+    /// Users whose nodes have lost a payment, before any of it was durable, begin it again.
+    fn ask_again(&mut self) {
+        for payment in self.world.payments.clone() {
+            let node = &self.world.nodes[payment.payer];
+            let is_known = node.manager().list_payments().iter().any(|known| known.id == payment.id);
+            if !is_known && node.user.ending(payment.id).is_none() {
+                let begun = node.manager().pay(payment.id, payment.params);
+                hold(Oracle::Events, begun.is_ok(), || format!("a lost payment is refused: {begun:?}"));
+            }
+        }
+    }
+
+    /// Blocks come until everything that went to the chain is settled.
+    fn wind_down(&mut self) {
+        for block in 0..MAX_WIND_DOWN {
+            if block >= 6 && money::is_quiet(&self.world) {
+                return;
+            }
+            self.world.mine(1);
+            self.world.catch_up();
+            if block % 10 == 0 {
+                for (a, b) in self.world.pairs() {
+                    self.world.connect(a, b);
+                }
+                self.world.tick();
+                self.world.settle();
+            }
+        }
+        let noise = money::noise(&self.world);
+        broken(Oracle::Live, format!("not settled on chain after {MAX_WIND_DOWN} blocks:\n{noise}"));
+    }
+}

@@ -1,0 +1,143 @@
+//! A run as a list of steps: made from a seed, cut short by the search for the shortest, kept in a file.
+//!
+//! Each step brings its own dice, so that leaving one out changes nothing about what the others roll.
+use std::fmt;
+
+use crate::dice::Dice;
+use crate::profile::Profile;
+
+macro_rules! moves {
+    ($($name:ident $word:literal $text:literal,)*) => {
+        /// What kind of thing happens in a step.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Move { $(#[doc = $text] $name),* }
+
+        impl Move {
+            const fn word(self) -> &'static str {
+                match self { $(Self::$name => $word),* }
+            }
+
+            fn from_word(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$name),)* _ => None }
+            }
+        }
+    };
+}
+
+moves! {
+    Deliver "deliver" "Some messages of one wire arrive.",
+    Write "write" "A disk finishes some writes, and its node goes on.",
+    Process "process" "A node looks for what became of its writes and questions.",
+    React "react" "A user sees an event.",
+    Pay "pay" "A user begins a payment.",
+    Retry "retry" "A user begins a payment once more under the same id.",
+    Abandon "abandon" "A user gives a payment up.",
+    Decide "decide" "A user claims or gives back what it has held.",
+    Open "open" "A user opens a channel.",
+    Close "close" "A user closes a channel together with the peer.",
+    ForceClose "force-close" "A user sends a channel to the chain.",
+    Follow "follow" "A node hears of blocks.",
+    Mine "mine" "A block comes.",
+    Bury "bury" "Several blocks come.",
+    Reorg "reorg" "Blocks go, and others come.",
+    Fees "fees" "The chain gets dearer or cheaper.",
+    Floor "floor" "The least feerate that is relayed moves.",
+    Crash "crash" "A node dies and starts again.",
+    Cut "cut" "A connection breaks.",
+    Notice "notice" "A side that did not notice a broken connection does.",
+    Connect "connect" "Two nodes connect.",
+    Mood "mood" "Disk, signer or route finder of a node become slow or quick.",
+    Tick "tick" "About a minute passes.",
+    Backup "backup" "Somebody copies a node's disk.",
+    Restore "restore" "A node starts again from an old copy of its disk.",
+}
+
+/// One step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// What kind of thing happens.
+    pub act: Move,
+    /// The seed of the step's own dice.
+    pub roll: u64,
+}
+
+/// A run before it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Script {
+    /// What may happen.
+    pub profile: Profile,
+    /// The seed of everything that is no step: the network, the nodes' entropy.
+    pub seed: u64,
+    /// What happens.
+    pub steps: Vec<Step>,
+}
+
+impl Script {
+    /// The script of a seed.
+    #[must_use]
+    pub fn of_seed(profile: Profile, seed: u64, steps: u32) -> Self {
+        let mut dice = Dice::new(seed);
+        let weights = profile.weights(&mut dice);
+        let total = weights.iter().map(|(_, weight)| u64::from(*weight)).sum();
+        let mut step = || {
+            let mut at = dice.roll(total);
+            let chosen = weights.iter().find(|(_, weight)| {
+                let is_it = at < u64::from(*weight);
+                at = at.saturating_sub(u64::from(*weight));
+                is_it
+            });
+            Step { act: chosen.map_or(Move::Deliver, |(act, _)| *act), roll: dice.next() }
+        };
+        Self { profile, seed, steps: (0..steps).map(|_| step()).collect() }
+    }
+
+    /// Reads what [`fmt::Display`] writes; lines that begin with `#` say nothing.
+    ///
+    /// # Errors
+    /// The line that cannot be read.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut script = Self { profile: Profile::Honest, seed: 0, steps: Vec::new() };
+        for line in text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
+            let bad = || format!("not understood: {line}");
+            let (word, value) = line.split_once(' ').ok_or_else(bad)?;
+            match word {
+                "profile" => script.profile = value.parse().map_err(|_| bad())?,
+                "seed" => script.seed = value.parse().map_err(|_| bad())?,
+                word => {
+                    let act = Move::from_word(word).ok_or_else(bad)?;
+                    let roll = u64::from_str_radix(value, 16).map_err(|_| bad())?;
+                    script.steps.push(Step { act, roll });
+                }
+            }
+        }
+        Ok(script)
+    }
+}
+
+impl fmt::Display for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "profile {}\nseed {}", self.profile, self.seed)?;
+        self.steps.iter().try_for_each(|step| writeln!(f, "{step}"))
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:x}", self.act.word(), self.roll)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_reads_back_as_it_was_written() {
+        for profile in Profile::ALL {
+            let script = Script::of_seed(profile, 7, 300);
+            assert_eq!(script.steps.len(), 300);
+            assert_eq!(Script::parse(&format!("# why\n{script}")), Ok(script));
+        }
+        assert!(Script::parse("fly 12").is_err());
+    }
+}

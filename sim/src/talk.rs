@@ -1,0 +1,171 @@
+//! What nodes say to each other: out of their outboxes, over the wires, to their handlers.
+use bitcoin::OutPoint;
+use lightning_traits::event::MessageSendEvent;
+use lightning_traits::id::{ChannelId, NodeId};
+use lightning_traits::interface::{
+    ChannelMessageHandler as _, MessageSendEventsProvider, RoutingMessageHandler as _,
+};
+use lightning_traits::units::Msat;
+use lightning_traits::wire::{ChannelMessage, Message, RoutingMessage};
+
+use crate::oracle::{Oracle, hold};
+use crate::wires::Frame;
+use crate::world::{Link, World};
+
+/// A channel that was proposed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Proposal {
+    accepter: usize,
+    capacity: bitcoin::Amount,
+    push: Msat,
+}
+
+impl World {
+    /// Takes all messages of a node to the wires.
+    pub(crate) fn collect(&mut self, node: usize) {
+        loop {
+            let running = self.nodes[node].running();
+            let event = running.manager.next_message().or_else(|| running.router.next_message());
+            let Some(event) = event else { return };
+            match event {
+                MessageSendEvent::Send { to, message } => {
+                    let to = self.index(to);
+                    self.send(node, to, &message);
+                }
+                MessageSendEvent::Broadcast { message, from } => self.broadcast(node, message, from),
+                MessageSendEvent::Disconnect { peer, last } => {
+                    self.say(|| format!("{node} hangs up: {last:?}"));
+                    let peer = self.index(peer);
+                    if let Some(last) = last {
+                        self.send(node, peer, &last);
+                    }
+                    self.wires.push(node, peer, Frame::Close);
+                    self.leave(node, peer);
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, from: usize, to: usize, message: &Message) {
+        // Dropped when the peer is not connected, as the interface says.
+        if !self.wires.believes(from, to) {
+            return;
+        }
+        if self.is_trusty(from) {
+            let node = &self.nodes[from];
+            self.promises[from].on_sent(from, message, &node.disk, &node.keys.book.borrow());
+            self.htlcs.on_sent(from, to, message, true);
+        }
+        self.note_opening(from, to, message);
+        let bytes = message.to_wire();
+        hold(Oracle::NoAbort, bytes.is_ok(), || format!("a message that does not fit: {message:?}"));
+        if let (true, Ok(bytes)) = (self.wires.is_up(from, to), bytes) {
+            self.wires.push(from, to, Frame::Message(bytes));
+        }
+    }
+
+    /// Channels are known here from their openers' messages alone.
+    fn note_opening(&mut self, from: usize, to: usize, message: &Message) {
+        match message {
+            Message::OpenChannel(open) => {
+                let proposal =
+                    Proposal { accepter: to, capacity: open.funding_satoshis, push: open.push_msat };
+                self.proposals.insert((from, open.temporary_channel_id), proposal);
+            }
+            Message::FundingCreated(created) => {
+                let Some(proposal) = self.proposals.get(&(from, created.temporary_channel_id)) else {
+                    return;
+                };
+                let vout = u32::from(created.funding_output_index);
+                let funding = OutPoint { txid: created.funding_txid, vout };
+                self.links.push(Link {
+                    ends: [from, proposal.accepter],
+                    channel: ChannelId::v1_from_funding(funding),
+                    capacity: proposal.capacity,
+                    push: proposal.push,
+                    funding,
+                });
+            }
+            _ => {}
+        }
+    }
+
+    fn broadcast(&mut self, node: usize, message: RoutingMessage, from: Option<NodeId>) {
+        if from.is_none() {
+            self.nodes[node].running().router.on_own_message(&message);
+        }
+        let from = from.map(|from| self.index(from));
+        let message = Message::from(message);
+        for peer in self.wires.peers_of(node) {
+            if Some(peer) != from {
+                self.send(node, peer, &message);
+            }
+        }
+    }
+
+    /// The next frame of one wire arrives; `false` when there is none.
+    pub(crate) fn deliver(&mut self, from: usize, to: usize) -> bool {
+        let Some(frame) = self.wires.pop(from, to) else { return false };
+        let Frame::Message(bytes) = frame else {
+            self.leave(to, from);
+            return true;
+        };
+        if self.wires.waiting(from, to) == 0 && self.wires.is_up(from, to) {
+            let peer = self.nodes[to].id();
+            self.nodes[from].running().router.gossip_has_room(peer);
+        }
+        self.coverage.arrived += 1;
+        self.coverage.mix(&bytes);
+        let Ok(message) = Message::decode(&bytes) else {
+            // BOLT 1: whoever cannot read a message may hang up.
+            hold(Oracle::NoAbort, !self.is_trusty(from), || format!("{from} sends what is no message"));
+            self.wires.push(to, from, Frame::Close);
+            self.leave(to, from);
+            return true;
+        };
+        self.say(|| format!("{from} -> {to}: {}", name(&message)));
+        if !self.is_trusty(from) {
+            self.htlcs.on_sent(from, to, &message, false);
+        }
+        self.htlcs.on_delivered(from, to, &message);
+        self.hand_over(from, to, message);
+        true
+    }
+
+    fn hand_over(&mut self, from: usize, to: usize, message: Message) {
+        let (sender, running) = (self.nodes[from].id(), self.nodes[to].running());
+        match message {
+            Message::Error(error) => running.manager.on_error(sender, &error),
+            Message::Warning(warning) => running.manager.on_warning(sender, &warning),
+            Message::ChannelUpdate(update) => {
+                running.manager.on_channel_update(sender, &update);
+                running.router.on_routing_message(sender, update.into());
+            }
+            Message::Unknown(unknown) => {
+                // BOLT 1: "upon receiving a message of unknown type, if that type is odd: MUST ignore the received message".
+                if unknown.type_id % 2 == 0 {
+                    self.wires.push(to, from, Frame::Close);
+                    self.leave(to, from);
+                }
+            }
+            other => match ChannelMessage::try_from(other) {
+                Ok(message) => {
+                    let phase = running.manager.inner().channel_phase(sender, message.channel_id());
+                    self.coverage.saw(phase, message.type_id());
+                    running.manager.on_channel_message(sender, message);
+                }
+                Err(other) => {
+                    if let Ok(message) = RoutingMessage::try_from(other) {
+                        running.router.on_routing_message(sender, message);
+                    }
+                }
+            },
+        }
+    }
+}
+
+/// The name of a message.
+pub(crate) fn name(message: &Message) -> String {
+    let text = format!("{message:?}");
+    text.split(['(', ' ']).next().unwrap_or_default().to_owned()
+}
