@@ -72,7 +72,9 @@ impl User {
             if is_sent(first) != is_sent(event) && !has_forgotten {
                 broken(Oracle::Events, format!("payment {id} ends twice: {first:?} and {event:?}"));
             }
-            if is_sent(event) {
+            // Told again after a restart, a success may come without its fee.
+            let is_bare = matches!(event, Event::PaymentSent { fee: None, .. });
+            if is_sent(event) && !(is_bare && is_sent(first)) {
                 *first = event.clone();
             }
         }

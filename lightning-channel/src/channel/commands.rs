@@ -191,12 +191,13 @@ impl<K: KeysInterface> Channel<K> {
     /// As [`notice_done`](Self::notice_done); [`Output::NoticeGone`](super::Output::NoticeGone) follows once it is durable.
     /// `false` when nothing follows: the channel is past all notices.
     pub fn notice_done_reported(&mut self, cx: &Context<'_, K>, notice: NoticeKey) -> bool {
-        self.notice_done(cx, notice);
         let (phase, step) = self.split(cx);
         if matches!(phase, Phase::Opening(_) | Phase::Closed(_)) {
             return false;
         }
+        // First: a channel that this lets go writes for the last time.
         step.journal.reports().notices_gone.push(notice);
+        self.notice_done(cx, notice);
         true
     }
 

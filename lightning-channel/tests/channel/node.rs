@@ -60,6 +60,7 @@ pub(crate) struct Node {
     pub(crate) durable_removals: Vec<HtlcId>,
     pub(crate) unsent: Vec<(HtlcId, OutgoingHtlc)>,
     pub(crate) taken: Vec<EventId>,
+    pub(crate) gone: Vec<NoticeKey>,
 }
 
 impl Node {
@@ -95,6 +96,7 @@ impl Node {
             durable_removals: Vec::new(),
             unsent: Vec::new(),
             taken: Vec::new(),
+            gone: Vec::new(),
         }
     }
 
@@ -151,6 +153,7 @@ impl Node {
             Output::Unsent(id, htlc) => self.unsent.push((id, htlc)),
             Output::Event(event) => self.events.push(event),
             Output::MonitorEventTaken(id) => self.taken.push(id),
+            Output::NoticeGone(notice) => self.gone.push(notice),
             other => panic!("unknown output {other:?}"),
         }
         true

@@ -415,3 +415,30 @@ fn the_monitors_last_word_is_answered_only_behind_the_write_that_ends_the_channe
     report_resolved(node);
     assert_eq!(node.taken, [EventId(8)]);
 }
+
+#[test]
+fn a_notice_is_said_to_be_gone_also_by_the_write_that_ends_the_channel() {
+    for is_last in [true, false] {
+        let mut pair = in_flight();
+        let node = &mut pair.nodes[0];
+        node.with(|channel, cx| channel.force_close(cx));
+        settle_down(node);
+        resolve(node, 7, HtlcOutcome::Failed {});
+        let key = *node.notices.keys().next().expect("a notice");
+        report_resolved(node);
+        if is_last {
+            acknowledge_close(node);
+        }
+        node.slow_disk = true;
+        assert!(node.with(|channel, cx| channel.notice_done_reported(cx, key)));
+        if !is_last {
+            node.with(|channel, cx| channel.flush(cx));
+        }
+        settle_down(node);
+        assert!(node.gone.is_empty(), "a crash would bring it back");
+        while node.write_one() {}
+        settle_down(node);
+        assert_eq!(node.gone, [key]);
+        assert_eq!(node.channel().is_finished(), is_last);
+    }
+}

@@ -188,6 +188,15 @@ impl Htlcs {
         *self.budgets.entry((node, hash)).or_default() += most;
     }
 
+    /// What a node has paid for a hash, in HTLCs that were fulfilled.
+    pub(crate) fn paid_by(&self, node: usize, hash: PaymentHash) -> u64 {
+        let of_node =
+            |entry: &(&(ChannelId, usize, HtlcId), &Htlc)| entry.0.1 == node && entry.1.hash == hash;
+        let fulfilled = |htlc: &Htlc| matches!(htlc.removed, Some((Removal::Fulfilled, _)));
+        let paid = self.known.iter().filter(of_node).filter(|(_, htlc)| fulfilled(htlc));
+        paid.map(|(_, htlc)| htlc.msat).sum()
+    }
+
     fn of_channel(&mut self, channel: ChannelId) -> impl Iterator<Item = (usize, &mut Htlc)> {
         let range = (channel, 0, HtlcId(0))..=(channel, usize::MAX, HtlcId(u64::MAX));
         self.known.range_mut(range).map(|((_, offerer, _), htlc)| (*offerer, htlc))

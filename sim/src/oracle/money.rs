@@ -7,6 +7,7 @@ use lightning_traits::event::{CloseReason, Event};
 
 use super::{Oracle, broken, hold};
 use crate::dice::Dice;
+use crate::user::Payment;
 use crate::world::{Link, World};
 
 /// The largest payment, in msat, that may be too small for the chain.
@@ -119,7 +120,7 @@ pub(crate) fn check_peace(world: &World, before: &[i128], known: usize) -> u64 {
     let arrived = check_payments(world);
     check_channels(world);
     let expected = expected(world, before, known);
-    let fees: i128 = world.payments.iter().map(|payment| fee_of(world, payment.payer, payment.id)).sum();
+    let fees: i128 = world.payments.iter().map(|payment| fee_of(world, payment)).sum();
     let mut allowed = vec![0; world.nodes.len()];
     let mut costs = 0;
     for (funding, close) in spends(world) {
@@ -133,12 +134,8 @@ pub(crate) fn check_peace(world: &World, before: &[i128], known: usize) -> u64 {
     }
     let mut earned = 0;
     for (node, expected) in expected.into_iter().enumerate() {
-        let spent: i128 = world
-            .payments
-            .iter()
-            .filter(|payment| payment.payer == node)
-            .map(|payment| fee_of(world, node, payment.id))
-            .sum();
+        let own = world.payments.iter().filter(|payment| payment.payer == node);
+        let spent: i128 = own.map(|payment| fee_of(world, payment)).sum();
         let more = wealth(world, node) - expected + spent;
         hold(Oracle::Money, more >= -allowed[node], || format!("node {node} has lost {} msat", -more));
         earned += more;
@@ -151,12 +148,17 @@ pub(crate) fn check_peace(world: &World, before: &[i128], known: usize) -> u64 {
     arrived
 }
 
-/// What forwarding cost a payment.
-fn fee_of(world: &World, payer: usize, id: lightning_traits::id::PaymentId) -> i128 {
-    match world.nodes[payer].user.ending(id) {
-        Some(Event::PaymentSent { fee, .. }) => i128::from(fee.to_msat()),
-        _ => 0,
-    }
+/// What forwarding cost a payment, as its HTLCs show it; what its user was told is the same.
+fn fee_of(world: &World, payment: &Payment) -> i128 {
+    let Some(Event::PaymentSent { fee, .. }) = world.nodes[payment.payer].user.ending(payment.id) else {
+        return 0;
+    };
+    let paid = world.htlcs.paid_by(payment.payer, payment.hash());
+    let cost = i128::from(paid) - i128::from(payment.msat);
+    hold(Oracle::Events, fee.is_none_or(|fee| i128::from(fee.to_msat()) == cost), || {
+        format!("the user was told that {payment:?} cost {fee:?}, and it cost {cost} msat")
+    });
+    cost
 }
 
 fn check_channels(world: &World) {
