@@ -172,11 +172,40 @@ pub enum Removal {
         code: u16,
     },
 }
-record!(enum Removal {
-    0 => Fulfill { preimage, attribution, claimed },
-    1 => Fail { reason, attribution },
-    2 => Malformed { sha256_of_onion, code },
-});
+
+/// Attribution data stays out of the record: 920 bytes that serve nobody's money. A node that restarts begins it anew, as one
+/// does whose next node has none (`docs/adr/0011`).
+impl Encode for Removal {
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Fulfill { preimage, attribution: _, claimed } => {
+                out.push(0);
+                preimage.encode(out);
+                claimed.encode(out);
+            }
+            Self::Fail { reason, attribution: _ } => {
+                out.push(1);
+                reason.encode(out);
+            }
+            Self::Malformed { sha256_of_onion, code } => {
+                out.push(2);
+                sha256_of_onion.encode(out);
+                code.encode(out);
+            }
+        }
+    }
+}
+
+impl Decode for Removal {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(match reader.read::<u8>()? {
+            0 => Self::Fulfill { preimage: reader.read()?, attribution: None, claimed: reader.read()? },
+            1 => Self::Fail { reason: reader.read()?, attribution: None },
+            2 => Self::Malformed { sha256_of_onion: reader.read()?, code: reader.read()? },
+            _ => return Err(DecodeError::InvalidValue("tag of Removal")),
+        })
+    }
+}
 
 /// BOLT 4: the bit of a failure code that says that the sender's peer could not read the onion.
 pub const BADONION: u16 = 0x8000;

@@ -8,6 +8,7 @@
 //! - a preimage is told as soon as it is known; a failure only once it is irrevocable (BOLT 2, "Forwarding HTLCs")
 use alloc::vec::Vec;
 
+use lightning_traits::codec::{Decode, DecodeError, Encode, Reader};
 use lightning_traits::id::HtlcId;
 use lightning_traits::payment::{PaymentHash, Preimage};
 use lightning_traits::record;
@@ -43,12 +44,40 @@ pub enum Outcome {
     /// The chain returned it to us, or can no longer give it to the peer.
     FailedOnChain {},
 }
-record!(enum Outcome {
-    0 => Fulfilled { preimage, attribution },
-    1 => Failed { reason, attribution },
-    2 => Malformed { sha256_of_onion, code },
-    3 => FailedOnChain {},
-});
+
+/// Without attribution data, as a [`Removal`] is.
+impl Encode for Outcome {
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Fulfilled { preimage, attribution: _ } => {
+                out.push(0);
+                preimage.encode(out);
+            }
+            Self::Failed { reason, attribution: _ } => {
+                out.push(1);
+                reason.encode(out);
+            }
+            Self::Malformed { sha256_of_onion, code } => {
+                out.push(2);
+                sha256_of_onion.encode(out);
+                code.encode(out);
+            }
+            Self::FailedOnChain {} => out.push(3),
+        }
+    }
+}
+
+impl Decode for Outcome {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(match reader.read::<u8>()? {
+            0 => Self::Fulfilled { preimage: reader.read()?, attribution: None },
+            1 => Self::Failed { reason: reader.read()?, attribution: None },
+            2 => Self::Malformed { sha256_of_onion: reader.read()?, code: reader.read()? },
+            3 => Self::FailedOnChain {},
+            _ => return Err(DecodeError::InvalidValue("tag of Outcome")),
+        })
+    }
+}
 
 impl From<Removal> for Outcome {
     fn from(removal: Removal) -> Self {

@@ -1,16 +1,19 @@
 //! What an incoming HTLC's onion asks of us, and failures on their way back through us (BOLT 4).
 //!
 //! # Invariants
-//! - the shared secret is not stored: it comes again out of the onion, which the channel's record keeps
+//! - the shared secret is not stored: it comes again out of the onion, which the channel's record keeps. Nor is attribution
+//!   data: after a restart we begin it anew
 use alloc::sync::Arc;
 
 use lightning_traits::Secp;
 use lightning_traits::codec::TlvRecords;
 use lightning_traits::interface::{KeysInterface, SignError};
+use lightning_traits::payment::Preimage;
 use lightning_traits::sphinx::{
-    self, Failure, FailureCode, FinalPayload, ForwardPayload, HopPayload, MAX_ATTRIBUTED_REASON_LEN,
-    OnionPacket, PeelError, SharedSecret,
+    self, AttributionData, Failure, FailureCode, FinalPayload, ForwardPayload, HopPayload,
+    MAX_ATTRIBUTED_REASON_LEN, OnionPacket, PeelError, SharedSecret,
 };
+use lightning_traits::units::Msat;
 use secp256k1::PublicKey;
 
 use crate::commitments::{BADONION, IncomingHtlc, Outcome, Removal};
@@ -26,6 +29,16 @@ pub(crate) enum Asked {
     Refuse(Removal),
 }
 
+/// How something goes back through us.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Back {
+    /// What we share with the payer, if it is at hand.
+    pub(crate) secret: Option<SharedSecret>,
+    /// How long we held the HTLC, in units of 100 milliseconds, zero if not measured. `None` when the peer upstream does not
+    /// know attribution data, for then nobody beyond it would get any.
+    pub(crate) hold_time: Option<u32>,
+}
+
 /// Peels the onion of an HTLC. `understood` are even records of applications that its payee may be sent.
 ///
 /// # Errors
@@ -35,6 +48,7 @@ pub(crate) fn read(
     keys: &impl KeysInterface,
     htlc: &IncomingHtlc,
     understood: &[u64],
+    hold_time: Option<u32>,
 ) -> Result<Asked, SignError> {
     if htlc.path_key.is_some() {
         // BOLT 4: "if `path_key` is set in the incoming `update_add_htlc`: MUST return an `invalid_onion_blinding` error". Blinded
@@ -42,7 +56,7 @@ pub(crate) fn read(
         let failure = Failure::InvalidOnionBlinding { sha256_of_onion: [0; 32] };
         return Ok(Asked::Refuse(malformed(&failure, [0; 32])));
     }
-    let (point, secret) = match shared_secret(keys, htlc) {
+    let (point, secret) = match opened(keys, htlc) {
         Ok(shared) => shared,
         Err(Unshared::Signer(SignError::InProgress)) => return Err(SignError::InProgress),
         // Without a secret no failure can be encrypted for the payer.
@@ -63,7 +77,7 @@ pub(crate) fn read(
             let removal = if failure.code().is_bad_onion() {
                 malformed(&failure, sha256)
             } else {
-                fail(&secret, &failure)
+                fail(&secret, &failure, hold_time)
             };
             return Ok(Asked::Refuse(removal));
         }
@@ -76,9 +90,9 @@ pub(crate) fn read(
         (Ok(HopPayload::Final(payload)), _) => Asked::Keep { secret, payload },
         (Ok(_), _) => {
             let failure = Failure::InvalidOnionBlinding { sha256_of_onion: [0; 32] };
-            Asked::Refuse(fail(&secret, &failure))
+            Asked::Refuse(fail(&secret, &failure, hold_time))
         }
-        (Err(error), _) => Asked::Refuse(fail(&secret, &error.failure())),
+        (Err(error), _) => Asked::Refuse(fail(&secret, &error.failure(), hold_time)),
     })
 }
 
@@ -89,19 +103,56 @@ enum Unshared {
 }
 
 /// The onion's ephemeral key, and what we share with its origin.
-fn shared_secret(
-    keys: &impl KeysInterface,
-    htlc: &IncomingHtlc,
-) -> Result<(PublicKey, SharedSecret), Unshared> {
+fn opened(keys: &impl KeysInterface, htlc: &IncomingHtlc) -> Result<(PublicKey, SharedSecret), Unshared> {
     let point = htlc.onion.ephemeral_point().map_err(Unshared::Onion)?;
     let secret = keys.ecdh(&point).map(SharedSecret::new).map_err(Unshared::Signer)?;
     Ok((point, secret))
 }
 
+/// What we share with the origin of an onion that was read before.
+fn shared_secret(
+    keys: &impl KeysInterface,
+    htlc: &IncomingHtlc,
+    back: &Back,
+) -> Result<SharedSecret, Unshared> {
+    match &back.secret {
+        Some(secret) => Ok(secret.clone()),
+        None => opened(keys, htlc).map(|(_, secret)| secret),
+    }
+}
+
 /// A removal with a failure of our own making.
-pub(crate) fn fail(secret: &SharedSecret, failure: &Failure) -> Removal {
-    let reason = sphinx::create(secret, failure, &TlvRecords::default());
-    Removal::Fail { reason, attribution: None }
+pub(crate) fn fail(secret: &SharedSecret, failure: &Failure, hold_time: Option<u32>) -> Removal {
+    let extra = TlvRecords::default();
+    match hold_time {
+        // BOLT 4: "if `option_attribution_data` is advertised: ... MUST initialize `attribution_data`".
+        Some(hold_time) => {
+            let (reason, data) = sphinx::create_attributed(secret, failure, &extra, hold_time);
+            Removal::Fail { reason, attribution: Some(data) }
+        }
+        None => Removal::Fail { reason: sphinx::create(secret, failure, &extra), attribution: None },
+    }
+}
+
+/// A removal with a preimage. `downstream` is what came with it, if it was not ours; `claimed` what we get, if it was.
+pub(crate) fn fulfill(
+    keys: &impl KeysInterface,
+    htlc: Option<&IncomingHtlc>,
+    preimage: Preimage,
+    downstream: Option<AttributionData>,
+    claimed: Option<Msat>,
+    back: &Back,
+) -> Removal {
+    let attribution = back.hold_time.and_then(|hold_time| {
+        // A preimage never waits for a signer.
+        let secret = match (&back.secret, htlc) {
+            (Some(secret), _) => secret.clone(),
+            (None, Some(htlc)) => shared_secret(keys, htlc, back).ok()?,
+            (None, None) => return None,
+        };
+        Some(sphinx::fulfil(&secret, downstream, hold_time))
+    });
+    Removal::Fulfill { preimage, attribution, claimed }
 }
 
 fn malformed(failure: &Failure, sha256_of_onion: [u8; 32]) -> Removal {
@@ -117,9 +168,10 @@ pub(crate) fn fail_back(
     keys: &impl KeysInterface,
     htlc: &IncomingHtlc,
     failure: &Failure,
+    back: &Back,
 ) -> Result<Removal, SignError> {
-    match shared_secret(keys, htlc) {
-        Ok((_, secret)) => Ok(fail(&secret, failure)),
+    match shared_secret(keys, htlc, back) {
+        Ok(secret) => Ok(fail(&secret, failure, back.hold_time)),
         Err(Unshared::Signer(SignError::InProgress)) => Err(SignError::InProgress),
         Err(Unshared::Signer(_) | Unshared::Onion(_)) => {
             let sha256 = htlc.onion.sha256();
@@ -136,30 +188,37 @@ pub(crate) fn pass_back(
     keys: &impl KeysInterface,
     htlc: &IncomingHtlc,
     outcome: Outcome,
+    back: &Back,
 ) -> Result<Removal, SignError> {
     match outcome {
-        Outcome::Fulfilled { preimage, .. } => {
-            Ok(Removal::Fulfill { preimage, attribution: None, claimed: None })
+        Outcome::Fulfilled { preimage, attribution } => {
+            Ok(fulfill(keys, Some(htlc), preimage, attribution, None, back))
         }
         Outcome::Failed { reason, .. } if reason.len() > MAX_ATTRIBUTED_REASON_LEN => {
             // Longer than what we pass on (RELIABILITY B16): whoever made it is not worth more of an answer.
-            fail_back(keys, htlc, &Failure::TemporaryNodeFailure)
+            fail_back(keys, htlc, &Failure::TemporaryNodeFailure, back)
         }
-        Outcome::Failed { mut reason, .. } => match shared_secret(keys, htlc) {
-            Ok((_, secret)) => {
-                sphinx::wrap(&secret, &mut reason);
-                Ok(Removal::Fail { reason, attribution: None })
+        Outcome::Failed { mut reason, attribution } => match shared_secret(keys, htlc, back) {
+            Ok(secret) => {
+                let attribution = match back.hold_time {
+                    Some(time) => Some(sphinx::wrap_attributed(&secret, &mut reason, attribution, time)),
+                    None => {
+                        sphinx::wrap(&secret, &mut reason);
+                        None
+                    }
+                };
+                Ok(Removal::Fail { reason, attribution })
             }
             Err(Unshared::Signer(SignError::InProgress)) => Err(SignError::InProgress),
-            Err(_) => fail_back(keys, htlc, &Failure::TemporaryNodeFailure),
+            Err(_) => fail_back(keys, htlc, &Failure::TemporaryNodeFailure, back),
         },
         // BOLT 2: "MUST return an error in the `update_fail_htlc` sent to the link which originally sent the HTLC, using the
         // `failure_code` given and setting the data to `sha256_of_onion`".
         Outcome::Malformed { sha256_of_onion, code } => {
             let failure = Failure::from_malformed(FailureCode(code), sha256_of_onion);
-            fail_back(keys, htlc, &failure)
+            fail_back(keys, htlc, &failure, back)
         }
         // BOLT 5: the outgoing HTLC timed out on chain.
-        Outcome::FailedOnChain {} => fail_back(keys, htlc, &Failure::PermanentChannelFailure),
+        Outcome::FailedOnChain {} => fail_back(keys, htlc, &Failure::PermanentChannelFailure, back),
     }
 }

@@ -42,24 +42,31 @@ impl<E: Environment> ChannelManager<E> {
                 return;
             }
         }
-        match onion::read(&self.secp, self.env.keys(), &htlc, &self.config.payment.understood_records) {
+        let understood = &self.config.payment.understood_records;
+        match onion::read(&self.secp, self.env.keys(), &htlc, understood, self.back(key).hold_time) {
             Err(_) => self.park(Work::Decide { channel, htlc, patience }),
             Ok(Asked::Refuse(removal)) => self.remove(key, removal),
-            Ok(Asked::Keep { secret, payload }) => self.keep(key, &htlc, &payload, &secret),
-            Ok(Asked::Forward { secret, payload, next }) => match self.forward(key, &htlc, &payload, &next) {
-                Ok(()) => {}
-                Err(NotForwarded::Away) if patience > 0 => {
-                    self.park(Work::Decide { channel, htlc, patience });
+            Ok(Asked::Keep { secret, payload }) => {
+                self.note_arrival(key, &secret);
+                self.keep(key, &htlc, &payload, &secret);
+            }
+            Ok(Asked::Forward { secret, payload, next }) => {
+                self.note_arrival(key, &secret);
+                match self.forward(key, &htlc, &payload, &next) {
+                    Ok(()) => {}
+                    Err(NotForwarded::Away) if patience > 0 => {
+                        self.park(Work::Decide { channel, htlc, patience });
+                    }
+                    Err(NotForwarded::Away) => {
+                        let failure = Failure::TemporaryChannelFailure { channel_update: Vec::new() };
+                        self.refuse_forward(key, &secret, failure, payload.short_channel_id);
+                    }
+                    Err(NotForwarded::Failed(failure)) => {
+                        self.log(Level::Debug, format_args!("HTLC {} of {channel}: {failure:?}", key.1));
+                        self.refuse_forward(key, &secret, failure, payload.short_channel_id);
+                    }
                 }
-                Err(NotForwarded::Away) => {
-                    let failure = Failure::TemporaryChannelFailure { channel_update: Vec::new() };
-                    self.refuse_forward(key, &secret, failure, payload.short_channel_id);
-                }
-                Err(NotForwarded::Failed(failure)) => {
-                    self.log(Level::Debug, format_args!("HTLC {} of {channel}: {failure:?}", key.1));
-                    self.refuse_forward(key, &secret, failure, payload.short_channel_id);
-                }
-            },
+            }
         }
     }
 
@@ -70,7 +77,13 @@ impl<E: Environment> ChannelManager<E> {
             let update = slot.and_then(|slot| self.look(&slot, |channel, cx| channel.update_for(cx, named)));
             update.and_then(|update| update.to_wire().ok()).unwrap_or_default()
         });
-        self.remove(key, onion::fail(secret, &failure));
+        self.refuse(key, secret, &failure);
+    }
+
+    /// Fails an HTLC whose onion has just been read.
+    pub(super) fn refuse(&self, key: HtlcKey, secret: &SharedSecret, failure: &Failure) {
+        let removal = onion::fail(secret, failure, self.back(key).hold_time);
+        self.remove(key, removal);
     }
 
     fn forward(
@@ -134,8 +147,11 @@ impl<E: Environment> ChannelManager<E> {
 
     /// Fails an HTLC that was held.
     pub(super) fn fail_back(&self, key: HtlcKey, failure: Failure) {
-        let Some(htlc) = self.incoming(key) else { return };
-        match onion::fail_back(self.env.keys(), &htlc, &failure) {
+        let Some(htlc) = self.incoming(key) else {
+            self.table.lock().arrivals.remove(&key);
+            return;
+        };
+        match onion::fail_back(self.env.keys(), &htlc, &failure, &self.back(key)) {
             Ok(removal) => self.remove(key, removal),
             Err(_) => self.park(Work::FailBack(key, failure)),
         }
@@ -193,6 +209,7 @@ impl<E: Environment> ChannelManager<E> {
         let pending = {
             let mut table = self.table.lock();
             table.answered.remove(&key);
+            table.arrivals.remove(&key);
             table.removals.finish(key)
         }?;
         let Some(owed) = pending.owed else { return pending.claim };
@@ -252,11 +269,14 @@ impl<E: Environment> ChannelManager<E> {
     ) {
         let Some(incoming) = self.incoming(upstream) else {
             // It is irrevocably gone upstream, so it was answered.
-            self.table.lock().answered.remove(&upstream);
+            let mut table = self.table.lock();
+            table.answered.remove(&upstream);
+            table.arrivals.remove(&upstream);
+            drop(table);
             self.notice_done(channel, key);
             return;
         };
-        match onion::pass_back(self.env.keys(), &incoming, outcome) {
+        match onion::pass_back(self.env.keys(), &incoming, outcome, &self.back(upstream)) {
             Ok(removal) => {
                 let owed = Owed { channel, notice: key, amount, received: incoming.amount };
                 self.table.lock().removals.decide(upstream, removal, Some(owed), None);

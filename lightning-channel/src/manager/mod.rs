@@ -6,7 +6,7 @@
 //!
 //! | kind | methods |
 //! | --- | --- |
-//! | inputs | `ChannelMessageHandler`, `ChainListener`, [`process`](ChannelManager::process), [`timer_tick`](ChannelManager::timer_tick) |
+//! | inputs | `ChannelMessageHandler`, `ChainListener`, [`process`](ChannelManager::process), [`timer_tick`](ChannelManager::timer_tick), [`note_time`](ChannelManager::note_time) |
 //! | commands: channels | `open_channel`, `accept_channel`, `refuse_channel`, `funding_transaction`, `close_channel`, `force_close`, `announce_node` |
 //! | commands: payments | `pay`, `send_along`, `abandon`, `create_inbound_payment`, `create_inbound_payment_for_hash`, `claim`, `claim_with`, `fail` |
 //! | outputs | `MessageSendEventsProvider`, `EventsProvider`, [`take_record`](ChannelManager::take_record) |
@@ -20,6 +20,7 @@
 //! | `inputs.rs` `chain.rs` `poll.rs` | what comes from peers, chain, monitors, route finder, clock |
 //! | `opening.rs` `commands.rs` `gossip.rs` | channels as the user and the network see them |
 //! | `forwarding.rs` `sending.rs` `receiving.rs` | HTLCs: forwarded, ours, for us |
+//! | `returning.rs` | what goes back, and how long it was held |
 //!
 //! # Invariants
 //! - no lock is taken while another is held; nothing foreign but signer, entropy and log is called under one (I7)
@@ -35,6 +36,7 @@ mod opening;
 mod outbox;
 mod poll;
 mod receiving;
+pub(crate) mod returning;
 mod sending;
 pub(crate) mod slot;
 pub(crate) mod table;

@@ -11,8 +11,7 @@ use lightning_traits::units::{CltvDelta, Msat};
 use super::ChannelManager;
 use super::events::Source;
 use super::work::Work;
-use crate::commitments::{IncomingHtlc, Removal};
-use crate::forward::onion;
+use crate::commitments::IncomingHtlc;
 use crate::payment::ClaimError;
 use crate::payment::inbound::{HtlcKey, Judgement, Late, Limits};
 use crate::payment::secret::Facts;
@@ -79,14 +78,17 @@ impl<E: Environment> ChannelManager<E> {
     }
 
     fn claim_payment(&self, hash: PaymentHash, preimage: Option<Preimage>) -> Result<(), ClaimError> {
-        {
+        let (preimage, total, keys) = {
             let mut table = self.table.lock();
-            let (preimage, total, keys) = table.inbound.claim(hash, preimage)?;
-            for key in keys {
-                table.removals.decide(key, fulfilment(preimage.clone(), total), None, Some(hash));
-                table.work.push_back(Work::Settle(key));
-            }
+            let claim = table.inbound.claim(hash, preimage)?;
             table.records.is_due = true;
+            claim
+        };
+        for key in keys {
+            let claim = self.claim_of(key, preimage.clone(), total);
+            let mut table = self.table.lock();
+            table.removals.decide(key, claim, None, Some(hash));
+            table.work.push_back(Work::Settle(key));
         }
         self.events.lock().withdraw(&Source::Claimable { hash });
         self.run();
@@ -157,13 +159,13 @@ impl<E: Environment> ChannelManager<E> {
         };
         match judgement {
             Judgement::Held => {}
-            Judgement::Fail(failure) => self.remove(key, onion::fail(secret, &failure)),
+            Judgement::Fail(failure) => self.refuse(key, secret, &failure),
             Judgement::FailAll(failure, others) => {
-                self.remove(key, onion::fail(secret, &failure));
+                self.refuse(key, secret, &failure);
                 self.give_back(others);
             }
             Judgement::Claim(preimage, total) => {
-                let removal = fulfilment(preimage, total);
+                let removal = self.claim_of(key, preimage, total);
                 self.table.lock().removals.decide(key, removal, None, Some(htlc.hash));
                 self.settle(key);
             }
@@ -234,8 +236,4 @@ impl<E: Environment> EventsProvider for ChannelManager<E> {
             self.run();
         }
     }
-}
-
-const fn fulfilment(preimage: Preimage, total: Msat) -> Removal {
-    Removal::Fulfill { preimage, attribution: None, claimed: Some(total) }
 }

@@ -2,6 +2,7 @@
 use alloc::format;
 use alloc::string::{String, ToString as _};
 
+use lightning_traits::event::Event;
 use lightning_traits::id::{ChannelId, PaymentId};
 use lightning_traits::interface::{Environment, RouteFinder as _};
 use lightning_traits::payment::PaymentHash;
@@ -15,7 +16,7 @@ use super::work::Work;
 use crate::commitments::{NoticeKey, Origin, Outcome, OutgoingHtlc, SessionKey};
 use crate::payment::onion::{self, Recipient};
 use crate::payment::outbound::{Attempt, Next};
-use crate::payment::verdict::{self, Judge};
+use crate::payment::verdict::{self, Judge, Returned};
 use crate::payment::{PayError, PayParams};
 
 impl<E: Environment> ChannelManager<E> {
@@ -124,8 +125,9 @@ impl<E: Environment> ChannelManager<E> {
 
     fn try_attempt(&self, attempt: &Attempt) -> Result<(), String> {
         let Attempt { id, hash, session, path, recipient, total } = attempt;
-        let packet = onion::build(&self.secp, session, path, recipient, *total, *hash)
+        let (packet, secrets) = onion::build(&self.secp, session, path, recipient, *total, *hash)
             .map_err(|error| error.to_string())?;
+        self.table.lock().payments.on_built(attempt, secrets);
         let first = path.hops.first().ok_or("the path has no hops")?;
         let htlc = OutgoingHtlc {
             amount: first.amount,
@@ -170,7 +172,8 @@ impl<E: Environment> ChannelManager<E> {
         outcome: &Outcome,
     ) {
         let judge = Judge { secp: &self.secp, chain: self.chain, payer: self.node };
-        let verdict = verdict::judge(&judge, path, session, outcome);
+        let secrets = self.table.lock().payments.take_secrets(id, session);
+        let Returned { verdict, hold_times } = verdict::judge(&judge, path, session, secrets, outcome);
         let (report, event) = {
             let mut table = self.table.lock();
             match (verdict, outcome) {
@@ -188,6 +191,9 @@ impl<E: Environment> ChannelManager<E> {
             }
         };
         self.env.routes().report(RouteReport { hash, path: path.clone(), outcome: report });
+        if hold_times.iter().any(|time| *time > 0) {
+            self.tell_once(Event::HoldTimes { id, path: path.clone(), hold_times });
+        }
         if let Some(event) = event {
             self.tell_once(event);
         }

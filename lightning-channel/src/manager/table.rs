@@ -14,6 +14,7 @@ use lightning_traits::interface::KeysInterface;
 use lightning_traits::units::BlockHeight;
 use lightning_traits::wire::{ChannelUpdateBody, NodeAnnouncement};
 
+use super::returning::Arrival;
 use super::slot::{Names, Slot};
 use super::work::Work;
 use crate::channel::FeeQuotes;
@@ -57,6 +58,10 @@ pub(crate) struct Table<K: KeysInterface> {
     pub(crate) payments: Payments,
     pub(crate) inbound: Inbound,
     pub(crate) removals: Removals,
+    /// Milliseconds on a clock of the user's; see `returning.rs`.
+    pub(crate) clock: Option<u64>,
+    /// Incoming HTLCs that this run has decided on, until they are removed.
+    pub(crate) arrivals: BTreeMap<HtlcKey, Arrival>,
     /// Incoming HTLCs that an outgoing one answers.
     pub(crate) answered: BTreeSet<HtlcKey>,
     /// The records are being read.
@@ -118,6 +123,8 @@ impl<K: KeysInterface> Table<K> {
             payments: Payments::default(),
             inbound: Inbound::default(),
             removals: Removals::default(),
+            clock: None,
+            arrivals: BTreeMap::new(),
             answered: BTreeSet::new(),
             is_recovering: false,
             their_terms: BTreeMap::new(),

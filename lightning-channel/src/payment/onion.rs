@@ -9,7 +9,7 @@ use lightning_traits::payment::{PaymentHash, PaymentSecret, Preimage};
 use lightning_traits::route::Path;
 use lightning_traits::sphinx::{
     self, FIRST_CUSTOM_RECORD, FinalPayload, ForwardPayload, HopPayload, KEYSEND_RECORD, OnionError,
-    OnionPacket, PaymentData,
+    OnionPacket, PaymentData, SharedSecret,
 };
 use lightning_traits::units::Msat;
 use secp256k1::{PublicKey, SecretKey};
@@ -97,7 +97,13 @@ pub(crate) fn nodes(path: &Path) -> Result<Vec<PublicKey>, PathError> {
     path.hops.iter().map(|hop| hop.node.to_public_key().map_err(|_| PathError::BadNode)).collect()
 }
 
-/// The onion that takes one part of a payment of `total` along `path`.
+/// The secrets shared with the nodes of `path`, made anew from the key of its onion.
+pub(crate) fn secrets(secp: &Secp, path: &Path, session_key: &SessionKey) -> Option<Vec<SharedSecret>> {
+    let key = SecretKey::from_slice(session_key.as_bytes()).ok()?;
+    sphinx::shared_secrets(secp, &key, &nodes(path).ok()?).ok()
+}
+
+/// The onion that takes one part of a payment of `total` along `path`, and the secrets that what comes back is read with.
 pub(crate) fn build(
     secp: &Secp,
     session_key: &SessionKey,
@@ -105,7 +111,7 @@ pub(crate) fn build(
     recipient: &Recipient,
     total: Msat,
     hash: PaymentHash,
-) -> Result<Arc<OnionPacket>, PathError> {
+) -> Result<(Arc<OnionPacket>, Vec<SharedSecret>), PathError> {
     let key = SecretKey::from_slice(session_key.as_bytes()).map_err(|_| PathError::BadNode)?;
     let mut payloads = Vec::with_capacity(path.hops.len());
     for next in path.hops.iter().skip(1) {
@@ -133,6 +139,6 @@ pub(crate) fn build(
         payloads.push(HopPayload::Final(payload).to_bytes());
     }
     let hops: Vec<_> = nodes(path)?.into_iter().zip(payloads).collect();
-    let (packet, _) = sphinx::build(secp, &key, &hops, &hash.0).map_err(PathError::Onion)?;
-    Ok(Arc::new(packet))
+    let (packet, secrets) = sphinx::build(secp, &key, &hops, &hash.0).map_err(PathError::Onion)?;
+    Ok((Arc::new(packet), secrets))
 }

@@ -12,11 +12,10 @@ use bitcoin::constants::ChainHash;
 use lightning_traits::Secp;
 use lightning_traits::id::{NodeId, ShortChannelId};
 use lightning_traits::route::{DirectedChannel, Path, PathOutcome};
-use lightning_traits::sphinx::{self, ErrorSource, Failure, FailureCode};
-use secp256k1::SecretKey;
+use lightning_traits::sphinx::{self, ErrorSource, Failure, FailureCode, SharedSecret};
 
 use super::learnt_terms;
-use super::onion::nodes;
+use super::onion;
 use super::outbound::Lesson;
 use crate::commitments::{Outcome, SessionKey};
 
@@ -43,40 +42,54 @@ pub(crate) struct Judge<'a> {
     pub(crate) payer: NodeId,
 }
 
-/// Judges the outcome of an attempt along `path`; `None` when it is a success.
+/// What came back of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Returned {
+    /// What follows, unless it is a success.
+    pub(crate) verdict: Option<Verdict>,
+    /// How long each of the first nodes of the path held the HTLC, as far as it can be believed, in units of 100 milliseconds.
+    pub(crate) hold_times: Vec<u32>,
+}
+
+/// Judges the outcome of an attempt along `path`. `secrets` are those of its onion, if they are at hand.
 pub(crate) fn judge(
     judge: &Judge<'_>,
     path: &Path,
     session_key: &SessionKey,
+    secrets: Option<Vec<SharedSecret>>,
     outcome: &Outcome,
-) -> Option<Verdict> {
+) -> Returned {
     let payer = judge.payer;
-    match outcome {
-        Outcome::Fulfilled { .. } => None,
+    let secrets = || secrets.or_else(|| onion::secrets(judge.secp, path, session_key));
+    let verdict = match outcome {
+        Outcome::Fulfilled { attribution, .. } => {
+            // Without data there is nothing to read, and no need for secrets.
+            let data = attribution.clone().and_then(|data| Some((secrets()?, data)));
+            let hold_times = data.map(|(secrets, data)| sphinx::verify_fulfilment(&secrets, data));
+            return Returned { verdict: None, hold_times: hold_times.unwrap_or_default() };
+        }
         Outcome::Failed { reason, attribution } => {
-            let Some(secrets) = secrets(judge.secp, path, session_key) else {
-                return Some(unreadable(payer, path, None));
+            let Some(secrets) = secrets() else {
+                let verdict = Some(unreadable(payer, path, None));
+                return Returned { verdict, hold_times: Vec::new() };
             };
             let decoded = sphinx::decode(&secrets, reason.clone(), attribution.clone());
-            Some(match decoded.source {
+            let verdict = match decoded.source {
                 ErrorSource::Hop { hop, failure, .. } => by_hop(judge, path, hop, failure.as_ref()),
                 ErrorSource::Unreadable { blamed } => unreadable(payer, path, blamed),
-            })
+            };
+            return Returned { verdict: Some(verdict), hold_times: decoded.hold_times };
         }
         Outcome::Malformed { code, .. } => {
             // Our own peer could not read the onion that we made for it.
             let text = format!("our peer could not read the onion ({})", FailureCode(*code));
-            Some(blame_channel(payer, path, 0, true, text))
+            blame_channel(payer, path, 0, true, text)
         }
         Outcome::FailedOnChain {} => {
-            Some(blame_channel(payer, path, 0, false, "our own channel was closed".to_string()))
+            blame_channel(payer, path, 0, false, "our own channel was closed".to_string())
         }
-    }
-}
-
-fn secrets(secp: &Secp, path: &Path, session_key: &SessionKey) -> Option<Vec<sphinx::SharedSecret>> {
-    let key = SecretKey::from_slice(session_key.as_bytes()).ok()?;
-    sphinx::shared_secrets(secp, &key, &nodes(path).ok()?).ok()
+    };
+    Returned { verdict: Some(verdict), hold_times: Vec::new() }
 }
 
 /// The node behind hop `hop` says why.
@@ -229,7 +242,7 @@ mod tests {
     use lightning_traits::codec::TlvRecords;
     use lightning_traits::route::RouteHop;
     use lightning_traits::units::{BlockHeight, CltvExpiry, Msat};
-    use secp256k1::PublicKey;
+    use secp256k1::{PublicKey, SecretKey};
 
     const SESSION: SessionKey = SessionKey::new([0x41; 32]);
 
@@ -254,7 +267,7 @@ mod tests {
 
     fn returned(hop: usize, failure: &Failure) -> Verdict {
         let secp = Secp::new();
-        let secrets = secrets(&secp, &path(), &SESSION).unwrap();
+        let secrets = onion::secrets(&secp, &path(), &SESSION).unwrap();
         let mut reason = sphinx::create(&secrets[hop], failure, &TlvRecords::default());
         for secret in secrets[..hop].iter().rev() {
             sphinx::wrap(secret, &mut reason);
@@ -265,7 +278,7 @@ mod tests {
 
     fn judge_of(secp: &Secp, outcome: &Outcome) -> Verdict {
         let judge_ = Judge { secp, chain: ChainHash::REGTEST, payer: node(9) };
-        judge(&judge_, &path(), &SESSION, outcome).unwrap()
+        judge(&judge_, &path(), &SESSION, None, outcome).verdict.unwrap()
     }
 
     fn avoided(verdict: &Verdict) -> Vec<u64> {
@@ -327,6 +340,43 @@ mod tests {
         assert_eq!(avoided(&verdict), [101, 102]);
         let empty = Outcome::Failed { reason: Vec::new(), attribution: None };
         assert_eq!(avoided(&judge_of(&Secp::new(), &empty)), [101, 102]);
+    }
+
+    #[test]
+    fn hold_times_are_read_from_successes_and_failures_as_far_as_they_are_authentic() {
+        let secp = Secp::new();
+        let secrets = onion::secrets(&secp, &path(), &SESSION).unwrap();
+        let judge_ = Judge { secp: &secp, chain: ChainHash::REGTEST, payer: node(9) };
+        // Each node on the way back has held it a little longer.
+        let attributed = |upto: usize| {
+            let mut data = sphinx::fulfil(&secrets[2], None, 10);
+            for hop in (upto..2).rev() {
+                data = sphinx::fulfil(&secrets[hop], Some(data), 12 - hop as u32);
+            }
+            data
+        };
+        let preimage = lightning_traits::payment::Preimage::new([1; 32]);
+        let read = |attribution| {
+            let outcome = Outcome::Fulfilled { preimage: preimage.clone(), attribution };
+            judge(&judge_, &path(), &SESSION, None, &outcome).hold_times
+        };
+        assert_eq!(read(Some(attributed(0))), [12, 11, 10]);
+        assert_eq!(read(None), Vec::<u32>::new());
+        assert_eq!(read(Some(attributed(1))), Vec::<u32>::new(), "the first node passed on what it got");
+        let (mut reason, mut data) =
+            sphinx::create_attributed(&secrets[2], &Failure::MppTimeout, &TlvRecords::default(), 7);
+        for hop in [1, 0] {
+            data = sphinx::wrap_attributed(&secrets[hop], &mut reason, Some(data), 9 - hop as u32);
+        }
+        let outcome = Outcome::Failed { reason: reason.clone(), attribution: Some(data.clone()) };
+        let returned = judge(&judge_, &path(), &SESSION, Some(secrets.clone()), &outcome);
+        assert_eq!(returned.hold_times, [9, 8, 7]);
+        // Somebody spoils the failure: whoever is behind the last honest node is to blame.
+        reason[40] ^= 1;
+        let outcome = Outcome::Failed { reason, attribution: Some(data) };
+        let returned = judge(&judge_, &path(), &SESSION, None, &outcome);
+        assert!(returned.hold_times.is_empty());
+        assert_eq!(avoided(&returned.verdict.unwrap()), [101, 102]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod channels;
 mod chaos;
 mod forwarding;
+mod hold_times;
 #[path = "../support/keys.rs"]
 mod keys;
 mod mocks;

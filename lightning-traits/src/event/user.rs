@@ -9,6 +9,7 @@ use crate::codec::TlvRecords;
 use crate::feature::ChannelType;
 use crate::id::{ChannelId, NodeId, PaymentId, ShortChannelId};
 use crate::payment::{PaymentHash, Preimage};
+use crate::route::Path;
 use crate::units::{BlockHeight, Msat};
 
 /// Why a channel is closed.
@@ -213,6 +214,17 @@ pub enum Event {
         channel: Option<ShortChannelId>,
         /// How.
         failure: String,
+    },
+    /// How long the nodes of a path held an HTLC of ours that has ended, by their own words (`option_attribution_data`). Not told
+    /// when none has measured anything.
+    HoldTimes {
+        /// The user's name for the payment.
+        id: PaymentId,
+        /// The path that the HTLC took.
+        path: Path,
+        /// For the first nodes of it, as far as their words are authentic, in units of 100 milliseconds; each has counted the
+        /// time of those behind it too. Zero: not measured.
+        hold_times: Vec<u32>,
     },
     /// We forwarded a payment and earned its fee.
     Forwarded {

@@ -22,6 +22,7 @@ pub const NODE_OPTIONAL: &[Feature] = &[
     Feature::LargeChannel,
     Feature::Anchors,
     Feature::ShutdownAnySegwit,
+    Feature::AttributionData,
 ];
 
 /// Why a feature vector is not acceptable.

@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bitcoin::constants::ChainHash;
 use lightning_chain_bitcoind::{
@@ -251,6 +251,7 @@ impl Node {
             pump::start(Arc::clone(&inner)).map_err(StartError::Thread)?,
             chain::start(Arc::clone(&inner), follower).map_err(StartError::Thread)?,
         ];
+        inner.runtime.spawn(tell_time(Arc::downgrade(&inner)));
         let node = Self { inner, threads };
         node.inner.call_lost_peers();
         node.settle_lost_payments();
@@ -306,6 +307,17 @@ impl Node {
             // A thread that panicked has said so already; the store is whole either way.
             let _ended = thread.join();
         }
+    }
+}
+
+/// Says what time it is, for the hold times that payers are told (BOLT 4, which counts them in tenths of a second).
+async fn tell_time(node: Weak<Inner>) {
+    let mut interval = tokio::time::interval(Duration::from_millis(50));
+    loop {
+        interval.tick().await;
+        let Some(node) = node.upgrade() else { return };
+        let millis = node.started.elapsed().as_millis();
+        node.channels.note_time(u64::try_from(millis).unwrap_or(u64::MAX));
     }
 }
 

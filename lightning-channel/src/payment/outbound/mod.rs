@@ -28,6 +28,7 @@ use lightning_traits::event::{Event, PaymentFailure};
 use lightning_traits::id::{ChannelId, NodeId, PaymentId};
 use lightning_traits::payment::{PaymentHash, Preimage};
 use lightning_traits::route::{NoRoute, Path, Route, RouteQuery};
+use lightning_traits::sphinx::SharedSecret;
 use lightning_traits::units::{BlockHeight, Msat};
 
 use super::onion::Recipient;
@@ -36,7 +37,7 @@ use super::verdict::{Verdict, directed};
 use crate::commitments::{NoticeKey, SessionKey};
 pub(crate) use learnt::Lesson;
 use learnt::in_use;
-use payment::{Arrived, Payment, Phase};
+use payment::{Arrived, Part, Payment, Phase};
 
 /// One attempt to be made: register first, then offer.
 #[derive(Clone, Debug)]
@@ -147,7 +148,7 @@ impl Payments {
     ) {
         let payment = self.known(id, hash, total);
         payment.attempts = payment.attempts.max(1);
-        payment.parts.insert(*session.as_bytes(), path);
+        payment.parts.insert(*session.as_bytes(), Part { path, secrets: None });
     }
 
     /// See `is_frozen`.
@@ -228,12 +229,25 @@ impl Payments {
         due.collect()
     }
 
+    /// The onion of an attempt is made.
+    pub(crate) fn on_built(&mut self, attempt: &Attempt, secrets: Vec<SharedSecret>) {
+        let part = self.payments.get_mut(&attempt.id);
+        if let Some(part) = part.and_then(|payment| payment.parts.get_mut(attempt.session.as_bytes())) {
+            part.secrets = Some(secrets);
+        }
+    }
+
+    /// The secrets of the onion of an attempt that has ended.
+    pub(crate) fn take_secrets(&mut self, id: PaymentId, session: &SessionKey) -> Option<Vec<SharedSecret>> {
+        self.payments.get_mut(&id)?.parts.get_mut(session.as_bytes())?.secrets.take()
+    }
+
     /// The attempt could not even leave: our own channel did not take it.
     pub(crate) fn on_refused(&mut self, attempt: &Attempt, payer: NodeId, reason: String) {
         let Some(payment) = self.payments.get_mut(&attempt.id) else { return };
         payment.parts.remove(attempt.session.as_bytes());
         if let (Some(channel), Some(hop)) = (directed(payer, &attempt.path, 0), attempt.path.hops.first()) {
-            let used = in_use(payer, payment.parts.values());
+            let used = in_use(payer, payment.paths());
             payment.learnt.refused(channel, hop.amount, &used);
         }
         payment.last = reason;
@@ -264,7 +278,7 @@ impl Payments {
         if payment.going.contains(&notice) || !payment.failed.insert(notice) {
             return None;
         }
-        let used = in_use(payer, payment.parts.values());
+        let used = in_use(payer, payment.paths());
         for lesson in &verdict.lessons {
             payment.learnt.learn(*lesson, &used);
         }
@@ -386,7 +400,7 @@ fn register(
 ) -> Vec<Attempt> {
     let attempt = |path: Path| {
         let session = new_session();
-        payment.parts.insert(*session.as_bytes(), path.clone());
+        payment.parts.insert(*session.as_bytes(), Part { path: path.clone(), secrets: None });
         Attempt { id, hash: payment.hash, session, path, recipient: recipient.clone(), total }
     };
     paths.into_iter().map(attempt).collect()

@@ -9,6 +9,7 @@ use lightning_traits::event::PaymentFailure;
 use lightning_traits::id::{ChannelId, NodeId, PaymentId};
 use lightning_traits::payment::{PaymentHash, Preimage};
 use lightning_traits::route::{NoRoute, Path, Route, RouteQuery};
+use lightning_traits::sphinx::SharedSecret;
 use lightning_traits::units::{BlockHeight, CltvDelta, Msat};
 
 use super::learnt::{Learnt, in_use};
@@ -34,6 +35,14 @@ struct Asked {
     ticks: u32,
 }
 
+/// A part that is in flight.
+#[derive(Clone, Debug)]
+pub(super) struct Part {
+    pub(super) path: Path,
+    /// The secrets of its onion, unless it was sent before a restart.
+    pub(super) secrets: Option<Vec<SharedSecret>>,
+}
+
 /// A part that arrived.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arrived {
@@ -49,7 +58,7 @@ pub(super) struct Payment {
     pub(super) retry: Option<PayParams>,
     pub(super) phase: Phase,
     /// What is in flight, by session key.
-    pub(super) parts: BTreeMap<[u8; 32], Path>,
+    pub(super) parts: BTreeMap<[u8; 32], Part>,
     /// Parts that arrived.
     pub(super) arrived: BTreeMap<[u8; 32], Arrived>,
     /// Notices that parts arrived, not yet done with.
@@ -93,13 +102,18 @@ impl Payment {
         }
     }
 
+    /// The paths that are in flight.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.parts.values().map(|part| &part.path)
+    }
+
     pub(super) fn in_flight(&self) -> Msat {
-        self.parts.values().map(Path::delivered).fold(Msat::ZERO, Msat::saturating_add)
+        self.paths().map(Path::delivered).fold(Msat::ZERO, Msat::saturating_add)
     }
 
     /// What the parts in flight cost.
     pub(super) fn fees(&self) -> Msat {
-        self.parts.values().map(Path::fee).fold(Msat::ZERO, Msat::saturating_add)
+        self.paths().map(Path::fee).fold(Msat::ZERO, Msat::saturating_add)
     }
 
     /// What the whole payment costs, once a part has arrived: all parts that are in flight are the payee's by then, or as good
@@ -157,7 +171,7 @@ impl Payment {
             hints: params.hints.clone(),
             ..RouteQuery::new(id, payer, params.payee, self.missing())
         };
-        self.learnt.put(&mut query, in_use(payer, self.parts.values()));
+        self.learnt.put(&mut query, in_use(payer, self.paths()));
         self.asked = Some(Asked { ticks: 0 });
         self.attempts = self.attempts.saturating_add(1);
         Some(query)
