@@ -8,7 +8,9 @@ use bitcoin::{Network, OutPoint, ScriptBuf, WPubkeyHash};
 use lightning_chain_bitcoind::{ChainFollower, Progress};
 use lightning_chain_embedded::EmbeddedChain;
 use lightning_channel::manager::{ChannelManager, Tip};
+use lightning_channel::recover::RecordRows;
 use lightning_router::{Router, RouterConfig, Utxo};
+use lightning_traits::codec::{Reader, decode_list, encode_list};
 use lightning_traits::config::UserConfig;
 use lightning_traits::id::{NodeId, ShortChannelId};
 use lightning_traits::interface::{ChainListener, KeysInterface as _};
@@ -162,10 +164,9 @@ impl Node {
         });
         let time = self.chain.block_by_hash(&hash).map_or(0, |(stored, _)| stored.block.header.time);
         let tip = Tip { hash, height, time };
-        let record = self.disk.get(RECORD);
-        let manager =
-            Manager::restore(parts, self.config.clone(), ChainHash::REGTEST, tip, stored, record.as_deref())
-                .expect("the disk is whole");
+        let record = self.record();
+        let manager = Manager::restore(parts, self.config.clone(), ChainHash::REGTEST, tip, stored, &record)
+            .expect("the disk is whole");
         self.running = Some(Running {
             manager: Forward::new(manager),
             monitors: Forward::new(monitors),
@@ -218,14 +219,26 @@ impl Node {
         }
         self.manager().process();
         // To ask again is to say that the one before is stored.
-        if !self.disk.is_writing(RECORD)
-            && let Some(record) = self.manager().take_record()
-        {
-            self.disk.put(RECORD, record);
+        if !self.disk.is_writing(RECORD) {
+            let changed = self.manager().take_record();
+            if !changed.is_empty() {
+                let mut rows = self.record();
+                changed.into_iter().for_each(|row| row.apply(&mut rows));
+                let mut bytes = Vec::new();
+                encode_list(&rows.into_iter().collect::<Vec<_>>(), &mut bytes);
+                self.disk.put(RECORD, bytes);
+            }
         }
         if !self.is_slow {
             self.disk.write_all();
         }
+    }
+
+    /// The rows of the manager's record that are durable.
+    fn record(&self) -> RecordRows {
+        let Some(bytes) = self.disk.get(RECORD) else { return RecordRows::new() };
+        let rows: Vec<(Vec<u8>, Vec<u8>)> = decode_list(&mut Reader::new(&bytes)).expect("the disk is whole");
+        rows.into_iter().collect()
     }
 
     /// HTLCs that are still there.

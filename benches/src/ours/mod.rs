@@ -8,6 +8,7 @@ use bitcoin::hashes::Hash as _;
 use bitcoin::{Amount, BlockHash, Transaction};
 use lightning_channel::manager::{ChannelManager, Tip};
 use lightning_channel::payment::Recipient;
+use lightning_channel::recover::RecordRows;
 use lightning_traits::config::UserConfig;
 use lightning_traits::event::{Event, MessageSendEvent};
 use lightning_traits::feature::Features;
@@ -33,7 +34,7 @@ struct Node {
     manager: ChannelManager<ChannelParts>,
     inbox: VecDeque<Message>,
     /// The manager's record, as it was last due.
-    record: Vec<u8>,
+    record: RecordRows,
     sent: usize,
 }
 
@@ -60,7 +61,7 @@ impl Pair {
                 tip,
             ),
             inbox: VecDeque::new(),
-            record: Vec::new(),
+            record: RecordRows::new(),
             sent: 0,
         });
         let mut pair = Self { nodes, scid: ShortChannelId(0), tip, payments: 0, tally: Tally::default() };
@@ -146,8 +147,8 @@ impl Pair {
                 self.nodes[node].manager.process();
                 moved |= self.react(node);
                 moved |= self.collect(node);
-                if let Some(record) = self.nodes[node].manager.take_record() {
-                    self.nodes[node].record = record;
+                for row in self.nodes[node].manager.take_record() {
+                    row.apply(&mut self.nodes[node].record);
                 }
             }
             for node in 0..2 {

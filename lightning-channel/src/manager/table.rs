@@ -22,6 +22,7 @@ use crate::commitments::NoticeKey;
 use crate::forward::removal::Removals;
 use crate::payment::inbound::{HtlcKey, Inbound};
 use crate::payment::outbound::Payments;
+use crate::recover::RecordRows;
 
 const PATIENCE_AFTER_RESTART: u32 = 3;
 
@@ -95,6 +96,8 @@ pub(crate) struct Records {
     pub(crate) is_due: bool,
     /// Records handed out.
     pub(crate) made: u64,
+    /// The rows of the last one, but for hashes that were paid.
+    pub(crate) rows: RecordRows,
     /// Payments that some record names.
     pub(crate) listed: BTreeSet<PaymentId>,
     /// Payments that are over and that a record still names.

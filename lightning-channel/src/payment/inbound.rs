@@ -3,7 +3,7 @@
 //! BOLT 4, "Requirements for the final node" and "Basic Multi-Part Payments". Pure state: whoever drives it removes the
 //! HTLCs. Nothing here is durable: after a restart the channels offer their undecided HTLCs again.
 //!
-//! `inbound/set.rs` is one payment that is not decided.
+//! `inbound/set.rs` is one payment that is not decided, `inbound/paid.rs` what was paid already.
 //!
 //! # Invariants
 //! - a preimage leaves for a payment only when all of it is here (RELIABILITY F3), and never for an HTLC that came without
@@ -11,6 +11,7 @@
 //! - once one part is claimed, the others are claimed too, over a restart as well: the durable claim carries the preimage
 //!   (RELIABILITY J1)
 //! - an invoice is paid once (RELIABILITY F17); a hash that comes with its preimage, once a day
+mod paid;
 mod set;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use lightning_traits::units::{BlockHeight, Msat};
 
 use super::secret::Secrets;
 use crate::commitments::{IncomingHtlc, NoticeKey};
+use paid::PaidHashes;
 use set::{Joined, Offer, Set};
 
 /// An HTLC that a channel brought.
@@ -95,8 +97,7 @@ struct Claim {
 pub(crate) struct Inbound {
     sets: BTreeMap<PaymentHash, Set>,
     claims: BTreeMap<PaymentHash, Claim>,
-    /// Hashes that were claimed, until when an invoice may still name them.
-    paid: BTreeMap<PaymentHash, u32>,
+    paid: PaidHashes,
 }
 
 /// Why a payment is not claimed or failed.
@@ -174,7 +175,7 @@ impl Inbound {
             .saturating_sub(BLOCKS_UNDER_WAY)
             .max(limits.claim_buffer.saturating_add(1));
         let in_time = htlc.expiry.blocks_left(limits.height) >= needed;
-        let known = self.claims.contains_key(&htlc.hash) || self.paid.contains_key(&htlc.hash);
+        let known = self.claims.contains_key(&htlc.hash) || self.paid.contains(&htlc.hash);
         offer.amount_fits() && in_time && limits.time <= offer.expires && !known && !htlc.over_exposed
     }
 
@@ -280,7 +281,7 @@ impl Inbound {
 
     /// A block has come: what is too near its expiry goes back (RELIABILITY F4).
     pub(crate) fn on_block(&mut self, limits: &Limits) -> Vec<Late> {
-        self.paid.retain(|_, expires| *expires >= limits.time);
+        self.paid.forget_before(limits.time);
         self.take(|set| set.deadline(limits.claim_buffer) <= limits.height)
     }
 
@@ -299,13 +300,14 @@ impl Inbound {
         taken.collect()
     }
 
-    /// Hashes that must not be paid again, for the manager's record.
-    pub(crate) fn paid(&self) -> impl Iterator<Item = (PaymentHash, u32)> {
-        self.paid.iter().map(|(hash, expires)| (*hash, *expires))
+    /// Hashes that must not be paid again, and until when, or that may be: those of which the manager's record does not know
+    /// yet.
+    pub(crate) fn take_paid_changes(&mut self) -> Vec<(PaymentHash, Option<u32>)> {
+        self.paid.take_changes()
     }
 
-    /// Restores what [`paid`](Self::paid) gave.
+    /// Restores a hash that must not be paid again.
     pub(crate) fn restore_paid(&mut self, hash: PaymentHash, expires: u32) {
-        self.paid.insert(hash, expires);
+        self.paid.restore(hash, expires);
     }
 }

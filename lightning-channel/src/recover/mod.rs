@@ -8,6 +8,8 @@
 //! - no payment ends before all channels have told what they know of it
 mod record;
 
+pub use record::{RecordRows, RowChange};
+
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -24,7 +26,7 @@ use crate::manager::slot::Slot;
 use crate::manager::table::Finishing;
 use crate::manager::work::Work;
 use crate::manager::{ChannelManager, Tip};
-use record::{Intent, ManagerRecord, Paid, Told};
+use record::{Row, changes, paid_key};
 
 /// Why the node must not start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -44,8 +46,8 @@ pub enum RecoverError {
 }
 
 impl<E: Environment> ChannelManager<E> {
-    /// The manager of the `stored` channels. `record` is the last that [`take_record`](Self::take_record) gave, if it was
-    /// kept. Blocks after `tip` are to be handed over like any others; what records hold of such blocks is not believed, so an
+    /// The manager of the `stored` channels. `record` is what [`take_record`](Self::take_record) gave, as far as it was kept.
+    /// Blocks after `tip` are to be handed over like any others; what records hold of such blocks is not believed, so an
     /// older tip does no harm, and one that is newer than what the records have seen hides a confirmation from them: so, as long
     /// as the monitors' store keeps the tip, blocks go to the channels before they go to the monitors.
     ///
@@ -57,7 +59,7 @@ impl<E: Environment> ChannelManager<E> {
         chain: ChainHash,
         tip: Tip,
         stored: StoredChannels,
-        record: Option<&[u8]>,
+        record: &RecordRows,
     ) -> Result<Self, RecoverError> {
         let manager = Self::new(env, config, chain, tip);
         {
@@ -118,35 +120,39 @@ impl<E: Environment> ChannelManager<E> {
         }
     }
 
-    fn restore_record(&self, bytes: Option<&[u8]>) {
-        let Some(bytes) = bytes else { return };
-        let record = match ManagerRecord::from_versioned(bytes) {
-            Ok(record) => record,
-            Err(error) => {
+    fn restore_record(&self, rows: &RecordRows) {
+        let (mut first_event, mut ids) = (0, Vec::new());
+        for (key, value) in rows {
+            match Row::decode(key, value) {
+                Ok(Row::Counters { next_event, announced_at }) => {
+                    first_event = next_event;
+                    self.table.lock().announced_at = announced_at;
+                }
+                Ok(Row::Intent { id, hash, total }) => {
+                    let mut table = self.table.lock();
+                    table.payments.restore_intent(id, hash, total);
+                    table.records.listed.insert(id);
+                }
+                Ok(Row::Paid { hash, expires }) => {
+                    self.table.lock().inbound.restore_paid(hash, expires);
+                    // Its own changes tell when it goes.
+                    continue;
+                }
+                Ok(Row::Told { id, source }) => ids.push((id, source)),
                 // A cache: what it would have said is worth no refusal to start.
-                self.environment().log().log(&LogRecord {
+                Err(error) => self.environment().log().log(&LogRecord {
                     level: Level::Error,
                     module: "recover",
                     peer: None,
                     channel: None,
-                    message: format_args!("the manager's record is of no use: {error}"),
-                });
-                return;
+                    message: format_args!("a row of the manager's record is of no use: {error}"),
+                }),
             }
-        };
-        {
-            let mut table = self.table.lock();
-            for Intent { id, hash, total } in record.intents {
-                table.payments.restore_intent(id, hash, total);
-                table.records.listed.insert(id);
-            }
-            for Paid { hash, expires } in record.paid {
-                table.inbound.restore_paid(hash, expires);
-            }
-            table.announced_at = record.announced_at;
+            self.table.lock().records.rows.insert(key.clone(), value.clone());
         }
-        let told = record.told.into_iter().map(|told| (told.id, told.source));
-        self.events.lock().restore(record.next_event, told);
+        if !rows.is_empty() {
+            self.events.lock().restore(first_event, ids);
+        }
     }
 
     /// What is known to have ended comes before what is to be decided: a part of a payment that is claimed elsewhere is
@@ -175,10 +181,10 @@ impl<E: Environment> ChannelManager<E> {
         self.run();
     }
 
-    /// The manager's record when it has changed, to be stored in place of the one before and handed to
-    /// [`restore`](Self::restore). By calling again the caller says that what it was given before is stored.
+    /// What has changed in the manager's record, if anything: rows to be stored beside those of before, best all or none, and
+    /// handed to [`restore`](Self::restore). By calling again the caller says that what it was given before is stored.
     #[must_use]
-    pub fn take_record(&self) -> Option<Vec<u8>> {
+    pub fn take_record(&self) -> Vec<RowChange> {
         let (is_due, done) = {
             let mut table = self.table.lock();
             let records = &mut table.records;
@@ -195,20 +201,29 @@ impl<E: Environment> ChannelManager<E> {
         for (channel, notice) in done.into_iter().flat_map(|finishing| finishing.notices) {
             self.notice_done(channel, notice);
         }
-        is_due.then(|| self.make_record())
+        if is_due { self.make_record() } else { Vec::new() }
     }
 
-    fn make_record(&self) -> Vec<u8> {
+    fn make_record(&self) -> Vec<RowChange> {
         let (next_event, told) = self.events.lock().reserve();
         let mut table = self.table.lock();
-        let intents: Vec<_> =
-            table.payments.intents().map(|(id, hash, total)| Intent { id, hash, total }).collect();
-        let paid = table.inbound.paid().map(|(hash, expires)| Paid { hash, expires }).collect();
+        let intents: Vec<_> = table.payments.intents().collect();
+        let counters = Row::Counters { next_event, announced_at: table.announced_at };
+        let rows =
+            intents.iter().map(|(id, hash, total)| Row::Intent { id: *id, hash: *hash, total: *total });
+        let told = told.into_iter().map(|(id, source)| Row::Told { id, source });
+        let rows: RecordRows = rows.chain(told).chain([counters]).map(|row| row.encode()).collect();
+        let paid = table.inbound.take_paid_changes();
         let records = &mut table.records;
         records.is_due = false;
         records.made = records.made.saturating_add(1);
-        records.listed.extend(intents.iter().map(|intent| intent.id));
-        let told = told.into_iter().map(|(id, source)| Told { id, source }).collect();
-        ManagerRecord { next_event, announced_at: table.announced_at, intents, paid, told }.to_versioned()
+        records.listed.extend(intents.iter().map(|(id, ..)| *id));
+        let mut changed = changes(&records.rows, &rows);
+        records.rows = rows;
+        changed.extend(paid.into_iter().map(|(hash, expires)| RowChange {
+            key: paid_key(hash),
+            value: expires.map(|expires| Row::Paid { hash, expires }.encode().1),
+        }));
+        changed
     }
 }

@@ -1,10 +1,14 @@
 //! The manager's own record: a cache of intents, never the truth about money (I6).
 //!
 //! What it adds to the channels' records: payments that no channel has an HTLC of yet, the ids of events that will come
-//! again, hashes that were paid already.
+//! again, hashes that were paid already. It is a set of rows, each of which stands for itself: what changes is written,
+//! and nothing that was there before (I13).
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use lightning_traits::codec::{DecodeError, TlvRecords, decode_versioned, encode_versioned};
+use lightning_traits::codec::{
+    Decode, DecodeError, Encode, Reader, TlvRecords, decode_versioned, encode_versioned,
+};
 use lightning_traits::id::{EventId, PaymentId};
 use lightning_traits::payment::PaymentHash;
 use lightning_traits::record;
@@ -14,53 +18,127 @@ use crate::manager::events::Source;
 
 const VERSION: u8 = 1;
 
-/// A payment that is not over.
+/// The manager's record as it is stored: rows by their keys, both opaque.
+pub type RecordRows = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// A row of the manager's record that is to be stored, or removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowChange {
+    /// Which row: at most 80 bytes.
+    pub key: Vec<u8>,
+    /// What it says; `None` when it goes.
+    pub value: Option<Vec<u8>>,
+}
+
+impl RowChange {
+    /// Changes `rows`, for whoever keeps them in memory.
+    pub fn apply(self, rows: &mut RecordRows) {
+        match self.value {
+            Some(value) => drop(rows.insert(self.key, value)),
+            None => drop(rows.remove(&self.key)),
+        }
+    }
+}
+
+/// What names a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Intent {
-    pub(crate) id: PaymentId,
-    pub(crate) hash: PaymentHash,
-    pub(crate) total: Msat,
+enum Key {
+    Counters {},
+    Intent { id: PaymentId },
+    Paid { hash: PaymentHash },
+    Told { source: Source },
 }
-record!(struct Intent { id, hash, total });
+record!(enum Key { 0 => Counters {}, 1 => Intent { id }, 2 => Paid { hash }, 3 => Told { source } });
 
-/// A hash that was paid to us, until when an invoice may name it.
+/// What there is once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counters {
+    next_event: u64,
+    announced_at: u32,
+}
+record!(struct Counters { next_event, announced_at });
+
+/// What a payment of ours is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Paid {
-    pub(crate) hash: PaymentHash,
-    pub(crate) expires: u32,
+struct Intended {
+    hash: PaymentHash,
+    total: Msat,
 }
-record!(struct Paid { hash, expires });
+record!(struct Intended { hash, total });
 
-/// An event that may come again.
+/// A row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Told {
-    pub(crate) id: EventId,
-    pub(crate) source: Source,
+pub(crate) enum Row {
+    /// Event ids below `next_event` may be in use.
+    Counters { next_event: u64, announced_at: u32 },
+    /// A payment of ours that is not over.
+    Intent { id: PaymentId, hash: PaymentHash, total: Msat },
+    /// A hash that was paid to us, until when an invoice may name it.
+    Paid { hash: PaymentHash, expires: u32 },
+    /// An event that may come again.
+    Told { id: EventId, source: Source },
 }
-record!(struct Told { id, source });
 
-/// The whole record.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ManagerRecord {
-    /// Ids below may be in use.
-    pub(crate) next_event: u64,
-    pub(crate) announced_at: u32,
-    pub(crate) intents: Vec<Intent>,
-    pub(crate) paid: Vec<Paid>,
-    pub(crate) told: Vec<Told>,
-}
-record!(struct ManagerRecord { next_event, announced_at, intents list, paid list, told list });
-
-impl ManagerRecord {
-    /// The versioned encoding.
-    pub(crate) fn to_versioned(&self) -> Vec<u8> {
-        encode_versioned(VERSION, self, &TlvRecords::default())
+impl Row {
+    /// Key and value.
+    pub(crate) fn encode(&self) -> (Vec<u8>, Vec<u8>) {
+        match *self {
+            Self::Counters { next_event, announced_at } => {
+                (bytes(&Key::Counters {}), value(&Counters { next_event, announced_at }))
+            }
+            Self::Intent { id, hash, total } => {
+                (bytes(&Key::Intent { id }), value(&Intended { hash, total }))
+            }
+            Self::Paid { hash, expires } => (paid_key(hash), value(&expires)),
+            Self::Told { id, source } => (bytes(&Key::Told { source }), value(&id)),
+        }
     }
 
-    /// Reads the versioned encoding.
-    pub(crate) fn from_versioned(bytes: &[u8]) -> Result<Self, DecodeError> {
-        decode_versioned(VERSION, bytes).map(|(record, _)| record)
+    /// Reads a row.
+    pub(crate) fn decode(key: &[u8], row: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(key);
+        let named: Key = reader.read()?;
+        reader.finish()?;
+        Ok(match named {
+            Key::Counters {} => {
+                let Counters { next_event, announced_at } = read(row)?;
+                Self::Counters { next_event, announced_at }
+            }
+            Key::Intent { id } => {
+                let Intended { hash, total } = read(row)?;
+                Self::Intent { id, hash, total }
+            }
+            Key::Paid { hash } => Self::Paid { hash, expires: read(row)? },
+            Key::Told { source } => Self::Told { id: read(row)?, source },
+        })
     }
+}
+
+/// The row of a hash that was paid.
+pub(crate) fn paid_key(hash: PaymentHash) -> Vec<u8> {
+    bytes(&Key::Paid { hash })
+}
+
+/// How `written` becomes `now`.
+pub(crate) fn changes(written: &RecordRows, now: &RecordRows) -> Vec<RowChange> {
+    let gone = written.keys().filter(|key| !now.contains_key(*key));
+    let gone = gone.map(|key| RowChange { key: key.clone(), value: None });
+    let new = now.iter().filter(|(key, value)| written.get(*key) != Some(value));
+    gone.chain(new.map(|(key, value)| RowChange { key: key.clone(), value: Some(value.clone()) })).collect()
+}
+
+fn bytes(key: &Key) -> Vec<u8> {
+    let mut out = Vec::new();
+    key.encode(&mut out);
+    out
+}
+
+fn value(body: &impl Encode) -> Vec<u8> {
+    encode_versioned(VERSION, body, &TlvRecords::default())
+}
+
+fn read<T: Decode>(row: &[u8]) -> Result<T, DecodeError> {
+    decode_versioned(VERSION, row).map(|(body, _)| body)
 }
 
 #[cfg(test)]
@@ -69,22 +147,33 @@ mod tests {
     use lightning_traits::id::ChannelId;
 
     #[test]
-    fn a_record_comes_back_as_it_was() {
-        let record = ManagerRecord {
-            next_event: 7,
-            announced_at: 8,
-            intents: alloc::vec![Intent {
-                id: PaymentId([1; 32]),
-                hash: PaymentHash([2; 32]),
-                total: Msat::new(3)
-            }],
-            paid: alloc::vec![Paid { hash: PaymentHash([4; 32]), expires: 5 }],
-            told: alloc::vec![
-                Told { id: EventId(1), source: Source::Payment { id: PaymentId([1; 32]) } },
-                Told { id: EventId(2), source: Source::Channel { channel: ChannelId([6; 32]), what: 1 } },
-            ],
-        };
-        assert_eq!(ManagerRecord::from_versioned(&record.to_versioned()), Ok(record));
-        assert!(ManagerRecord::from_versioned(&[9, 0]).is_err());
+    fn rows_come_back_as_they_were_and_damaged_ones_are_refused() {
+        let rows = [
+            Row::Counters { next_event: 7, announced_at: 8 },
+            Row::Intent { id: PaymentId([1; 32]), hash: PaymentHash([2; 32]), total: Msat::new(3) },
+            Row::Paid { hash: PaymentHash([4; 32]), expires: 5 },
+            Row::Told { id: EventId(1), source: Source::Payment { id: PaymentId([1; 32]) } },
+            Row::Told { id: EventId(2), source: Source::Channel { channel: ChannelId([6; 32]), what: 1 } },
+        ];
+        for row in rows {
+            let (key, value) = row.encode();
+            assert!(key.len() <= 80);
+            assert_eq!(Row::decode(&key, &value), Ok(row));
+            assert!(Row::decode(&key[1..], &value).is_err());
+            assert!(Row::decode(&[&key[..], &[0]].concat(), &value).is_err());
+            assert!(Row::decode(&key, &value[..value.len() - 1]).is_err());
+        }
+    }
+
+    #[test]
+    fn changes_are_what_differs_and_lead_from_one_to_the_other() {
+        let row = |byte, expires| Row::Paid { hash: PaymentHash([byte; 32]), expires }.encode();
+        let mut before: RecordRows = [row(1, 1), row(2, 2), row(3, 3)].into();
+        let after: RecordRows = [row(1, 1), row(2, 9), row(4, 4)].into();
+        let changed = changes(&before, &after);
+        assert_eq!(changed.len(), 3);
+        changed.into_iter().for_each(|change| change.apply(&mut before));
+        assert_eq!(before, after);
+        assert!(changes(&before, &after).is_empty());
     }
 }

@@ -97,7 +97,7 @@ fn step(world: &mut World, dice: &mut Dice, payments: &mut Vec<Payment>, trouble
         91..=93 => world.keep_record(node),
         94 if trouble.crashes => {
             if trouble.lost_records && dice.roll(3) == 0 {
-                world.nodes[node].record = None;
+                world.nodes[node].record.clear();
             }
             world.restart(node);
             world.nodes[node].env.monitors.set_slow(trouble.slow_disks && dice.roll(2) == 0);

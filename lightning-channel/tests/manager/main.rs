@@ -11,6 +11,7 @@ mod mocks;
 mod on_chain;
 mod parts;
 mod payments;
+mod record;
 mod refusals;
 mod world;
 

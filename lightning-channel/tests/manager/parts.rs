@@ -165,7 +165,7 @@ fn cut_off(steps: usize, crash: Crash) -> bool {
         world.tick();
     }
     if crash.loses_record {
-        world.nodes[crash.node].record = None;
+        world.nodes[crash.node].record.clear();
     }
     world.restart(crash.node);
     disk.set_slow(false);

@@ -350,7 +350,7 @@ fn without_the_managers_record_nothing_is_lost_but_intents() {
     let (id, hash) = world.pay(0, 1, 5_000_000);
     world.settle();
     for node in 0..2 {
-        world.nodes[node].record = None;
+        world.nodes[node].record.clear();
         world.restart(node);
         world.settle();
     }

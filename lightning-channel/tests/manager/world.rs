@@ -14,6 +14,7 @@ use bitcoin::{
 use lightning_channel::channel::PhaseName;
 use lightning_channel::manager::{ChannelManager, InboundPayment, Tip};
 use lightning_channel::payment::{PayParams, Recipient};
+use lightning_channel::recover::RecordRows;
 use lightning_traits::config::UserConfig;
 use lightning_traits::event::{Event, MessageSendEvent};
 use lightning_traits::feature::Features;
@@ -54,7 +55,7 @@ pub(crate) struct Node {
     pub(crate) config: UserConfig,
     running: Option<Manager>,
     pub(crate) user: User,
-    pub(crate) record: Option<Vec<u8>>,
+    pub(crate) record: RecordRows,
     pub(crate) gossip: Vec<RoutingMessage>,
     tip: Tip,
 }
@@ -118,7 +119,7 @@ impl World {
             let tip = world.tip();
             let manager = Manager::new(env.clone(), config.clone(), ChainHash::REGTEST, tip);
             let user = User { claims: true, ..User::default() };
-            let (running, record) = (Some(manager), None);
+            let (running, record) = (Some(manager), RecordRows::new());
             world.nodes.push(Node { env, config, running, user, record, gossip: Vec::new(), tip });
         }
         world
@@ -201,8 +202,8 @@ impl World {
     pub(crate) fn start(&mut self, node: usize) {
         let here = &mut self.nodes[node];
         let (env, config, stored) = (here.env.clone(), here.config.clone(), here.env.monitors.stored());
-        let record = here.record.as_deref();
-        let manager = Manager::restore(env, config, ChainHash::REGTEST, here.tip, stored, record).unwrap();
+        let manager =
+            Manager::restore(env, config, ChainHash::REGTEST, here.tip, stored, &here.record).unwrap();
         here.running = Some(manager);
         self.catch_up(node);
     }
@@ -316,8 +317,8 @@ impl World {
     }
 
     pub(crate) fn keep_record(&mut self, node: usize) {
-        if let Some(record) = self.nodes[node].manager().take_record() {
-            self.nodes[node].record = Some(record);
+        for row in self.nodes[node].manager().take_record() {
+            row.apply(&mut self.nodes[node].record);
         }
     }
 

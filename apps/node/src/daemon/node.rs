@@ -37,12 +37,10 @@ use super::options::NodeOptions;
 use super::pump::Wake;
 use super::seed::{self, SeedError};
 use super::wallet::{OpenWalletError, WalletKeeper, WalletScripts};
-use super::{chain, pump};
+use super::{chain, pump, record};
 use crate::api::response::PaymentState;
 use crate::logging::TracingLogger;
 
-/// Where the channel manager's record stands in the store.
-pub(super) const MANAGER: &str = "manager";
 const NETWORK: &str = "network";
 const GRAPH: &str = "graph";
 
@@ -448,8 +446,7 @@ fn open_channels(
     };
     let time = source.header(&hash)?.map_or(0, |info| info.header.time);
     let tip = ChannelTip { hash, height, time };
-    let record = store.get(MANAGER)?;
-    let restored =
-        ChannelManager::restore(parts, options.user.clone(), chain, tip, stored, record.as_deref());
+    let rows = record::load(&store)?;
+    let restored = ChannelManager::restore(parts, options.user.clone(), chain, tip, stored, &rows);
     restored.map_err(|error| StartError::Channel(error.to_string()))
 }

@@ -86,9 +86,7 @@ fn turn(node: &Inner) {
         if let Err(error) = node.wallet.keep() {
             tracing::error!("the wallet cannot be stored: {error}");
         }
-        if let Some(record) = node.channels.take_record() {
-            node.store.put(super::node::MANAGER, record);
-        }
+        super::record::keep(&node.store, node.channels.take_record());
         node.net.wake();
         if !node.store.has_queued() {
             return;
