@@ -446,7 +446,7 @@ fn open_channels(
     };
     let time = source.header(&hash)?.map_or(0, |info| info.header.time);
     let tip = ChannelTip { hash, height, time };
-    let rows = record::load(&store)?;
+    let rows = record::load(store)?;
     let restored = ChannelManager::restore(parts, options.user.clone(), chain, tip, stored, &rows);
     restored.map_err(|error| StartError::Channel(error.to_string()))
 }
