@@ -121,6 +121,25 @@ impl Default for ChannelConfig {
     }
 }
 
+/// Which forwards the user decides on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Interception {
+    /// None.
+    #[default]
+    None,
+    /// Those that ask for a channel which does not exist yet, by a name that the manager made for it.
+    Promised,
+    /// All.
+    All,
+}
+
+/// How payments of others go through us.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ForwardConfig {
+    /// Which forwards the user decides on.
+    pub intercept: Interception,
+}
+
 /// How payments of ours are tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PaymentConfig {
@@ -165,6 +184,8 @@ pub struct UserConfig {
     pub handshake: HandshakeConfig,
     /// For open channels.
     pub channel: ChannelConfig,
-    /// For payments.
+    /// For payments of ours.
     pub payment: PaymentConfig,
+    /// For payments of others.
+    pub forward: ForwardConfig,
 }

@@ -33,7 +33,7 @@ pub(crate) fn fee(config: &ChannelConfig, amount: Msat) -> Option<Msat> {
 
 /// Checks the wish against our terms; `htlc_minimum` is that of the outgoing channel.
 pub(crate) fn admit(wish: &Wish<'_>, config: &ChannelConfig, htlc_minimum: Msat) -> Result<(), Failure> {
-    let (amount, expiry) = (wish.payload.amount, wish.payload.expiry);
+    let amount = wish.payload.amount;
     if amount < htlc_minimum {
         return Err(Failure::AmountBelowMinimum { htlc_msat: amount, channel_update: Vec::new() });
     }
@@ -41,6 +41,12 @@ pub(crate) fn admit(wish: &Wish<'_>, config: &ChannelConfig, htlc_minimum: Msat)
     if needed.is_none_or(|needed| wish.amount < needed) {
         return Err(Failure::FeeInsufficient { htlc_msat: wish.amount, channel_update: Vec::new() });
     }
+    in_time(wish, config)
+}
+
+/// The part of it that is about time, which no agreement about fees changes.
+pub(crate) fn in_time(wish: &Wish<'_>, config: &ChannelConfig) -> Result<(), Failure> {
+    let expiry = wish.payload.expiry;
     // Our time to claim upstream what is claimed downstream.
     if wish.expiry < expiry.plus(config.cltv_delta) {
         return Err(Failure::IncorrectCltvExpiry { cltv_expiry: expiry, channel_update: Vec::new() });

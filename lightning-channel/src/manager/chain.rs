@@ -28,6 +28,7 @@ impl<E: Environment> ChainListener for ChannelManager<E> {
             self.step(&slot, |channel, cx| channel.block_connected(cx, transactions));
         }
         self.give_back_late_payments();
+        self.give_back_late_forwards();
         self.run();
     }
 

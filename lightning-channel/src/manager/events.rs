@@ -6,7 +6,7 @@
 use alloc::collections::BTreeMap;
 
 use lightning_traits::event::Event;
-use lightning_traits::id::{ChannelId, EventId, PaymentId};
+use lightning_traits::id::{ChannelId, EventId, HtlcId, PaymentId};
 use lightning_traits::payment::PaymentHash;
 use lightning_traits::record;
 
@@ -19,6 +19,8 @@ pub(crate) enum Source {
     Claimed { hash: PaymentHash },
     /// A payment to us waits for a decision.
     Claimable { hash: PaymentHash },
+    /// A forward waits for a decision.
+    Intercepted { channel: ChannelId, htlc: HtlcId },
     /// The life of a channel.
     Channel { channel: ChannelId, what: u8 },
     /// Told once, gone with a restart.
@@ -26,6 +28,7 @@ pub(crate) enum Source {
 }
 record!(enum Source {
     0 => Payment { id }, 1 => Claimed { hash }, 2 => Claimable { hash }, 3 => Channel { channel, what }, 4 => Once { number },
+    5 => Intercepted { channel, htlc },
 });
 
 impl Source {

@@ -26,7 +26,7 @@ use crate::forward::removal::Owed;
 use crate::payment::inbound::HtlcKey;
 
 /// Why an HTLC is not forwarded.
-enum NotForwarded {
+pub(super) enum NotForwarded {
     Failed(Failure),
     /// The next peer is away.
     Away,
@@ -38,7 +38,8 @@ impl<E: Environment> ChannelManager<E> {
         let key = (channel, htlc.id);
         {
             let table = self.table.lock();
-            if table.answered.contains(&key) || table.removals.is_decided(key) {
+            let is_known = table.answered.contains(&key) || table.intercepted.contains(key);
+            if is_known || table.removals.is_decided(key) {
                 return;
             }
         }
@@ -52,7 +53,12 @@ impl<E: Environment> ChannelManager<E> {
             }
             Ok(Asked::Forward { secret, payload, next }) => {
                 self.note_arrival(key, &secret);
-                match self.forward(key, &htlc, &payload, &next) {
+                let done = if self.is_intercepted(payload.short_channel_id) {
+                    self.intercept(key, &htlc, &payload, &next)
+                } else {
+                    self.forward(key, &htlc, &payload, &next)
+                };
+                match done {
                     Ok(()) => {}
                     Err(NotForwarded::Away) if patience > 0 => {
                         self.park(Work::Decide { channel, htlc, patience });
@@ -72,12 +78,16 @@ impl<E: Environment> ChannelManager<E> {
 
     /// Fails an HTLC that was to go out by the channel that its onion names `named`.
     fn refuse_forward(&self, key: HtlcKey, secret: &SharedSecret, failure: Failure, named: ShortChannelId) {
-        let failure = admit::with_update(failure, || {
+        self.refuse(key, secret, &self.with_update(failure, named));
+    }
+
+    /// The failure with our terms for the channel of that name, if they are due to it.
+    pub(super) fn with_update(&self, failure: Failure, named: ShortChannelId) -> Failure {
+        admit::with_update(failure, || {
             let slot = self.table.lock().routes_over(named).into_iter().next();
             let update = slot.and_then(|slot| self.look(&slot, |channel, cx| channel.update_for(cx, named)));
             update.and_then(|update| update.to_wire().ok()).unwrap_or_default()
-        });
-        self.refuse(key, secret, &failure);
+        })
     }
 
     /// Fails an HTLC whose onion has just been read.
@@ -86,7 +96,8 @@ impl<E: Environment> ChannelManager<E> {
         self.remove(key, removal);
     }
 
-    fn forward(
+    /// Offers an HTLC on by the channel that its onion names, or by another with the same peer.
+    pub(super) fn forward(
         &self,
         key: HtlcKey,
         htlc: &IncomingHtlc,

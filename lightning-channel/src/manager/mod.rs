@@ -9,6 +9,7 @@
 //! | inputs | `ChannelMessageHandler`, `ChainListener`, [`process`](ChannelManager::process), [`timer_tick`](ChannelManager::timer_tick), [`note_time`](ChannelManager::note_time) |
 //! | commands: channels | `open_channel`, `accept_channel`, `refuse_channel`, `funding_transaction`, `close_channel`, `force_close`, `announce_node` |
 //! | commands: payments | `pay`, `send_along`, `abandon`, `create_inbound_payment`, `create_inbound_payment_for_hash`, `claim`, `claim_with`, `fail` |
+//! | commands: forwards | `promise_channel`, `forward_intercepted`, `refuse_intercepted` |
 //! | outputs | `MessageSendEventsProvider`, `EventsProvider`, [`take_record`](ChannelManager::take_record) |
 //! | getters | `list_channels`, `list_payments`, `first_hops`, `route_hints`, `node_id` |
 //!
@@ -20,6 +21,7 @@
 //! | `inputs.rs` `chain.rs` `poll.rs` | what comes from peers, chain, monitors, route finder, clock |
 //! | `opening.rs` `commands.rs` `gossip.rs` | channels as the user and the network see them |
 //! | `forwarding.rs` `sending.rs` `receiving.rs` | HTLCs: forwarded, ours, for us |
+//! | `intercepting.rs` | forwards that the user decides on |
 //! | `returning.rs` | what goes back, and how long it was held |
 //!
 //! # Invariants
@@ -32,6 +34,7 @@ pub(crate) mod events;
 mod forwarding;
 mod gossip;
 mod inputs;
+mod intercepting;
 mod opening;
 mod outbox;
 mod poll;
@@ -53,11 +56,13 @@ use lightning_traits::sync::Mutex;
 
 pub use commands::CommandError;
 pub use gossip::AnnounceError;
+pub use intercepting::InterceptError;
 pub use opening::OpenChannelError;
 pub use receiving::InboundPayment;
 pub use table::Tip;
 
 use crate::channel::{Context, FeeQuotes};
+use crate::forward::intercepted::Promises;
 use crate::payment::secret::Secrets;
 use events::{Events, Source};
 use outbox::Outbox;
@@ -72,6 +77,7 @@ pub struct ChannelManager<E: Environment> {
     node: NodeId,
     features: Features,
     secrets: Secrets,
+    promises: Promises,
     pub(crate) table: Mutex<Table<E::Keys>>,
     outbox: Mutex<Outbox>,
     pub(crate) events: Mutex<Events>,
@@ -81,7 +87,8 @@ impl<E: Environment> ChannelManager<E> {
     /// A manager without channels, for `chain`, whose best block is `tip`.
     pub fn new(env: E, config: UserConfig, chain: ChainHash, tip: Tip) -> Self {
         let node = NodeId::from(env.keys().node_id());
-        let secrets = Secrets::new(&env.keys().inbound_payment_key());
+        let env_key = env.keys().inbound_payment_key();
+        let secrets = Secrets::new(&env_key);
         let fees = FeeQuotes::ask(env.fees());
         let [a, b, c, ..] = env.keys().bytes32();
         let first_event = events::first_id(tip.height.get(), [a, b, c]);
@@ -93,6 +100,7 @@ impl<E: Environment> ChannelManager<E> {
             node,
             features: Features::node_default(),
             secrets,
+            promises: Promises::new(&env_key),
             table: Mutex::new(Table::new(Now { tip, fees })),
             outbox: Mutex::new(Outbox::default()),
             events: Mutex::new(Events::new(first_event)),

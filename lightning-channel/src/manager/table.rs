@@ -19,6 +19,7 @@ use super::slot::{Names, Slot};
 use super::work::Work;
 use crate::channel::FeeQuotes;
 use crate::commitments::NoticeKey;
+use crate::forward::intercepted::Waiting;
 use crate::forward::removal::Removals;
 use crate::payment::inbound::{HtlcKey, Inbound};
 use crate::payment::outbound::Payments;
@@ -63,6 +64,8 @@ pub(crate) struct Table<K: KeysInterface> {
     pub(crate) clock: Option<u64>,
     /// Incoming HTLCs that this run has decided on, until they are removed.
     pub(crate) arrivals: BTreeMap<HtlcKey, Arrival>,
+    /// Forwards that wait for the user.
+    pub(crate) intercepted: Waiting,
     /// Incoming HTLCs that an outgoing one answers.
     pub(crate) answered: BTreeSet<HtlcKey>,
     /// The records are being read.
@@ -128,6 +131,7 @@ impl<K: KeysInterface> Table<K> {
             removals: Removals::default(),
             clock: None,
             arrivals: BTreeMap::new(),
+            intercepted: Waiting::default(),
             answered: BTreeSet::new(),
             is_recovering: false,
             their_terms: BTreeMap::new(),

@@ -5,6 +5,7 @@ mod channels;
 mod chaos;
 mod forwarding;
 mod hold_times;
+mod intercepting;
 #[path = "../support/keys.rs"]
 mod keys;
 mod mocks;

@@ -7,10 +7,10 @@ use thiserror::Error;
 
 use crate::codec::TlvRecords;
 use crate::feature::ChannelType;
-use crate::id::{ChannelId, NodeId, PaymentId, ShortChannelId};
+use crate::id::{ChannelId, HtlcId, NodeId, PaymentId, ShortChannelId};
 use crate::payment::{PaymentHash, Preimage};
 use crate::route::Path;
-use crate::units::{BlockHeight, Msat};
+use crate::units::{BlockHeight, CltvExpiry, Msat};
 
 /// Why a channel is closed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -225,6 +225,26 @@ pub enum Event {
         /// For the first nodes of it, as far as their words are authentic, in units of 100 milliseconds; each has counted the
         /// time of those behind it too. Zero: not measured.
         hold_times: Vec<u32>,
+    },
+    /// A payment of others waits for the user's decision, as the configuration wants: forward or refuse it before `deadline`.
+    /// `channel` and `htlc` name it, over restarts too.
+    ForwardIntercepted {
+        /// Where it came from.
+        channel: ChannelId,
+        /// Its id there.
+        htlc: HtlcId,
+        /// Its hash.
+        hash: PaymentHash,
+        /// The channel that its payer asks for.
+        named: ShortChannelId,
+        /// What came in.
+        received: Msat,
+        /// What its payer meant to go out.
+        amount: Msat,
+        /// When what goes out expires.
+        expiry: CltvExpiry,
+        /// From this height on it goes back by itself.
+        deadline: BlockHeight,
     },
     /// We forwarded a payment and earned its fee.
     Forwarded {
