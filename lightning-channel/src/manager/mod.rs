@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | inputs | `ChannelMessageHandler`, `ChainListener`, [`process`](ChannelManager::process), [`timer_tick`](ChannelManager::timer_tick), [`note_time`](ChannelManager::note_time) |
 //! | commands: channels | `open_channel`, `accept_channel`, `refuse_channel`, `funding_transaction`, `close_channel`, `force_close`, `announce_node` |
-//! | commands: payments | `pay`, `send_along`, `abandon`, `create_inbound_payment`, `create_inbound_payment_for_hash`, `claim`, `claim_with`, `fail` |
+//! | commands: payments | `pay`, `send_along`, `abandon`, `send_probe`, `probe_along`, `create_inbound_payment`, `create_inbound_payment_for_hash`, `claim`, `claim_with`, `fail` |
 //! | commands: forwards | `promise_channel`, `forward_intercepted`, `refuse_intercepted` |
 //! | outputs | `MessageSendEventsProvider`, `EventsProvider`, [`take_record`](ChannelManager::take_record) |
 //! | getters | `list_channels`, `list_payments`, `first_hops`, `route_hints`, `node_id` |
@@ -21,6 +21,7 @@
 //! | `inputs.rs` `chain.rs` `poll.rs` | what comes from peers, chain, monitors, route finder, clock |
 //! | `opening.rs` `commands.rs` `gossip.rs` | channels as the user and the network see them |
 //! | `forwarding.rs` `sending.rs` `receiving.rs` | HTLCs: forwarded, ours, for us |
+//! | `probing.rs` | HTLCs that only find out |
 //! | `intercepting.rs` | forwards that the user decides on |
 //! | `returning.rs` | what goes back, and how long it was held |
 //!
@@ -38,6 +39,7 @@ mod intercepting;
 mod opening;
 mod outbox;
 mod poll;
+mod probing;
 mod receiving;
 pub(crate) mod returning;
 mod sending;

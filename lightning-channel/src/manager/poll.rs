@@ -81,6 +81,7 @@ impl<E: Environment> ChannelManager<E> {
             table.work.extend(payments.into_iter().map(Work::Advance));
             (table.all(), late)
         };
+        self.end_late_probes();
         for slot in slots {
             self.step(&slot, |channel, cx| {
                 channel.timer_tick(cx);

@@ -29,6 +29,9 @@ impl<E: Environment> ChannelManager<E> {
     pub fn pay(&self, id: PaymentId, params: PayParams) -> Result<(), PayError> {
         {
             let mut table = self.table.lock();
+            if table.probes.contains(id) {
+                return Err(PayError::Duplicate(id));
+            }
             table.payments.begin(id, params)?;
             table.records.is_due = true;
             table.work.push_back(Work::Advance(id));
@@ -100,6 +103,10 @@ impl<E: Environment> ChannelManager<E> {
 
     /// A late answer of the route finder.
     pub(super) fn on_route(&self, id: PaymentId, answer: Result<Route, NoRoute>) {
+        if self.table.lock().probes.contains(id) {
+            self.on_probe_route(id, answer);
+            return;
+        }
         self.take_route(id, answer);
         self.queue([Work::Advance(id)]);
     }
@@ -123,7 +130,8 @@ impl<E: Environment> ChannelManager<E> {
         }
     }
 
-    fn try_attempt(&self, attempt: &Attempt) -> Result<(), String> {
+    /// Offers one part.
+    pub(super) fn try_attempt(&self, attempt: &Attempt) -> Result<(), String> {
         let Attempt { id, hash, session, path, recipient, total } = attempt;
         let (packet, secrets) = onion::build(&self.secp, session, path, recipient, *total, *hash)
             .map_err(|error| error.to_string())?;
@@ -171,6 +179,11 @@ impl<E: Environment> ChannelManager<E> {
         session: &SessionKey,
         outcome: &Outcome,
     ) {
+        let is_payment = self.table.lock().payments.is_known(id, hash);
+        if !is_payment && self.is_probe(id, hash) {
+            self.on_probe_settled(notice, (id, hash), path, session, outcome);
+            return;
+        }
         let judge = Judge { secp: &self.secp, chain: self.chain, payer: self.node };
         let secrets = self.table.lock().payments.take_secrets(id, session);
         let Returned { verdict, hold_times } = verdict::judge(&judge, path, session, secrets, outcome);
@@ -203,6 +216,9 @@ impl<E: Environment> ChannelManager<E> {
 
     /// An HTLC of a payment was dropped before it bound anybody.
     pub(super) fn on_part_unsent(&self, id: PaymentId, path: &Path, session: &SessionKey) {
+        if self.on_probe_unsent(id, path) {
+            return;
+        }
         self.table.lock().payments.on_unsent(id, path, session, self.node);
         self.queue([Work::Advance(id)]);
     }

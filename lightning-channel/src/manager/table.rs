@@ -24,6 +24,7 @@ use crate::forward::removal::Removals;
 use crate::payment::inbound::{HtlcKey, Inbound};
 use crate::payment::outbound::Payments;
 use crate::recover::RecordRows;
+use crate::payment::probe::Probes;
 
 const PATIENCE_AFTER_RESTART: u32 = 3;
 
@@ -58,6 +59,7 @@ pub(crate) struct Table<K: KeysInterface> {
     /// Peers none of whose channels has been seen in a block.
     unproven: BTreeSet<NodeId>,
     pub(crate) payments: Payments,
+    pub(crate) probes: Probes,
     pub(crate) inbound: Inbound,
     pub(crate) removals: Removals,
     /// Milliseconds on a clock of the user's; see `returning.rs`.
@@ -127,6 +129,7 @@ impl<K: KeysInterface> Table<K> {
             by_scid: BTreeMap::new(),
             unproven: BTreeSet::new(),
             payments: Payments::default(),
+            probes: Probes::default(),
             inbound: Inbound::default(),
             removals: Removals::default(),
             clock: None,

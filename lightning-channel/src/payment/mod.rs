@@ -7,6 +7,7 @@
 //! | `params.rs` | what to pay, and payments as others see them |
 //! | `outbound/` | payments of ours: attempts, retries, outcomes |
 //! | `onion.rs` | the onion of one path |
+//! | `probe.rs` | HTLCs that only find out |
 //! | `learnt_terms.rs` | what a `channel_update` inside a failure is worth |
 //! | `verdict.rs` | what a failed attempt teaches |
 //! | `inbound.rs` | payments to us: parts, claims |
@@ -16,9 +17,11 @@ mod learnt_terms;
 pub(crate) mod onion;
 pub(crate) mod outbound;
 mod params;
+pub(crate) mod probe;
 pub(crate) mod secret;
 pub(crate) mod verdict;
 
 pub use inbound::ClaimError;
 pub use onion::Recipient;
 pub use params::{PayError, PayParams, PaymentDetails, PaymentState};
+pub use probe::ProbeParams;

@@ -13,6 +13,7 @@
 //! # Invariants
 //! - whatever is wrong with a secret, the same work is done and the same answer given (RELIABILITY F2)
 use bitcoin::hashes::{Hash as _, HashEngine as _, Hmac, HmacEngine, sha256};
+use lightning_traits::id::PaymentId;
 use lightning_traits::interface::EntropySource;
 use lightning_traits::payment::{PaymentHash, PaymentSecret, Preimage};
 use lightning_traits::units::{CltvDelta, Msat};
@@ -49,13 +50,19 @@ pub(crate) struct Secrets {
     seal: [u8; 32],
     preimage: [u8; 32],
     tag: [u8; 32],
+    probe: [u8; 32],
 }
 
 impl Secrets {
     /// Secrets under the node's inbound payment key.
     pub(crate) fn new(key: &[u8; 32]) -> Self {
         let derive = |label: &[u8]| hmac(key, &[b"lightning-channel inbound payment ", label]);
-        Self { seal: derive(b"seal"), preimage: derive(b"preimage"), tag: derive(b"tag") }
+        Self {
+            seal: derive(b"seal"),
+            preimage: derive(b"preimage"),
+            tag: derive(b"tag"),
+            probe: derive(b"probe"),
+        }
     }
 
     /// A fresh hash and secret whose preimage we can derive.
@@ -87,6 +94,11 @@ impl Secrets {
             Kind::Held if is_held => Some(Opened { facts, preimage: None }),
             Kind::Ours | Kind::Held => None,
         }
+    }
+
+    /// The hash of a probe: a preimage of it is known to nobody.
+    pub(crate) fn probe(&self, id: PaymentId) -> PaymentHash {
+        PaymentHash(hmac(&self.probe, &[&id.0]))
     }
 
     fn sealed(&self, nonce: [u8; 16], plain: [u8; 16]) -> PaymentSecret {

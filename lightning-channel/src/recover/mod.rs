@@ -104,6 +104,8 @@ impl<E: Environment> ChannelManager<E> {
             match &htlc.origin {
                 // Its payment ended, and the user knows.
                 Origin::Payment { .. } if is_done => {}
+                // Nobody waits for it.
+                Origin::Payment { id, .. } if self.is_probe(*id, htlc.hash) => {}
                 Origin::Forward { channel, htlc } => {
                     table.answered.insert((*channel, *htlc));
                 }

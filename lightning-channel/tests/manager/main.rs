@@ -12,6 +12,7 @@ mod mocks;
 mod on_chain;
 mod parts;
 mod payments;
+mod probes;
 mod record;
 mod refusals;
 mod world;

@@ -303,6 +303,11 @@ impl Routes {
         self.0.lock().is_late = is_late;
     }
 
+    /// Answers on their way are lost.
+    pub(crate) fn lose_late(&self) {
+        self.0.lock().late.clear();
+    }
+
     pub(crate) fn set_deaf(&self, is_deaf: bool) {
         self.0.lock().is_deaf = is_deaf;
     }

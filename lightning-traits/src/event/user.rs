@@ -89,6 +89,26 @@ pub enum ReceivedKind {
     Spontaneous,
 }
 
+/// What a probe found out.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ProbeResult {
+    /// The path carried it to the payee.
+    #[error("it arrived")]
+    Arrived,
+    /// It failed on its way.
+    #[error("it failed: {failure}")]
+    Failed {
+        /// The channel where it failed, if the failure could be read.
+        channel: Option<ShortChannelId>,
+        /// How.
+        failure: String,
+    },
+    /// There was no path to try.
+    #[error("no route: {0}")]
+    NoRoute(String),
+}
+
 /// What the user should know, or must answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -214,6 +234,15 @@ pub enum Event {
         channel: Option<ShortChannelId>,
         /// How.
         failure: String,
+    },
+    /// A probe has ended. Told once, and not again after a restart.
+    ProbeEnded {
+        /// The user's name for it.
+        id: PaymentId,
+        /// The path that it took, if there was one.
+        path: Option<Path>,
+        /// What it found out.
+        result: ProbeResult,
     },
     /// How long the nodes of a path held an HTLC of ours that has ended, by their own words (`option_attribution_data`). Not told
     /// when none has measured anything.

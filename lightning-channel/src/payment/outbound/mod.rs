@@ -383,6 +383,16 @@ impl Payments {
         self.payments.iter().map(details).collect()
     }
 
+    /// Whether there is a payment of this id.
+    pub(crate) fn contains(&self, id: PaymentId) -> bool {
+        self.payments.contains_key(&id)
+    }
+
+    /// Whether there is a payment of this id to this hash.
+    pub(crate) fn is_known(&self, id: PaymentId, hash: PaymentHash) -> bool {
+        self.payments.get(&id).is_some_and(|payment| payment.hash == hash)
+    }
+
     /// The ids of all payments.
     pub(crate) fn ids(&self) -> Vec<PaymentId> {
         self.payments.keys().copied().collect()
