@@ -23,8 +23,8 @@ use crate::forward::intercepted::Waiting;
 use crate::forward::removal::Removals;
 use crate::payment::inbound::{HtlcKey, Inbound};
 use crate::payment::outbound::Payments;
-use crate::recover::RecordRows;
 use crate::payment::probe::Probes;
+use crate::recover::RecordRows;
 
 const PATIENCE_AFTER_RESTART: u32 = 3;
 
