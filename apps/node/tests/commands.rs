@@ -88,6 +88,13 @@ fn wrong_command_lines_end_with_2_and_a_sentence() {
         (&["send", ADDRESS, "any"], "AMOUNT must be an amount in whole satoshi"),
         (&["invoice", "all"], "AMOUNT must be an amount such as 1000"),
         (&["invoice", "1", "a", "b"], "unexpected argument b"),
+        (&["pay", "lnx", "--max-parts", "65"], "--max-parts must be a whole number up to 64"),
+        (&["keysend", "02ab", "5"], "NODE_ID must be a node id, 66 hexadecimal digits"),
+        (&["keysend", NODE], "<AMOUNT> is missing"),
+        (&["holdinvoice", "xyz", "5"], "PAYMENT_HASH must be a payment hash, 64 hexadecimal digits"),
+        (&["holdinvoice", CHANNEL, "5", "--blocks", "2000"], "--blocks must be a whole number up to 1008"),
+        (&["settle", "xyz"], "PREIMAGE must be a preimage, 64 hexadecimal digits"),
+        (&["cancelinvoice"], "<PAYMENT_HASH> is missing"),
         (&["getpayment", "xyz"], "PAYMENT_HASH must be a payment hash, 64 hexadecimal digits"),
         (
             &["getinfo", "--network", "regtset"],

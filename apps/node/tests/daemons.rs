@@ -256,6 +256,83 @@ fn money_goes_there_and_back_through_a_kill() {
     assert!(alice.lnode(&["stop"]).status.success());
 }
 
+/// The state of bob's invoice for this hash.
+fn invoice_state(node: &Node, hash: &str) -> String {
+    let list = node.answer(&["listinvoices"]);
+    let invoices = list["invoices"].as_array().unwrap();
+    let found = invoices.iter().find(|invoice| invoice["payment_hash"] == hash);
+    found.map(|invoice| invoice["state"].as_str().unwrap().to_owned()).unwrap_or_default()
+}
+
+fn preimage_and_hash(byte: u8) -> (String, String) {
+    use bitcoin::hashes::{Hash as _, sha256};
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    (hex(&[byte; 32]), hex(sha256::Hash::hash(&[byte; 32]).as_byte_array()))
+}
+
+#[test]
+fn money_goes_in_parts_unasked_and_on_hold() {
+    let chain = Chain::start();
+    let (alice, mut bob) = (Node::start(&chain), Node::start(&chain));
+    chain.mine(&alice, &["2", "--to", "wallet"]);
+    chain.mine(&alice, &["101"]);
+    alice.until("the coinbase can be spent", |alice| alice.balance("onchain_confirmed_sat") > 5_000_000_000);
+    for channels in 1..3 {
+        alice.answer(&["openchannel", &bob.address(), "200000"]);
+        chain.mine(&alice, &["6"]);
+        let usable = |node: &Node| {
+            let list = node.answer(&["listchannels"]);
+            list["channels"].as_array().unwrap().iter().filter(|channel| channel["state"] == "open").count()
+        };
+        alice.until("the channel is open", |alice| usable(alice) == channels);
+        bob.until("bob has it too", |bob| usable(bob) == channels);
+    }
+
+    // No channel carries it alone.
+    let invoice = bob.invoice(&["300000"]);
+    alice.refused(&["pay", &invoice, "--max-parts", "1"], "LN0012");
+    let paid = alice.answer(&["pay", &invoice, "--max-fee", "0"]);
+    assert_eq!((&paid["state"], &paid["amount_msat"]), (&"succeeded".into(), &300_000_000.into()));
+    assert_eq!((&paid["parts"], &paid["fee_msat"]), (&0.into(), &0.into()));
+    bob.until("bob has it all", |bob| bob.balance("channels_msat") == 300_000_000);
+
+    let id = bob.answer(&["getinfo"])["node_id"].as_str().unwrap().to_owned();
+    let sent = alice.answer(&["keysend", &id, "1234"]);
+    assert_eq!((&sent["state"], &sent["payee"]), (&"succeeded".into(), &id.clone().into()));
+    bob.until("bob has heard of it", |bob| {
+        invoice_state(bob, sent["payment_hash"].as_str().unwrap()) == "paid"
+    });
+
+    // Held, over a power failure, and taken.
+    let (preimage, hash) = preimage_and_hash(7);
+    let held = bob.answer(&["holdinvoice", &hash, "5000", "on hold"]);
+    bob.refused(&["settle", &preimage], "LN0023");
+    alice.answer(&["pay", "--no-wait", held["invoice"].as_str().unwrap()]);
+    bob.until("it waits", |bob| invoice_state(bob, &hash) == "held");
+    bob.kill();
+    bob.run(&chain);
+    bob.until("the channels are back", |bob| bob.channel_is("open"));
+    assert_eq!(invoice_state(&bob, &hash), "held");
+    bob.answer(&["settleinvoice", &preimage]);
+    alice.until("it is paid", |alice| alice.answer(&["getpayment", &hash])["state"] == "succeeded");
+    assert_eq!(alice.answer(&["getpayment", &hash])["preimage"], *preimage);
+    bob.until("bob has it", |bob| invoice_state(bob, &hash) == "paid");
+    bob.answer(&["settleinvoice", &preimage]);
+    bob.refused(&["cancelinvoice", &hash], "LN0022");
+
+    // Held, and given back.
+    let (_, hash) = preimage_and_hash(8);
+    let held = bob.answer(&["holdinvoice", &hash, "5000"]);
+    let invoice = held["invoice"].as_str().unwrap().to_owned();
+    alice.answer(&["pay", "--no-wait", &invoice]);
+    bob.until("it waits", |bob| invoice_state(bob, &hash) == "held");
+    assert_eq!(bob.answer(&["cancel", &hash])["state"], "cancelled");
+    alice.until("it has failed", |alice| alice.answer(&["getpayment", &hash])["state"] == "failed");
+    assert_eq!(alice.lnode(&["pay", &invoice]).status.code(), Some(3), "nor does it take another");
+    assert_eq!(invoice_state(&bob, &hash), "cancelled");
+    assert_eq!(bob.balance("channels_msat"), 300_000_000 + 1_234_000 + 5_000_000);
+}
+
 #[test]
 fn money_comes_home_without_the_peer() {
     let chain = Chain::start();

@@ -42,12 +42,20 @@ pub trait Backend: Send + Sync {
     fn closechannel(&self, request: request::CloseChannel) -> Answer<response::Channel>;
     /// Makes an invoice.
     fn invoice(&self, request: request::Invoice) -> Answer<response::NewInvoice>;
+    /// Makes an invoice whose preimage the caller keeps.
+    fn holdinvoice(&self, request: request::HoldInvoice) -> Answer<response::NewInvoice>;
+    /// Takes a payment that waits.
+    fn settleinvoice(&self, request: request::SettleInvoice) -> Answer<response::InvoiceEntry>;
+    /// Calls an invoice off, and gives back what waits for it.
+    fn cancelinvoice(&self, request: request::CancelInvoice) -> Answer<response::InvoiceEntry>;
     /// Invoices of ours.
     fn listinvoices(&self) -> Answer<response::InvoiceList>;
     /// Reads an invoice of anybody; see [`describe_invoice`](super::describe_invoice).
     fn decode(&self, request: request::Decode) -> Answer<response::Decoded>;
     /// Begins to pay; answers when the payment is stored and its first attempt is under way, or why it cannot be.
     fn pay(&self, request: request::Pay) -> Answer<response::Payment>;
+    /// Begins to pay a node that has not asked for it.
+    fn keysend(&self, request: request::Keysend) -> Answer<response::Payment>;
     /// Payments of ours.
     fn listpayments(&self) -> Answer<response::PaymentList>;
     /// One payment of ours.

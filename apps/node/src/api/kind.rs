@@ -10,7 +10,7 @@ use bitcoin::Address;
 use bitcoin::address::NetworkUnchecked;
 use bitcoin::hex::FromHex;
 use lightning_traits::id::{ChannelId, NodeId, ShortChannelId};
-use lightning_traits::payment::PaymentHash;
+use lightning_traits::payment::{PaymentHash, Preimage};
 use serde_json::Value;
 
 /// What a parameter is.
@@ -38,6 +38,8 @@ pub enum Kind {
     Channel,
     /// 64 hexadecimal digits.
     PaymentHash,
+    /// 64 hexadecimal digits that are not shown again.
+    Preimage,
     /// An on-chain address.
     Address,
     /// A BOLT 11 invoice.
@@ -94,6 +96,7 @@ impl Kind {
             Self::Peer => known::<Peer>(text),
             Self::Channel => known::<ChannelRef>(text),
             Self::PaymentHash => known::<PaymentHash>(text),
+            Self::Preimage => known::<Preimage>(text),
             Self::Address => known::<Address<NetworkUnchecked>>(text),
             // BIP 21 and links put this in front.
             Self::Invoice => text
@@ -118,6 +121,7 @@ impl Kind {
             Self::Peer => "NODE_ID@HOST:PORT",
             Self::Channel => "CHANNEL",
             Self::PaymentHash => "PAYMENT_HASH",
+            Self::Preimage => "PREIMAGE",
             Self::Address => "ADDRESS",
             Self::Invoice => "INVOICE",
         }
@@ -220,6 +224,14 @@ impl FromText for PaymentHash {
 
     fn from_text(text: &str) -> Option<Self> {
         FromHex::from_hex(text).ok().map(Self)
+    }
+}
+
+impl FromText for Preimage {
+    const EXPECTED: &'static str = "a preimage, 64 hexadecimal digits";
+
+    fn from_text(text: &str) -> Option<Self> {
+        FromHex::from_hex(text).ok().map(Self::new)
     }
 }
 

@@ -107,6 +107,12 @@ const FEERATE: Param = flag(
     Kind::Number(MAX_FEERATE),
     "Feerate of the transaction in sat per vbyte; estimated if not given",
 );
+/// Parts at a time: more make a payment dearer and slower, not likelier to arrive.
+const MAX_PARTS: u64 = 64;
+/// Blocks that a payment may wait for its payee: what comes on top of it on the way must stay below the two weeks that nodes
+/// forward (BOLT 4, `expiry_too_far`).
+const MAX_HOLD: u64 = 1_008;
+const MAX_FEE: Param = flag("max_fee_msat", "max-fee", Kind::Msat, "The most to pay in fees");
 const INVOICE: Param = required("invoice", Kind::Invoice, "The invoice");
 
 const CHANNEL_COLUMNS: &[(&str, &str)] = &[
@@ -309,6 +315,42 @@ pub const METHODS: &[Method] = &[
         call: |node, value| run(value, |request: request::Invoice| node.invoice(request)),
     },
     Method {
+        name: "holdinvoice",
+        aliases: &["addholdinvoice", "bolt11-receive-for-hash"],
+        help: "Make an invoice whose payment waits until it is settled or cancelled",
+        params: &[
+            required("payment_hash", Kind::PaymentHash, "Hash of a preimage that you keep"),
+            required("amount_msat", Kind::MsatOrAny, "How much; with `any` the payer chooses"),
+            optional("description", Kind::Text(MAX_DESCRIPTION), "What for"),
+            flag("expiry_s", "expiry", Kind::Number(MAX_EXPIRY), "Seconds in which it can be paid"),
+            flag("blocks", "blocks", Kind::Number(MAX_HOLD), "Blocks in which you can decide, at least"),
+        ],
+        view: View::Fields,
+        read_only: false,
+        wait: Wait::No,
+        call: |node, value| run(value, |request: request::HoldInvoice| node.holdinvoice(request)),
+    },
+    Method {
+        name: "settleinvoice",
+        aliases: &["settle", "bolt11-claim-for-hash"],
+        help: "Take a payment that waits, with the preimage of its invoice",
+        params: &[required("preimage", Kind::Preimage, "The preimage")],
+        view: View::Fields,
+        read_only: false,
+        wait: Wait::No,
+        call: |node, value| run(value, |request: request::SettleInvoice| node.settleinvoice(request)),
+    },
+    Method {
+        name: "cancelinvoice",
+        aliases: &["cancel", "bolt11-fail-for-hash"],
+        help: "Call an invoice off, and give back a payment that waits for it",
+        params: &[required("payment_hash", Kind::PaymentHash, "Its hash")],
+        view: View::Fields,
+        read_only: false,
+        wait: Wait::No,
+        call: |node, value| run(value, |request: request::CancelInvoice| node.cancelinvoice(request)),
+    },
+    Method {
         name: "listinvoices",
         aliases: &["lookupinvoice", "getinvoice"],
         help: "List the invoices that this node made",
@@ -345,12 +387,32 @@ pub const METHODS: &[Method] = &[
         params: &[
             INVOICE,
             optional("amount_msat", Kind::Msat, "How much, if the invoice leaves it open"),
-            flag("max_fee_msat", "max-fee", Kind::Msat, "The most to pay in fees"),
+            MAX_FEE,
+            flag(
+                "max_parts",
+                "max-parts",
+                Kind::Number(MAX_PARTS),
+                "At most this many parts at a time; 1 for none",
+            ),
         ],
         view: View::Fields,
         read_only: false,
         wait: Wait::Payment,
         call: |node, value| run(value, |request: request::Pay| node.pay(request)),
+    },
+    Method {
+        name: "keysend",
+        aliases: &["sendtonode", "spontaneous-send"],
+        help: "Pay a node that has not asked for it",
+        params: &[
+            required("node_id", Kind::NodeId, "Its id"),
+            required("amount_msat", Kind::Msat, "How much"),
+            MAX_FEE,
+        ],
+        view: View::Fields,
+        read_only: false,
+        wait: Wait::Payment,
+        call: |node, value| run(value, |request: request::Keysend| node.keysend(request)),
     },
     Method {
         name: "listpayments",

@@ -5,7 +5,7 @@
 use bitcoin::address::NetworkUnchecked;
 use bitcoin::{Address, Amount};
 use lightning_traits::id::NodeId;
-use lightning_traits::payment::PaymentHash;
+use lightning_traits::payment::{PaymentHash, Preimage};
 use lightning_traits::units::Msat;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -154,6 +154,63 @@ pub struct Pay {
     /// The most to pay in fees; without it, what the configuration says.
     #[serde(default, deserialize_with = "msat_option")]
     pub max_fee_msat: Option<Msat>,
+    /// The most parts at a time; without it, as many as make sense.
+    #[serde(default)]
+    pub max_parts: Option<u16>,
+}
+
+/// `keysend`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keysend {
+    /// Whom.
+    #[serde(deserialize_with = "text")]
+    pub node_id: NodeId,
+    /// How much.
+    #[serde(deserialize_with = "msat")]
+    pub amount_msat: Msat,
+    /// The most to pay in fees; without it, what the configuration says.
+    #[serde(default, deserialize_with = "msat_option")]
+    pub max_fee_msat: Option<Msat>,
+}
+
+/// `holdinvoice`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HoldInvoice {
+    /// The hash of a preimage that the caller keeps.
+    #[serde(deserialize_with = "text")]
+    pub payment_hash: PaymentHash,
+    /// How much.
+    #[serde(deserialize_with = "msat_or_any")]
+    pub amount_msat: AmountOrAny,
+    /// What for.
+    #[serde(default)]
+    pub description: String,
+    /// How long it can be paid; without it an hour.
+    #[serde(default)]
+    pub expiry_s: Option<u32>,
+    /// Blocks that its payment has at least when it comes; without it a day's worth.
+    #[serde(default)]
+    pub blocks: Option<u16>,
+}
+
+/// `settleinvoice`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SettleInvoice {
+    /// What the payment is claimed with.
+    #[serde(deserialize_with = "text")]
+    pub preimage: Preimage,
+}
+
+/// `cancelinvoice`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CancelInvoice {
+    /// Which.
+    #[serde(deserialize_with = "text")]
+    pub payment_hash: PaymentHash,
 }
 
 /// `getpayment`.

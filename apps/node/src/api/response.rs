@@ -233,6 +233,10 @@ pub enum InvoiceState {
     Paid,
     /// It cannot be paid any more.
     Expired,
+    /// A payment has come and waits: `settleinvoice` takes it, `cancelinvoice` gives it back.
+    Held,
+    /// It was called off: whatever comes for it goes back.
+    Cancelled,
 }
 
 /// `listinvoices`.
@@ -263,6 +267,10 @@ pub struct InvoiceEntry {
     pub created_at: u64,
     /// Until when it can be paid, in seconds since 1970.
     pub expires_at: u64,
+    /// Whether its preimage is kept by the caller, who decides on each payment.
+    pub hold: bool,
+    /// The height at which a payment that waits goes back by itself.
+    pub deadline_height: Option<u32>,
 }
 
 /// `decode`.

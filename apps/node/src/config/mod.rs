@@ -187,6 +187,7 @@ fn user_config(read: &value::Values<'_>) -> Result<UserConfig, ApiError> {
     user.handshake.minimum_depth = read.number("channels.minimum_depth")?;
     user.payment.max_fee_millionths = read.number("payments.max_fee_millionths")?;
     user.payment.max_attempts = read.number("payments.max_attempts")?;
+    user.payment.accept_spontaneous = read.truth("payments.keysend")?;
     Ok(user)
 }
 

@@ -2,16 +2,16 @@
 //!
 //! # Invariants
 //! - an event is acknowledged only after what follows from it is queued for the store; repeating it is harmless (I11)
-use lightning_traits::event::Event;
+use lightning_traits::event::{Event, ReceivedKind};
 use lightning_traits::id::{ChannelId, EventId};
 use lightning_traits::interface::{ConfirmationTarget, EventsProvider, FeeEstimator as _};
 use lightning_traits::payment::PaymentHash;
 use lightning_traits::units::Msat;
 
 use super::backend::channel_row;
-use super::books::now;
 use super::node::Inner;
-use crate::api::response::{InvoiceEntry, InvoiceState, PaymentState};
+use super::received;
+use crate::api::response::PaymentState;
 
 /// Answers all events that wait.
 pub(super) fn handle(node: &Inner) {
@@ -57,12 +57,11 @@ fn on_event(node: &Inner, event: Event) -> bool {
                 }
             }
         }
-        Event::PaymentClaimable { hash, .. } => {
-            if let Err(error) = node.channels.claim(hash) {
-                tracing::warn!("payment {hash} cannot be claimed: {error}");
-            }
+        Event::PaymentClaimable { hash, deadline, kind, .. } => {
+            received::on_claimable(node, hash, deadline, kind);
         }
-        Event::PaymentClaimed { hash, amount } => on_received(node, hash, amount.to_msat()),
+        Event::PaymentClaimed { hash, amount } => received::on_claimed(node, hash, amount.to_msat()),
+        Event::PaymentReturned { hash, .. } => received::on_returned(node, hash),
         Event::PaymentSent { hash, ref preimage, amount, fee, .. } => {
             update_payment(node, hash, |row| {
                 row.state = PaymentState::Succeeded;
@@ -106,19 +105,6 @@ fn remember_closed(node: &Inner, channel: ChannelId) {
     }
 }
 
-fn on_received(node: &Inner, hash: PaymentHash, amount_msat: u64) {
-    // Money that no invoice in the books asked for is money all the same, and the books say so.
-    let mut row = node.books.invoice(&hash.to_string()).unwrap_or_else(|| InvoiceEntry {
-        payment_hash: hash.to_string(),
-        description: "an invoice that is not in the books".to_owned(),
-        created_at: now(),
-        ..InvoiceEntry::default()
-    });
-    row.state = InvoiceState::Paid;
-    row.received_msat = amount_msat;
-    node.books.put_invoice(row);
-}
-
 fn update_payment(node: &Inner, hash: PaymentHash, change: impl FnOnce(&mut crate::api::response::Payment)) {
     if let Some(mut row) = node.books.payment(&hash.to_string()) {
         change(&mut row);
@@ -142,6 +128,14 @@ fn describe(event: &Event) -> Option<(&'static str, String)> {
         Event::PaymentClaimed { hash, amount } => {
             ("payment_received", format!("received {amount} for {hash}"))
         }
+        Event::PaymentClaimable { hash, amount, deadline, kind: ReceivedKind::Held, .. } => {
+            let text = format!("a payment of {amount} for {hash} waits until block {deadline}");
+            ("payment_held", text)
+        }
+        Event::PaymentReturned { hash, amount } => (
+            "payment_returned",
+            format!("a payment of {amount} for {hash} went back: nobody settled it in time"),
+        ),
         Event::PaymentSent { hash, amount, fee, .. } => {
             let cost = fee.map(|fee| format!(", for {fee} in fees")).unwrap_or_default();
             ("payment_sent", format!("payment {hash} of {amount} arrived{cost}"))

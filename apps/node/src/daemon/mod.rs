@@ -11,6 +11,7 @@ mod lock;
 mod node;
 mod options;
 mod pump;
+mod received;
 mod record;
 mod run;
 mod seed;

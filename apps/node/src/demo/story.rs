@@ -115,7 +115,7 @@ fn invoice(payee: &Person, msat: u64) -> Result<String, DemoError> {
 }
 
 fn begin(payer: &Person, invoice: String) -> Result<String, DemoError> {
-    let request = request::Pay { invoice, amount_msat: None, max_fee_msat: None };
+    let request = request::Pay { invoice, amount_msat: None, max_fee_msat: None, max_parts: None };
     Ok(payer.ask(|api| api.pay(request))?.payment_hash)
 }
 

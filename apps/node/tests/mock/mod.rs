@@ -162,6 +162,18 @@ impl Backend for Mock {
         self.saw(&request);
         Ok(response::NewInvoice { invoice: "lnbcrt1".into(), ..Default::default() })
     }
+    fn holdinvoice(&self, request: request::HoldInvoice) -> Answer<response::NewInvoice> {
+        self.saw(&request);
+        Ok(response::NewInvoice { invoice: "lnbcrt1".into(), ..Default::default() })
+    }
+    fn settleinvoice(&self, request: request::SettleInvoice) -> Answer<response::InvoiceEntry> {
+        self.saw(&request);
+        Ok(response::InvoiceEntry { state: response::InvoiceState::Held, ..Default::default() })
+    }
+    fn cancelinvoice(&self, request: request::CancelInvoice) -> Answer<response::InvoiceEntry> {
+        self.saw(&request);
+        Ok(response::InvoiceEntry { state: response::InvoiceState::Cancelled, ..Default::default() })
+    }
     fn listinvoices(&self) -> Answer<response::InvoiceList> {
         Ok(response::InvoiceList::default())
     }
@@ -176,6 +188,10 @@ impl Backend for Mock {
                 .hint("ask the payee for a new one"));
         }
         *self.paying.lock().unwrap() = request.invoice;
+        Ok(self.payment())
+    }
+    fn keysend(&self, request: request::Keysend) -> Answer<response::Payment> {
+        self.saw(&request);
         Ok(self.payment())
     }
     fn listpayments(&self) -> Answer<response::PaymentList> {
@@ -292,7 +308,7 @@ pub fn example(kind: Kind) -> Value {
         Kind::MsatOrAny => json!("any"),
         Kind::NodeId => json!(NODE),
         Kind::Peer => json!(format!("{NODE}@127.0.0.1:9735")),
-        Kind::Channel | Kind::PaymentHash => json!(CHANNEL),
+        Kind::Channel | Kind::PaymentHash | Kind::Preimage => json!(CHANNEL),
         Kind::Address => json!(ADDRESS),
         Kind::Invoice => json!("lnbcrt1"),
     }

@@ -1,7 +1,9 @@
 //! What users ask of the node, done.
 //!
-//! `onchain.rs`, `peers.rs`, `channels.rs` and `payments.rs` hold the methods by subject; this file only leads to them.
+//! `onchain.rs`, `peers.rs`, `channels.rs`, `invoices.rs` and `payments.rs` hold the methods by subject; this file only leads
+//! to them.
 mod channels;
+mod invoices;
 mod onchain;
 mod payments;
 mod peers;
@@ -55,10 +57,19 @@ impl Backend for NodeBackend {
         channels::close(&self.0, request)
     }
     fn invoice(&self, request: request::Invoice) -> Answer<response::NewInvoice> {
-        payments::invoice(&self.0, &request)
+        invoices::invoice(&self.0, &request)
+    }
+    fn holdinvoice(&self, request: request::HoldInvoice) -> Answer<response::NewInvoice> {
+        invoices::hold(&self.0, &request)
+    }
+    fn settleinvoice(&self, request: request::SettleInvoice) -> Answer<response::InvoiceEntry> {
+        invoices::settle(&self.0, request)
+    }
+    fn cancelinvoice(&self, request: request::CancelInvoice) -> Answer<response::InvoiceEntry> {
+        invoices::cancel(&self.0, request.payment_hash)
     }
     fn listinvoices(&self) -> Answer<response::InvoiceList> {
-        Ok(payments::list_invoices(&self.0))
+        Ok(invoices::list(&self.0))
     }
     fn decode(&self, request: request::Decode) -> Answer<response::Decoded> {
         payments::decode(&self.0, &request)
@@ -66,8 +77,11 @@ impl Backend for NodeBackend {
     fn pay(&self, request: request::Pay) -> Answer<response::Payment> {
         payments::pay(&self.0, &request)
     }
+    fn keysend(&self, request: request::Keysend) -> Answer<response::Payment> {
+        payments::keysend(&self.0, &request)
+    }
     fn listpayments(&self) -> Answer<response::PaymentList> {
-        Ok(response::PaymentList { payments: self.0.books.payments() })
+        Ok(payments::list(&self.0))
     }
     fn getpayment(&self, request: request::GetPayment) -> Answer<response::Payment> {
         payments::get(&self.0, request.payment_hash)

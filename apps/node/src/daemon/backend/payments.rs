@@ -1,95 +1,58 @@
-//! Invoices and payments.
-use lightning_channel::payment::{PayError, PayParams, Recipient};
-use lightning_offers::bolt11::{Bolt11Invoice, BuildError, Currency, InvoiceBuilder};
+//! Payments of this node.
+use lightning_channel::payment::{self as channel, PayError, PayParams, Recipient};
+use lightning_offers::bolt11::Bolt11Invoice;
 use lightning_traits::feature::Feature;
 use lightning_traits::id::{NodeId, PaymentId};
-use lightning_traits::interface::{KeysInterface as _, SignError};
-use lightning_traits::payment::PaymentHash;
+use lightning_traits::interface::EntropySource as _;
+use lightning_traits::payment::{PaymentHash, Preimage};
 use lightning_traits::units::{CltvDelta, Msat};
 
 use super::Answer;
-use crate::api::request::{self, AmountOrAny};
-use crate::api::response::{self, InvoiceState, PaymentState};
+use crate::api::request;
+use crate::api::response::{self, PaymentState};
 use crate::api::{currency_network, describe_invoice, network_name, parse_invoice};
 use crate::daemon::books::now;
 use crate::daemon::node::Inner;
 use crate::error::{ApiError, Code};
 
-/// How long an invoice is good, unless asked otherwise (BOLT 11's own default).
-const DEFAULT_EXPIRY: u32 = 3_600;
+/// Parts at a time, unless asked otherwise: each costs its base fees.
+const DEFAULT_PARTS: u16 = 16;
 
 /// What an invoice may ask of us, its payer.
 const UNDERSTOOD: &[Feature] =
     &[Feature::VarOnion, Feature::PaymentSecret, Feature::BasicMpp, Feature::PaymentMetadata];
 
-pub(super) fn invoice(node: &Inner, request: &request::Invoice) -> Answer<response::NewInvoice> {
-    let amount = match request.amount_msat {
-        AmountOrAny::Any => None,
-        AmountOrAny::Amount(amount) => Some(amount),
-    };
-    let expiry = request.expiry_s.unwrap_or(DEFAULT_EXPIRY);
-    let created_at = now();
-    let expires = u32::try_from(created_at.saturating_add(u64::from(expiry))).unwrap_or(u32::MAX);
-    let inbound = node.channels.create_inbound_payment(amount, expires);
-    let mut builder = InvoiceBuilder::new(Currency::of_network(node.options.network), created_at)
-        .payment_hash(inbound.hash)
-        .payment_secret(inbound.secret)
-        .description(request.description.clone())
-        .expiry_seconds(u64::from(expiry))
-        .min_final_cltv_expiry_delta(u32::from(inbound.final_cltv_delta.get()))
-        .features(node.channels.invoice_features());
-    for hint in node.channels.route_hints() {
-        builder = builder.route_hint(hint);
-    }
-    if let Some(amount) = amount {
-        builder = builder.amount(amount);
-    }
-    let secp = lightning_traits::Secp::new();
-    let built = builder.build(&secp, |digest| node.keys.sign_invoice(digest));
-    let built = built.map_err(|error: BuildError<SignError>| ApiError::bad(error.to_string()))?;
-    let row = response::InvoiceEntry {
-        payment_hash: inbound.hash.to_string(),
-        state: InvoiceState::Open,
-        amount_msat: amount.map(Msat::to_msat),
-        received_msat: 0,
-        description: request.description.clone(),
-        invoice: built.to_string(),
-        created_at,
-        expires_at: built.expires_at(),
-    };
-    let answer = response::NewInvoice {
-        invoice: row.invoice.clone(),
-        payment_hash: row.payment_hash.clone(),
-        expires_at: row.expires_at,
-    };
-    node.books.put_invoice(row);
-    // Whoever has an invoice may show it around: it must be known after a crash.
-    durable(node)?;
-    Ok(answer)
-}
-
 /// Waits until everything queued is on the disk.
-fn durable(node: &Inner) -> Answer<()> {
+pub(super) fn durable(node: &Inner) -> Answer<()> {
     node.store.commit().map_err(|error| ApiError::new(Code::Disk, error.to_string()))?;
     // Receipts of channels may have come with it.
     node.wake.raise();
     Ok(())
 }
 
-pub(super) fn list_invoices(node: &Inner) -> response::InvoiceList {
-    let at = now();
-    let mut invoices = node.books.invoices();
-    for row in &mut invoices {
-        if row.state == InvoiceState::Open && row.expires_at <= at {
-            row.state = InvoiceState::Expired;
-        }
+/// The row as it is now: of a payment under way the channels know more.
+fn current(node: &Inner, mut row: response::Payment) -> response::Payment {
+    if row.state != PaymentState::Pending {
+        return row;
     }
-    response::InvoiceList { invoices }
+    let mut under_way = node.channels.list_payments().into_iter();
+    let known = under_way.find(|payment| payment.hash.to_string() == row.payment_hash);
+    if let Some(channel::PaymentState::Pending { parts, fee, .. }) = known.map(|payment| payment.state) {
+        row.parts = u32::try_from(parts).unwrap_or(u32::MAX);
+        row.fee_msat = fee.to_msat();
+    }
+    row
+}
+
+pub(super) fn list(node: &Inner) -> response::PaymentList {
+    let rows = node.books.payments().into_iter();
+    response::PaymentList { payments: rows.map(|row| current(node, row)).collect() }
 }
 
 pub(super) fn get(node: &Inner, hash: PaymentHash) -> Answer<response::Payment> {
     let row = node.books.payment(&hash.to_string());
-    row.ok_or_else(|| ApiError::new(Code::NoSuchPayment, format!("there is no payment {hash}")))
+    let row = row.ok_or_else(|| ApiError::new(Code::NoSuchPayment, format!("there is no payment {hash}")))?;
+    Ok(current(node, row))
 }
 
 fn parse(text: &str) -> Answer<Bolt11Invoice> {
@@ -103,22 +66,37 @@ pub(super) fn decode(node: &Inner, request: &request::Decode) -> Answer<response
 
 pub(super) fn pay(node: &Inner, request: &request::Pay) -> Answer<response::Payment> {
     let invoice = parse(&request.invoice)?;
-    let (amount, params) = check(node, &invoice, request)?;
-    let hash = invoice.payment_hash();
-    if let Some(known) = node.books.payment(&hash.to_string())
+    let params = check(node, &invoice, request)?;
+    if let Some(known) = node.books.payment(&params.hash.to_string())
         && known.state != PaymentState::Failed
     {
         let what = if known.state == PaymentState::Succeeded { "is paid" } else { "is being paid" };
         return Err(ApiError::new(Code::AlreadyPaid, format!("this invoice {what} already")));
     }
+    begin(node, params)
+}
+
+pub(super) fn keysend(node: &Inner, request: &request::Keysend) -> Answer<response::Payment> {
+    if request.node_id == node.channels.node_id() {
+        return Err(ApiError::bad("this is the node itself"));
+    }
+    check_sendable(node, request.amount_msat, 1)?;
+    let preimage = Preimage::new(node.keys.bytes32());
+    let mut params = PayParams::spontaneous(request.node_id, request.amount_msat, preimage);
+    params.max_fee = request.max_fee_msat;
+    begin(node, params)
+}
+
+/// Writes the payment down and begins it.
+fn begin(node: &Inner, params: PayParams) -> Answer<response::Payment> {
     let row = response::Payment {
-        payment_hash: hash.to_string(),
+        payment_hash: params.hash.to_string(),
         state: PaymentState::Pending,
-        amount_msat: amount.to_msat(),
+        amount_msat: params.amount.to_msat(),
         fee_msat: 0,
-        payee: NodeId::from(*invoice.payee()).to_string(),
+        payee: params.payee.to_string(),
         attempts: 0,
-        parts: 1,
+        parts: 0,
         preimage: None,
         failure: None,
         created_at: now(),
@@ -127,7 +105,7 @@ pub(super) fn pay(node: &Inner, request: &request::Pay) -> Answer<response::Paym
     let before = node.books.payment(&row.payment_hash);
     node.books.put_payment(row.clone());
     durable(node)?;
-    if let Err(error) = node.channels.pay(PaymentId(hash.0), params) {
+    if let Err(error) = node.channels.pay(PaymentId(params.hash.0), params) {
         let code = match error {
             PayError::Duplicate(_) | PayError::SameHash(_) => Code::AlreadyPaid,
             _ => Code::BadRequest,
@@ -139,11 +117,27 @@ pub(super) fn pay(node: &Inner, request: &request::Pay) -> Answer<response::Paym
     }
     node.net.wake();
     node.wake.raise();
-    Ok(node.books.payment(&row.payment_hash).unwrap_or(row))
+    Ok(current(node, node.books.payment(&row.payment_hash).unwrap_or(row)))
+}
+
+/// Whether our channels can send so much at all.
+fn check_sendable(node: &Inner, amount: Msat, max_parts: u16) -> Answer<()> {
+    let hops = node.channels.first_hops();
+    let each = hops.iter().map(|hop| hop.sendable);
+    let (sendable, what) = if max_parts > 1 {
+        (each.fold(Msat::ZERO, Msat::saturating_add), "the channels of this node cannot send")
+    } else {
+        (each.max().unwrap_or(Msat::ZERO), "no channel of this node can send")
+    };
+    if sendable >= amount {
+        return Ok(());
+    }
+    let message = format!("{what} {amount}; the most that can be sent now is {sendable}");
+    Err(ApiError::new(Code::InsufficientFunds, message).hint("open a channel with `lnode openchannel`"))
 }
 
 /// Whether the invoice can be paid at all, and with what.
-fn check(node: &Inner, invoice: &Bolt11Invoice, request: &request::Pay) -> Answer<(Msat, PayParams)> {
+fn check(node: &Inner, invoice: &Bolt11Invoice, request: &request::Pay) -> Answer<PayParams> {
     let network = node.options.network;
     if !invoice.currency().is_for(network) {
         let message = format!(
@@ -167,15 +161,10 @@ fn check(node: &Inner, invoice: &Bolt11Invoice, request: &request::Pay) -> Answe
     if payee == node.channels.node_id() {
         return Err(ApiError::new(Code::BadInvoice, "the invoice is this node's own"));
     }
-    let sendable = node.channels.first_hops().iter().map(|hop| hop.sendable).max().unwrap_or(Msat::ZERO);
-    if sendable < amount {
-        let message = format!(
-            "no channel of this node can send {amount}; the most that one can send now is {sendable}"
-        );
-        return Err(
-            ApiError::new(Code::InsufficientFunds, message).hint("open a channel with `lnode openchannel`")
-        );
-    }
+    // BOLT 4: "if the invoice offers the `basic_mpp` feature: MAY send more than one HTLC to pay the invoice".
+    let is_divisible = invoice.features().supports(Feature::BasicMpp);
+    let max_parts = if is_divisible { request.max_parts.unwrap_or(DEFAULT_PARTS).max(1) } else { 1 };
+    check_sendable(node, amount, max_parts)?;
     let final_cltv = u16::try_from(invoice.min_final_cltv_expiry_delta()).unwrap_or(u16::MAX);
     let recipient = Recipient::invoice(invoice.payment_secret().clone())
         .with_metadata(invoice.metadata().map(<[u8]>::to_vec));
@@ -183,7 +172,11 @@ fn check(node: &Inner, invoice: &Bolt11Invoice, request: &request::Pay) -> Answe
         PayParams::new(payee, amount, invoice.payment_hash(), recipient, CltvDelta::new(final_cltv));
     params.hints = invoice.route_hints().to_vec();
     params.max_fee = request.max_fee_msat;
-    Ok((amount, params))
+    params.max_parts = max_parts;
+    // Nothing new is tried once the invoice has expired: its payee would refuse it.
+    let minutes = invoice.expires_at().saturating_sub(now()).div_ceil(60);
+    params.max_ticks = Some(u32::try_from(minutes).unwrap_or(u32::MAX));
+    Ok(params)
 }
 
 fn amount_of(invoice: &Bolt11Invoice, given: Option<Msat>) -> Answer<Msat> {
