@@ -145,7 +145,7 @@ pub struct ForwardConfig {
 pub struct PaymentConfig {
     /// `min_final_cltv_expiry_delta` of our invoices (BOLT 11; 18 by default, more leaves time to claim on chain).
     pub final_cltv_delta: CltvDelta,
-    /// Attempts before a payment fails.
+    /// Attempts before a payment fails; two more for each part beyond the first that it may have.
     pub max_attempts: u32,
     /// Fee budget in millionths of the amount, when the user gives none.
     pub max_fee_millionths: u32,

@@ -36,8 +36,7 @@ impl<E: Environment> ChannelManager<E> {
                 ..RouteQuery::new(id, self.node, params.payee, params.amount)
             }
         };
-        let first_hops = self.first_hops();
-        if let RouteAnswer::Ready(answer) = self.env.routes().find_route(RouteQuery { first_hops, ..query }) {
+        if let RouteAnswer::Ready(answer) = self.ask(query) {
             self.on_probe_route(id, answer);
         }
         self.run();

@@ -6,7 +6,7 @@ use lightning_traits::event::Event;
 use lightning_traits::id::{ChannelId, PaymentId};
 use lightning_traits::interface::{Environment, RouteFinder as _};
 use lightning_traits::payment::PaymentHash;
-use lightning_traits::route::{NoRoute, Path, PathOutcome, Route, RouteAnswer, RouteReport};
+use lightning_traits::route::{NoRoute, Path, PathOutcome, Route, RouteAnswer, RouteQuery, RouteReport};
 use lightning_traits::units::Msat;
 
 use super::ChannelManager;
@@ -90,15 +90,23 @@ impl<E: Environment> ChannelManager<E> {
                     self.release(id);
                     return;
                 }
-                Next::Ask(mut query) => {
-                    query.first_hops = self.first_hops();
-                    match self.env.routes().find_route(*query) {
-                        RouteAnswer::InProgress => return,
-                        RouteAnswer::Ready(answer) => self.take_route(id, answer),
-                    }
-                }
+                Next::Ask(query) => match self.ask(*query) {
+                    RouteAnswer::InProgress => return,
+                    RouteAnswer::Ready(answer) => self.take_route(id, answer),
+                },
             }
         }
+    }
+
+    /// Asks for a route over the channels that can send now.
+    pub(super) fn ask(&self, mut query: RouteQuery) -> RouteAnswer {
+        query.first_hops = self.first_hops();
+        if query.first_hops.is_empty() {
+            // Whoever is asked without any would look for channels of ours in gossip.
+            let why = NoRoute::NoFirstHop { needed: query.amount, sendable: Msat::ZERO };
+            return RouteAnswer::Ready(Err(why));
+        }
+        self.env.routes().find_route(query)
     }
 
     /// A late answer of the route finder.

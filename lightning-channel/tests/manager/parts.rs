@@ -258,3 +258,18 @@ fn f3_a_payee_that_dies_at_any_step_claims_all_parts_or_none() {
 fn f11_a_forwarder_that_dies_at_any_step_loses_no_part() {
     cut_off_everywhere(Crash::of(1));
 }
+
+#[test]
+fn without_a_peer_there_is_no_way_and_nobody_is_asked_for_one() {
+    let mut world = diamond();
+    world.disconnect(0, 1);
+    world.disconnect(0, 2);
+    let (id, _) = pay_in_parts(&mut world, AMOUNT, 4);
+    world.settle();
+    let [Event::PaymentFailed { reason: PaymentFailure::NoRoute(why), .. }] = &world.endings(0, id)[..]
+    else {
+        panic!()
+    };
+    assert!(why.contains("none of our channels can send"), "{why}");
+    assert!(world.nodes[0].env.routes.queries().is_empty());
+}

@@ -139,6 +139,12 @@ impl Payment {
         all.saturating_sub(self.fees())
     }
 
+    /// Questions for a route that may be asked: each part more may fail a few times.
+    fn max_attempts(&self, config: &PaymentConfig) -> u32 {
+        let more = self.retry.as_ref().map_or(0, |params| u32::from(params.max_parts.saturating_sub(1)));
+        config.max_attempts.saturating_add(more.saturating_mul(2))
+    }
+
     fn max_parts(&self, params: &PayParams) -> u16 {
         let under_way = u16::try_from(self.parts.len()).unwrap_or(u16::MAX);
         params.max_parts.saturating_sub(under_way).max(1)
@@ -157,7 +163,7 @@ impl Payment {
         payer: NodeId,
         height: BlockHeight,
     ) -> Option<RouteQuery> {
-        if self.given_up.is_some() || self.attempts >= config.max_attempts {
+        if self.given_up.is_some() || self.attempts >= self.max_attempts(config) {
             return None;
         }
         let params = self.retry.as_ref()?;
@@ -261,7 +267,7 @@ impl Payment {
         let exhausted = |attempts| PaymentFailure::RetriesExhausted { attempts, last: self.last.clone() };
         match &self.given_up {
             Some(reason) => reason.clone(),
-            None if self.attempts >= config.max_attempts => exhausted(self.attempts),
+            None if self.attempts >= self.max_attempts(config) => exhausted(self.attempts),
             None if self.attempts == 0 && self.last.is_empty() => PaymentFailure::LostBeforeSending,
             None => exhausted(self.attempts.max(1)),
         }

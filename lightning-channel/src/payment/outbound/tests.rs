@@ -13,7 +13,8 @@ const PAYEE: NodeId = NodeId([3; 33]);
 const NOW: BlockHeight = BlockHeight::new(50);
 
 fn config() -> PaymentConfig {
-    PaymentConfig { max_attempts: 3, ..PaymentConfig::default() }
+    // Two more for the second part that the payments may have.
+    PaymentConfig { max_attempts: 1, ..PaymentConfig::default() }
 }
 
 fn params(hash: u8) -> PayParams {
@@ -281,8 +282,7 @@ fn what_a_direction_did_not_carry_is_halved_beside_what_other_parts_have_on_it()
 
 #[test]
 fn f10_terms_are_learnt_once_and_then_the_channel_is_left_alone() {
-    let mut payments = Payments::default();
-    payments.begin(ID, PayParams { max_parts: 1, ..params(1) }).unwrap();
+    let mut payments = begun();
     let terms = |timestamp| LearntTerms {
         channel: direction(21, NodeId([4; 33])),
         timestamp,
