@@ -107,7 +107,12 @@ pub const KEYS: &[Key] = &[
         "10000",
         "The most that a payment costs, in millionths of its amount",
     ),
-    key("payments.max_attempts", KeyKind::Number(1, 1_000), "10", "Attempts before a payment fails; two more for each part that it may have"),
+    key(
+        "payments.max_attempts",
+        KeyKind::Number(1, 1_000),
+        "10",
+        "Attempts before a payment fails; two more for each part that it may have",
+    ),
     key("payments.keysend", KeyKind::Bool, "true", "Take payments that nobody asked for, and announce it"),
     key("log.filter", KeyKind::Text, "info", "What is logged, such as info,lightning_channel=debug"),
     key("log.format", KeyKind::Word(&["text", "json"]), "text", "How it is logged"),
