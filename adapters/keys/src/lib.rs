@@ -86,6 +86,12 @@ impl SeedKeys {
         Ok(Self { secp: Arc::new(Secp::from(secp)), seed, node, inbound, scripts })
     }
 
+    /// The curve's context, for whoever has signatures to check: making one takes longer than that.
+    #[must_use]
+    pub fn secp(&self) -> &Secp {
+        &self.secp
+    }
+
     /// The node's secret key, for those who sign what this library does not know.
     #[must_use]
     pub const fn node_secret(&self) -> &SecretKey {

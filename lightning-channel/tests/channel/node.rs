@@ -67,7 +67,7 @@ impl Node {
     pub(crate) fn new(name: &str) -> Self {
         let rate = FeeratePerKw::new;
         Self {
-            secp: Secp::new(),
+            secp: super::keys::secp(),
             keys: TestKeys::new(name),
             config: UserConfig::default(),
             features: Features::node_default(),

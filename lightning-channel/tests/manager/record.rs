@@ -103,12 +103,12 @@ fn each_row_stands_for_itself_whichever_are_lost_or_damaged() {
     world.settle();
     let whole = [0, 1].map(|node| world.nodes[node].record.clone());
     assert!(whole.iter().all(|rows| rows.len() >= 2));
-    for node in 0..2 {
-        for key in whole[node].keys().cloned().collect::<Vec<_>>() {
+    for (node, whole) in whole.iter().enumerate() {
+        for key in whole.keys() {
             for damage in [None, Some(vec![]), Some(vec![9, 9, 9])] {
-                let mut rows: RecordRows = whole[node].clone();
+                let mut rows: RecordRows = whole.clone();
                 match damage {
-                    None => drop(rows.remove(&key)),
+                    None => drop(rows.remove(key)),
                     Some(bytes) => drop(rows.insert(key.clone(), bytes)),
                 }
                 world.nodes[node].record = rows;

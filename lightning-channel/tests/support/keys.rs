@@ -1,6 +1,6 @@
 //! Keys of a test node: from its name and a counter, so that every run is the same. The signer can be told to be slow.
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bitcoin::hashes::{Hash as _, sha256};
 use bitcoin::{EcdsaSighashType, ScriptBuf, Transaction, WPubkeyHash};
@@ -27,6 +27,12 @@ pub(crate) struct TestKeys {
     busy: Arc<AtomicBool>,
 }
 
+/// The curve's context and table, read once for all tests of this process.
+pub(crate) fn secp() -> Secp {
+    static SECP: OnceLock<Secp> = OnceLock::new();
+    SECP.get_or_init(Secp::new).clone()
+}
+
 fn hash(parts: &[&[u8]]) -> [u8; 32] {
     sha256::Hash::hash(&parts.concat()).to_byte_array()
 }
@@ -34,7 +40,7 @@ fn hash(parts: &[&[u8]]) -> [u8; 32] {
 impl TestKeys {
     pub(crate) fn new(name: &str) -> Self {
         Self {
-            secp: Arc::new(Secp::new()),
+            secp: Arc::new(secp()),
             name: name.into(),
             counter: AtomicU64::new(0),
             busy: Arc::new(AtomicBool::new(false)),

@@ -4,6 +4,7 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use std::sync::OnceLock;
 
 use lightning_traits::Secp;
 use lightning_traits::codec::{Decode, Encode};
@@ -230,6 +231,12 @@ impl Node {
     }
 }
 
+/// The curve's context and table, read once for all tests of this process.
+fn shared_secp() -> Secp {
+    static SECP: OnceLock<Secp> = OnceLock::new();
+    SECP.get_or_init(Secp::new).clone()
+}
+
 /// Two nodes: `nodes[0]` opened the channel.
 pub(super) struct Pair {
     pub(super) secp: Secp,
@@ -249,7 +256,7 @@ impl Pair {
         pushed: Msat,
         change_terms: impl Fn(&mut crate::terms::Terms, &mut crate::terms::Terms),
     ) -> Self {
-        let secp = Secp::new();
+        let secp = shared_secp();
         let signers = [TestSigner::new(&secp, 1), TestSigner::new(&secp, 2)];
         let (mut opened, mut accepted) = terms(&signers[0], &signers[1], format);
         change_terms(&mut opened, &mut accepted);

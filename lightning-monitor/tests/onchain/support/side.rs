@@ -1,6 +1,7 @@
 //! All secrets of one side of a channel, and the signer made of them.
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::OnceLock;
 
 use bitcoin::hashes::{Hash as _, sha256};
 use bitcoin::{ScriptBuf, Transaction, WPubkeyHash};
@@ -32,12 +33,18 @@ pub(crate) struct Side {
     pub(crate) asleep: Rc<Cell<bool>>,
 }
 
+/// The curve's context and table, read once for all tests of this process.
+fn secp() -> Secp {
+    static SECP: OnceLock<Secp> = OnceLock::new();
+    SECP.get_or_init(Secp::new).clone()
+}
+
 impl Side {
     pub(crate) fn new(name: &[u8]) -> Self {
         let bytes = |label: &[u8]| sha256::Hash::hash(&[name, label].concat()).to_byte_array();
         let key = |label: &[u8]| SecretKey::from_slice(&bytes(label)).unwrap();
         Self {
-            secp: Rc::new(Secp::new()),
+            secp: Rc::new(secp()),
             funding: key(b"funding"),
             revocation: key(b"revocation"),
             payment: key(b"payment"),

@@ -2,7 +2,6 @@
 use lightning_channel::manager::InboundPayment;
 use lightning_channel::payment::ClaimError;
 use lightning_offers::bolt11::{BuildError, Currency, InvoiceBuilder};
-use lightning_traits::Secp;
 use lightning_traits::interface::{KeysInterface as _, SignError};
 use lightning_traits::payment::PaymentHash;
 use lightning_traits::units::{CltvDelta, Msat};
@@ -97,7 +96,7 @@ fn make(
     if let Some(amount) = wanted.amount() {
         builder = builder.amount(amount);
     }
-    let built = builder.build(&Secp::new(), |digest| node.keys.sign_invoice(digest));
+    let built = builder.build(node.keys.secp(), |digest| node.keys.sign_invoice(digest));
     let built = built.map_err(|error: BuildError<SignError>| ApiError::bad(error.to_string()))?;
     let row = response::InvoiceEntry {
         payment_hash: inbound.hash.to_string(),

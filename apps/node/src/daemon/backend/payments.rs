@@ -55,17 +55,17 @@ pub(super) fn get(node: &Inner, hash: PaymentHash) -> Answer<response::Payment> 
     Ok(current(node, row))
 }
 
-fn parse(text: &str) -> Answer<Bolt11Invoice> {
-    parse_invoice(&lightning_traits::Secp::new(), text)
+fn parse(node: &Inner, text: &str) -> Answer<Bolt11Invoice> {
+    parse_invoice(node.keys.secp(), text)
 }
 
 pub(super) fn decode(node: &Inner, request: &request::Decode) -> Answer<response::Decoded> {
-    let invoice = parse(&request.invoice)?;
+    let invoice = parse(node, &request.invoice)?;
     Ok(describe_invoice(&invoice, node.options.network, UNDERSTOOD, now()))
 }
 
 pub(super) fn pay(node: &Inner, request: &request::Pay) -> Answer<response::Payment> {
-    let invoice = parse(&request.invoice)?;
+    let invoice = parse(node, &request.invoice)?;
     let params = check(node, &invoice, request)?;
     if let Some(known) = node.books.payment(&params.hash.to_string())
         && known.state != PaymentState::Failed
