@@ -78,6 +78,14 @@ impl Run {
             Move::Tick => self.world.tick(),
             Move::Backup => self.backups.push((node, self.world.nodes[node].disk.backup())),
             Move::Restore => self.restore(),
+            Move::Stall => self.stall(),
+            Move::Lie => self.lie(),
+            Move::Repeat => self.repeat(),
+            Move::Publish => self.publish(),
+            Move::Twins => self.twins(),
+            Move::Borrow => self.borrow(),
+            Move::Reuse => self.reuse(),
+            Move::Flood => self.flood(),
         }
     }
 
@@ -131,6 +139,7 @@ impl Run {
         };
         let plan = [Plan::Refuse, Plan::Wait, Plan::Wait].get(plan as usize).copied().unwrap_or(Plan::Claim);
         node.user.plans.insert(invoice.hash, plan);
+        self.world.invoices.insert(invoice.hash, (payee, msat));
         invoice
     }
 
@@ -257,17 +266,20 @@ impl Run {
             }
             self.world.mine(1);
             self.keep_up();
+            if self.profile == Profile::Byzantine && self.world.chain.height().is_multiple_of(6) {
+                self.world.settle_trusty();
+            }
         }
     }
 
     /// Whoever lags too far behind hears of the blocks, and its disk and signer answer.
-    fn keep_up(&mut self) {
+    pub(crate) fn keep_up(&mut self) {
+        self.world.mischief.haunt();
         for node in 0..self.world.nodes.len() {
             if self.world.nodes[node].lag() < MAX_LAG {
                 continue;
             }
-            self.world.nodes[node].keys.is_slow.set(false);
-            self.world.nodes[node].disk.is_full.set(false);
+            self.world.nodes[node].be_quick();
             self.world.nodes[node].follow_chain();
             self.world.nodes[node].disk.write_all();
             self.process(node);

@@ -126,6 +126,12 @@ pub(crate) struct SimDisk {
 }
 
 impl SimDisk {
+    /// A disk with one channel on it.
+    pub(crate) fn holding(channel: ChannelId, stored: StoredChannel) -> Self {
+        let durable = Durable { channels: BTreeMap::from([(channel, stored)]), ..Durable::default() };
+        Self { durable: RefCell::new(durable), ..Self::default() }
+    }
+
     /// Makes everything that waits durable.
     pub(crate) fn write_all(&self) {
         while !self.is_full.get()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bitcoin::{ScriptBuf, Transaction, Txid};
+use bitcoin::{OutPoint, ScriptBuf, Transaction, Txid};
 use lightning_keys::{Seed, SeedKeys, SeedSigner};
 use lightning_traits::id::{ChannelKeysId, CommitmentNumber};
 use lightning_traits::interface::{
@@ -62,6 +62,8 @@ pub(crate) struct SimKeys {
     pub(crate) book: Rc<RefCell<Book>>,
     /// Whether the signer answers later.
     pub(crate) is_slow: Rc<Cell<bool>>,
+    /// The output that first commitments of peers are signed for, whatever the channel says.
+    pub(crate) borrowed: Rc<Cell<Option<OutPoint>>>,
 }
 
 impl SimKeys {
@@ -76,6 +78,7 @@ impl SimKeys {
             dice: Rc::new(RefCell::new(dice)),
             book: Rc::default(),
             is_slow: Rc::default(),
+            borrowed: Rc::default(),
         }
     }
 
@@ -168,7 +171,11 @@ impl ChannelSigner for SimSigner {
 
     fn sign_theirs(&self, request: &CommitmentToSign<'_>) -> Result<CommitmentSignatures, SignError> {
         self.keys.answer()?;
-        let signatures = self.inner.sign_theirs(request)?;
+        let mut params = *request.params;
+        if let (Some(output), CommitmentNumber(0)) = (self.keys.borrowed.get(), request.commitment.number) {
+            params.funding.outpoint = output;
+        }
+        let signatures = self.inner.sign_theirs(&CommitmentToSign { params: &params, ..*request })?;
         let bytes = signatures.commitment.serialize_compact();
         self.keys.book.borrow_mut().theirs.insert(bytes, self.signed(request));
         Ok(signatures)

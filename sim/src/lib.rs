@@ -13,11 +13,13 @@
 //! | `shrink.rs` | the shortest script that still fails |
 //! | `topology.rs` | networks to begin with |
 //! | `world.rs` `talk.rs` `wires.rs` | nodes and chain; messages; connections |
+//! | `follow.rs` | who fetches blocks |
 //! | `node.rs` | one node: what is durable, and what runs |
 //! | `disk.rs` | a disk that is slow, full, and loses what it has not written |
 //! | `keys.rs` | the keys adapter with entropy from the dice, and a signer that takes its time |
 //! | `parts.rs` | what the structures call, through proxies |
 //! | `bank.rs` `coins.rs` | coins of the chain for funding transactions; those of each node for claims |
+//! | `villain.rs` `plot.rs` `lie.rs` | nodes that do as they like; what they do in a step; how they change what they say |
 //! | `user.rs` | what users ask for, and what they were told |
 //! | `oracle/` | what must be true |
 //! | `coverage.rs` | what was seen |
@@ -37,10 +39,13 @@ mod coins;
 mod coverage;
 mod dice;
 mod disk;
+mod follow;
 mod keys;
+mod lie;
 mod node;
 mod oracle;
 mod parts;
+mod plot;
 mod profile;
 #[path = "../../lightning-traits/tests/proxy/mod.rs"]
 mod proxy;
@@ -50,6 +55,7 @@ mod shrink;
 mod talk;
 mod topology;
 mod user;
+mod villain;
 mod wires;
 mod world;
 

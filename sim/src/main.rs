@@ -159,10 +159,14 @@ fn collect(arguments: &Arguments, receive: &Receiver<Answer>) -> (Outcome, u64, 
 fn report(sum: &Outcome, runs: u64, started: Instant) {
     let seconds = started.elapsed().as_secs_f64();
     println!("{runs} seeds in {seconds:.1} s: {:.1} seeds/s", runs as f64 / seconds);
-    let Outcome { payments, arrived, crashes, reorgs, writes, opened, closed, breaches, coverage } = sum;
+    let Outcome { payments, arrived, crashes, reorgs, writes, opened, closed, .. } = sum;
+    let Outcome { published, breaches, tricks, coverage, .. } = sum;
     println!("{arrived} of {payments} payments arrived; {crashes} crashes, {reorgs} reorgs");
     println!("{} messages, {writes} writes", coverage.arrived);
-    println!("{opened} channels opened, {closed} closed, {breaches} breaches punished");
+    println!("{opened} channels opened, {closed} closed");
+    println!(
+        "villains published {published} commitments and tried {tricks} tricks; {breaches} breaches punished"
+    );
     let (legal, unseen) = coverage.unseen();
     println!("phase table: {} of {legal} pairs of phase and message seen", legal - unseen.len());
     for (phase, message) in unseen {

@@ -5,7 +5,6 @@ use std::rc::Rc;
 use bitcoin::constants::ChainHash;
 use bitcoin::hashes::Hash as _;
 use bitcoin::{Network, OutPoint, ScriptBuf, WPubkeyHash};
-use lightning_chain_bitcoind::{ChainFollower, Progress};
 use lightning_chain_embedded::EmbeddedChain;
 use lightning_channel::manager::{ChannelManager, Tip};
 use lightning_channel::recover::RecordRows;
@@ -19,6 +18,7 @@ use lightning_traits::units::{BlockHeight, CltvDelta, Msat};
 use crate::coins::SimCoins;
 use crate::dice::Dice;
 use crate::disk::{Durable, SimDisk};
+use crate::follow::Follow;
 use crate::keys::SimKeys;
 use crate::parts::{
     ChannelParts, Late, MonitorParts, Monitors, SimBroadcaster, SimFees, SimLog, monitor_line, route_line,
@@ -39,7 +39,7 @@ pub(crate) struct Running {
     pub(crate) manager: Forward<Manager>,
     pub(crate) monitors: Forward<Rc<Monitors>>,
     pub(crate) router: Forward<Rc<Router>>,
-    follower: ChainFollower<EmbeddedChain>,
+    follow: Follow,
 }
 
 /// One node.
@@ -171,7 +171,7 @@ impl Node {
             manager: Forward::new(manager),
             monitors: Forward::new(monitors),
             router: Forward::new(router),
-            follower: ChainFollower::new(self.chain.clone(), Network::Regtest),
+            follow: Follow::new(&self.chain),
         });
         self.follow_chain();
     }
@@ -190,15 +190,7 @@ impl Node {
         // Channels before monitors: these write the durable tip, which must not pass what channels wrote because of the same
         // block, or a crash in between would lose a confirmation.
         let listeners: [&dyn ChainListener; 3] = [&running.manager, &running.monitors, &running.router];
-        loop {
-            match running.follower.poll(&listeners).expect("the chain answers") {
-                Progress::Synced(_) => break,
-                Progress::More { .. } => {}
-                Progress::SourceBehind { tip, ours } => {
-                    panic!("the chain is at {}, behind {ours}", tip.height)
-                }
-            }
-        }
+        running.follow.poll(&listeners);
         let router = Rc::clone(running.router.inner());
         while let Some(scid) = router.next_utxo_query() {
             router.answer_utxo(scid, self.look_up(scid));
@@ -210,6 +202,14 @@ impl Node {
         let transaction = block.txdata.get(scid.tx_index() as usize)?;
         let outpoint = OutPoint { txid: transaction.compute_txid(), vout: u32::from(scid.vout()) };
         self.chain.utxo(&outpoint).map(|coin| Utxo { outpoint, output: coin.output })
+    }
+
+    /// Disk, signer and route finder answer at once.
+    pub(crate) fn be_quick(&mut self) {
+        self.is_slow = false;
+        self.is_late.set(false);
+        self.disk.is_full.set(false);
+        self.keys.is_slow.set(false);
     }
 
     /// Lets the channels go on with what became durable, and queues their record.

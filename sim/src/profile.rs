@@ -101,7 +101,18 @@ const CHAIN: &[(Move, u32)] = &[
     (Move::Floor, 3),
 ];
 
-const BYZANTINE: &[(Move, u32)] = &[(Move::Bury, 4), (Move::Reorg, 4)];
+const BYZANTINE: &[(Move, u32)] = &[
+    (Move::Stall, 10),
+    (Move::Lie, 3),
+    (Move::Repeat, 3),
+    (Move::Publish, 4),
+    (Move::Twins, 8),
+    (Move::Borrow, 4),
+    (Move::Reuse, 2),
+    (Move::Flood, 2),
+    (Move::Bury, 4),
+    (Move::Reorg, 4),
+];
 
 impl fmt::Display for Profile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

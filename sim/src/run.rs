@@ -37,8 +37,12 @@ pub struct Outcome {
     pub opened: u64,
     /// Channels that were closed, and paid out as they should.
     pub closed: u64,
+    /// Commitments that villains published, of whatever age.
+    pub published: u64,
     /// Revoked commitments that somebody punished.
     pub breaches: u64,
+    /// Other tricks of villains.
+    pub tricks: u64,
     /// What was seen.
     pub coverage: Coverage,
 }
@@ -53,7 +57,9 @@ impl Outcome {
         self.writes += more.writes;
         self.opened += more.opened;
         self.closed += more.closed;
+        self.published += more.published;
         self.breaches += more.breaches;
+        self.tricks += more.tricks;
         self.coverage.add(&more.coverage);
     }
 }
@@ -113,7 +119,8 @@ impl Run {
         let mut dice = Dice::new(!script.seed);
         let saved = Shape::of_seed(&mut dice).saved();
         let mut world = World::load(&saved, &mut dice, loud);
-        world.is_war = script.profile.allows_force();
+        world.is_war = matches!(script.profile, Profile::Chain | Profile::Byzantine);
+        world.may_force = script.profile == Profile::Chain;
         if script.profile.is_cheap() {
             world.fees.0.set(500);
         }
@@ -123,7 +130,7 @@ impl Run {
         }
         world.settle();
         let before = (0..world.nodes.len()).map(|node| money::wealth(&world, node)).collect();
-        Self {
+        let mut run = Self {
             known: world.links.len(),
             start: world.chain.height(),
             world,
@@ -132,7 +139,11 @@ impl Run {
             backups: Vec::new(),
             dice,
             before,
+        };
+        if script.profile == Profile::Byzantine {
+            run.cast();
         }
+        run
     }
 
     fn finish(mut self, script: &Script) -> Outcome {
@@ -141,6 +152,7 @@ impl Run {
             self.dice = Dice::new(step.roll);
             self.step(step.act);
             (0..self.world.nodes.len()).for_each(|node| self.world.judge_broadcasts(node));
+            self.world.keep_history();
         }
         self.dice = Dice::new(script.seed);
         self.world.say(|| "-- the trouble is over".to_owned());
@@ -166,15 +178,13 @@ impl Run {
     /// The trouble stops: everything is quick, everybody is connected, and users decide what they have let wait.
     fn heal(&mut self) {
         self.world.chain.set_min_relay_fee(1_000);
-        for node in &mut self.world.nodes {
-            node.is_slow = false;
-            node.is_late.set(false);
-            node.disk.is_full.set(false);
-            node.keys.is_slow.set(false);
-        }
+        self.world.nodes.iter_mut().for_each(Node::be_quick);
+        // Villains are never heard of again, or go on as before.
+        let vanish = self.dice.once_in(2);
         for round in 0..6 {
-            for (a, b) in self.world.pairs() {
-                self.world.connect(a, b);
+            self.connect_all(vanish);
+            if round == 3 {
+                self.leave_villains();
             }
             self.world.catch_up();
             self.world.tick();
@@ -193,9 +203,34 @@ impl Run {
         }
     }
 
+    fn connect_all(&mut self, vanish: bool) {
+        for (a, b) in self.world.pairs() {
+            if vanish && [a, b].iter().any(|end| self.world.villains.contains(end)) {
+                self.world.cut(a, b, [true, true]);
+            } else {
+                self.world.connect(a, b);
+            }
+        }
+    }
+
+    /// Whoever keeps to the rules wants to see the money that villains have a hand on.
+    fn leave_villains(&mut self) {
+        for link in self.world.links.clone() {
+            for end in link.ends.into_iter().filter(|end| self.world.is_trusty(*end)) {
+                if link.ends.iter().any(|other| self.world.villains.contains(other)) {
+                    let closed = self.world.nodes[end].manager().force_close(link.channel);
+                    self.outcome.closed += u64::from(closed.is_ok());
+                }
+            }
+        }
+    }
+
     /// Users whose nodes have lost a payment, before any of it was durable, begin it again.
     fn ask_again(&mut self) {
         for payment in self.world.payments.clone() {
+            if self.world.villains.contains(&payment.payer) {
+                continue;
+            }
             let node = &self.world.nodes[payment.payer];
             let is_known = node.manager().list_payments().iter().any(|known| known.id == payment.id);
             if !is_known && node.user.ending(payment.id).is_none() {
@@ -208,20 +243,22 @@ impl Run {
     /// Blocks come until everything that went to the chain is settled.
     fn wind_down(&mut self) {
         for block in 0..MAX_WIND_DOWN {
-            if block >= 6 && money::is_quiet(&self.world) {
+            if block >= 6 && money::noise(&self.world).is_empty() {
                 return;
             }
             self.world.mine(1);
             self.world.catch_up();
             if block % 10 == 0 {
                 for (a, b) in self.world.pairs() {
-                    self.world.connect(a, b);
+                    if ![a, b].iter().any(|end| self.world.villains.contains(end)) {
+                        self.world.connect(a, b);
+                    }
                 }
                 self.world.tick();
                 self.world.settle();
             }
         }
-        let noise = money::noise(&self.world);
+        let noise = money::noise(&self.world).join("\n");
         broken(Oracle::Live, format!("not settled on chain after {MAX_WIND_DOWN} blocks:\n{noise}"));
     }
 }

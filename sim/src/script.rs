@@ -50,6 +50,14 @@ moves! {
     Tick "tick" "About a minute passes.",
     Backup "backup" "Somebody copies a node's disk.",
     Restore "restore" "A node starts again from an old copy of its disk.",
+    Stall "stall" "A villain holds back some of its messages, or lets them go.",
+    Lie "lie" "A villain changes a message on its way.",
+    Repeat "repeat" "A villain sends a message again.",
+    Publish "publish" "A villain sends one of its commitments to the chain.",
+    Twins "twins" "A villain pays the same several times to the same hash.",
+    Borrow "borrow" "A villain forwards through somebody an HTLC with the hash of that somebody's invoice.",
+    Reuse "reuse" "A villain opens a channel on the output of another.",
+    Flood "flood" "A villain opens many channels, or sends much dust.",
 }
 
 /// One step.

@@ -56,11 +56,33 @@ impl World {
             self.promises[from].on_sent(from, message, &node.disk, &node.keys.book.borrow());
             self.htlcs.on_sent(from, to, message, true);
         }
-        self.note_opening(from, to, message);
+        let mut message = message.clone();
+        if self.villains.contains(&from) {
+            if self.mischief.is_muted(from, to, message.type_id()) {
+                return;
+            }
+            self.borrow_output(&mut message);
+        } else if let Message::UpdateFulfillHtlc(fulfill) = &message {
+            self.judge_preimage(from, &fulfill.payment_preimage);
+        }
+        self.note_opening(from, to, &message);
         let bytes = message.to_wire();
         hold(Oracle::NoAbort, bytes.is_ok(), || format!("a message that does not fit: {message:?}"));
         if let (true, Ok(bytes)) = (self.wires.is_up(from, to), bytes) {
+            if self.villains.contains(&from) {
+                self.mischief.note_said(from, to, &bytes);
+            }
             self.wires.push(from, to, Frame::Message(bytes));
+        }
+    }
+
+    /// A villain says that another output pays for its channel.
+    fn borrow_output(&mut self, message: &mut Message) {
+        if let Message::FundingCreated(created) = message
+            && let Some(output) = self.mischief.borrowed_output.take()
+        {
+            created.funding_txid = output.txid;
+            created.funding_output_index = output.vout as u16;
         }
     }
 
@@ -78,6 +100,9 @@ impl World {
                 };
                 let vout = u32::from(created.funding_output_index);
                 let funding = OutPoint { txid: created.funding_txid, vout };
+                if self.links.iter().any(|link| link.funding == funding) {
+                    return;
+                }
                 self.links.push(Link {
                     ends: [from, proposal.accepter],
                     channel: ChannelId::v1_from_funding(funding),
@@ -128,6 +153,9 @@ impl World {
             self.htlcs.on_sent(from, to, &message, false);
         }
         self.htlcs.on_delivered(from, to, &message);
+        if let (true, Message::UpdateFulfillHtlc(fulfill)) = (self.villains.contains(&to), &message) {
+            self.mischief.learn(&fulfill.payment_preimage);
+        }
         self.hand_over(from, to, message);
         true
     }

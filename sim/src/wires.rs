@@ -71,6 +71,11 @@ impl Wires {
         self.queues.get_mut(&(from, to))?.pop_front()
     }
 
+    /// The next frame, to be changed on its way.
+    pub(crate) fn next_mut(&mut self, from: usize, to: usize) -> Option<&mut Frame> {
+        self.queues.get_mut(&(from, to))?.front_mut()
+    }
+
     /// How many frames are on their way.
     pub(crate) fn waiting(&self, from: usize, to: usize) -> usize {
         self.queues.get(&(from, to)).map_or(0, VecDeque::len)

@@ -14,6 +14,7 @@ use lightning_traits::event::{CloseReason, Event};
 use lightning_traits::feature::Features;
 use lightning_traits::id::{ChannelId, EventId, NodeId, PaymentId};
 use lightning_traits::interface::{ChannelMessageHandler as _, EventsProvider, RoutingMessageHandler as _};
+use lightning_traits::payment::{PaymentHash, Preimage};
 use lightning_traits::units::Msat;
 use lightning_traits::wire::Init;
 
@@ -29,6 +30,7 @@ use crate::parts::SimFees;
 use crate::talk::Proposal;
 use crate::topology::{Saved, Shape};
 use crate::user::{Payment, Plan};
+use crate::villain::Mischief;
 use crate::wires::{Frame, Wires};
 
 /// A channel that somebody has begun to fund.
@@ -61,8 +63,13 @@ pub(crate) struct World {
     pub(crate) htlcs: Htlcs,
     pub(crate) promises: Vec<Promises>,
     pub(crate) coverage: Coverage,
-    /// Channels that may be closed by force: some user wanted it, or a deadline may have passed.
+    /// Who asks to be paid for a hash, and how much.
+    pub(crate) invoices: BTreeMap<PaymentHash, (usize, u64)>,
+    /// Whether commitments may have come to the chain.
     pub(crate) is_war: bool,
+    /// Whether any channel may be closed by force: users want it, and deadlines pass.
+    pub(crate) may_force: bool,
+    pub(crate) mischief: Mischief,
     /// Nodes that do as they like.
     pub(crate) villains: BTreeSet<usize>,
     /// Nodes that were restored from an old copy.
@@ -117,7 +124,10 @@ impl World {
             htlcs: Htlcs::default(),
             promises: vec![Promises::default(); shape.nodes()],
             coverage: Coverage::default(),
+            invoices: BTreeMap::new(),
             is_war: false,
+            may_force: false,
+            mischief: Mischief::default(),
             villains: BTreeSet::new(),
             late: BTreeSet::new(),
             loud,
@@ -256,13 +266,28 @@ impl World {
     /// Looks at what nodes have sent to the chain since the last look.
     pub(crate) fn judge_broadcasts(&mut self, node: usize) {
         let sent = self.nodes[node].broadcaster.sent.take();
-        if !self.is_trusty(node) {
+        if self.villains.contains(&node) {
             return;
         }
         for transaction in sent {
+            for element in transaction.input.iter().flat_map(|input| input.witness.iter()) {
+                if let Ok(bytes) = <[u8; 32]>::try_from(element) {
+                    self.judge_preimage(node, &Preimage::new(bytes));
+                }
+            }
             let book = self.nodes[node].keys.book.borrow();
             self.promises[node].on_broadcast(node, &transaction, &book);
         }
+    }
+
+    /// A preimage of its own leaves a node only when its user has claimed the payment.
+    pub(crate) fn judge_preimage(&self, node: usize, preimage: &Preimage) {
+        let hash = preimage.hash();
+        let is_own = self.invoices.get(&hash).is_some_and(|(payee, _)| *payee == node);
+        let user = &self.nodes[node].user;
+        hold(Oracle::Secrets, !is_own || user.taken.contains(&hash), || {
+            format!("node {node} shows the preimage of {hash}, which its user has not claimed")
+        });
     }
 
     /// The user of a node sees its next event, reacts, and acknowledges it unless `forgets`. `false` when there is none.
@@ -287,21 +312,41 @@ impl World {
         self.nodes[node].user.note(id, event, has_forgotten);
         match event {
             Event::FundingNeeded { temporary, value, script, .. } => {
+                let is_villain = self.villains.contains(&node);
+                if is_villain && self.mischief.is_broke || self.bank.coins() == 0 {
+                    return;
+                }
                 let transaction = self.bank.fund(*value, script);
+                let borrowed = self.mischief.borrowed_output.filter(|_| is_villain);
+                self.nodes[node].keys.borrowed.set(borrowed);
                 // Seen again, the transaction may be there by now.
                 let _repeated = self.nodes[node].manager().funding_transaction(*temporary, transaction);
+                self.nodes[node].keys.borrowed.set(None);
             }
-            Event::PaymentClaimable { hash, .. } => match self.nodes[node].user.plan(hash) {
-                Plan::Wait => drop(self.nodes[node].user.waiting.insert(*hash)),
-                plan => self.decide(node, *hash, plan),
-            },
-            Event::ChannelClosed { channel, reason, .. } if !self.is_war => {
-                let is_peaceful = matches!(reason, CloseReason::Cooperative | CloseReason::NeverFunded(_))
+            Event::PaymentClaimable { hash, amount, .. } => {
+                let asked = self.invoices.get(hash).map_or(0, |(_, asked)| *asked);
+                hold(Oracle::Money, amount.to_msat() >= asked, || {
+                    format!("node {node} is asked to take {amount} for {hash}, which costs {asked} msat")
+                });
+                match self.nodes[node].user.plan(hash) {
+                    Plan::Wait => drop(self.nodes[node].user.waiting.insert(*hash)),
+                    plan => self.decide(node, *hash, plan),
+                }
+            }
+            Event::ChannelClosed { channel, reason, .. } if self.is_trusty(node) => {
+                let is_fine = matches!(reason, CloseReason::Cooperative | CloseReason::NeverFunded(_))
+                    || self.may_close(*channel)
                     || !self.is_funding_out(*channel);
-                hold(Oracle::NoClose, is_peaceful, || format!("node {node}: channel {channel}: {reason}"));
+                hold(Oracle::NoClose, is_fine, || format!("node {node}: channel {channel}: {reason}"));
             }
             _ => {}
         }
+    }
+
+    /// Whether a channel may be closed by force.
+    fn may_close(&self, channel: ChannelId) -> bool {
+        let link = self.links.iter().find(|link| link.channel == channel);
+        self.may_force || link.is_none_or(|link| link.ends.iter().any(|end| !self.is_trusty(*end)))
     }
 
     /// Whether a channel has money in it: its funding transaction is out.
@@ -313,7 +358,7 @@ impl World {
     }
 
     /// A user takes a payment, or gives it back.
-    pub(crate) fn decide(&mut self, node: usize, hash: lightning_traits::payment::PaymentHash, plan: Plan) {
+    pub(crate) fn decide(&mut self, node: usize, hash: PaymentHash, plan: Plan) {
         let node = &mut self.nodes[node];
         node.user.waiting.remove(&hash);
         node.user.plans.insert(hash, plan);
@@ -354,6 +399,38 @@ impl World {
         broken(Oracle::Live, "it never settles".to_owned());
     }
 
+    /// Moves everything between those who keep to the rules until nothing moves: no machine of theirs is away for long.
+    pub(crate) fn settle_trusty(&mut self) {
+        let trusty: Vec<usize> = (0..self.nodes.len()).filter(|node| self.is_trusty(*node)).collect();
+        let both = |(a, b): &(usize, usize)| trusty.contains(a) && trusty.contains(b);
+        for node in &trusty {
+            self.nodes[*node].be_quick();
+        }
+        for (a, b) in self.pairs().into_iter().filter(both) {
+            self.connect(a, b);
+        }
+        for _ in 0..1_000 {
+            let mut moved = false;
+            for node in &trusty {
+                self.nodes[*node].follow_chain();
+                self.nodes[*node].process();
+                while self.react(*node, false) {
+                    moved = true;
+                }
+                self.collect(*node);
+            }
+            for (from, to) in self.wires.busy().into_iter().filter(both) {
+                while self.deliver(from, to) {
+                    moved = true;
+                }
+            }
+            if !moved {
+                return;
+            }
+        }
+        broken(Oracle::Live, "honest nodes never settle".to_owned());
+    }
+
     /// Mines blocks, of which nobody hears yet.
     pub(crate) fn mine(&mut self, count: u32) {
         self.chain.mine(count, &nobody());
@@ -379,6 +456,7 @@ impl World {
 
     /// Everybody hears of all blocks, and everything settles.
     pub(crate) fn catch_up(&mut self) {
+        self.mischief.haunt();
         for node in 0..self.nodes.len() {
             self.nodes[node].follow_chain();
         }

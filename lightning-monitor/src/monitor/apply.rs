@@ -7,8 +7,8 @@ use lightning_traits::monitor::{
     ChannelMonitorUpdate, CommitmentChange, MonitorRefusal, MonitorStep, SpendKind,
 };
 use lightning_traits::payment::PaymentHash;
-use lightning_traits::tx::CommitmentSecret;
 use lightning_traits::tx::trim::untrimmed_count;
+use lightning_traits::tx::{CommitmentSecret, TxSide};
 use secp256k1::ecdsa::Signature;
 
 use super::history::{advance, is_whole};
@@ -76,7 +76,9 @@ impl ChannelMonitor {
             }
             MonitorStep::TheirCommitment { change, point } => {
                 let capacity = self.init.funding.value;
-                self.theirs.extend(change, *point, capacity).ok_or(MonitorRefusal::Contradiction)
+                self.theirs.extend(change, *point, capacity).ok_or(MonitorRefusal::Contradiction)?;
+                self.miss_later(change);
+                Ok(())
             }
             MonitorStep::TheirRevocation { number, secret } => self.take_revocation(secp, *number, secret),
             MonitorStep::Preimage { preimage } => {
@@ -106,6 +108,16 @@ impl ChannelMonitor {
                 Ok(())
             }
         }
+    }
+
+    /// What the channel offers while it has not heard that its funding output is spent: no output on chain can have it, and it
+    /// fails with whatever else is missing there.
+    fn miss_later(&mut self, change: &CommitmentChange) {
+        let Some(closing) = &mut self.closing else { return };
+        let offered = change.added.iter().filter(|htlc| htlc.offered_by == TxSide::Countersigner);
+        closing.missing.extend(offered.map(|htlc| (htlc.id, htlc.payment_hash)));
+        // Its end is another matter to settle.
+        closing.resolved &= closing.missing.is_empty();
     }
 
     fn take_ours(

@@ -277,3 +277,33 @@ fn a_channel_that_never_was_funded_is_archived_when_it_is_given_up() {
         assert!(world.set.channels().is_empty() && world.mempool.is_empty());
     }
 }
+
+/// The channel has not heard yet that the funding output is spent, and offers one HTLC more.
+#[test]
+fn an_htlc_that_is_offered_after_the_end_fails_like_those_that_the_end_lacks() {
+    let late = offered(1, 70_000, 14, OFFERED_EXPIRY);
+    for format in FORMATS {
+        for restart in RESTARTS {
+            for spend in 0..3 {
+                for blocks in [0, 3, 30] {
+                    let mut world = World::with(Pair::new(format, 1, true), restart);
+                    let steps = world.pair.commit(&adding(&[TIMES_OUT]));
+                    world.learn(steps);
+                    let spend = match spend {
+                        0 => world.pair.their_commitment(0),
+                        1 => world.pair.their_commitment(1),
+                        _ => world.pair.mutual(),
+                    };
+                    world.mine(vec![spend]);
+                    world.mine_blocks(blocks);
+                    let step = world.pair.sign_theirs(&adding(&[late]));
+                    world.learn(vec![step]);
+                    world.mine_to(OFFERED_EXPIRY + 20);
+                    let what = format!("{format:?} {restart:?} {:?} {blocks}", world.kinds());
+                    assert_eq!(world.sorted_outcomes(), [(0, false), (1, false)], "{what}");
+                    world.settle();
+                }
+            }
+        }
+    }
+}
