@@ -210,7 +210,10 @@ fn run(seed: u64, trouble: Trouble) -> (usize, usize) {
     (payments.len(), check(&world, &payments, before))
 }
 
-fn run_many(seeds: std::ops::Range<u64>, trouble: Trouble) {
+/// Runs a schedule for each seed. `least` is how many payments of a hundred must arrive, lest the schedules be too rough to
+/// test anything: which of them may fail, and how, is what [`check`] is about. It is two thirds or so of what arrives in the long
+/// run, since payments of one seed fare alike and a change of the product deals every seed anew.
+fn run_many(seeds: std::ops::Range<u64>, trouble: Trouble, least: usize) {
     let (mut begun, mut sent) = (0, 0);
     for seed in seeds {
         println!("---- seed {seed}");
@@ -219,27 +222,32 @@ fn run_many(seeds: std::ops::Range<u64>, trouble: Trouble) {
         sent += more_sent;
     }
     println!("{sent} of {begun} payments arrived");
-    assert!(sent * 5 > begun, "only {sent} of {begun} payments arrived: the schedules test little");
+    assert!(sent * 100 > begun * least, "only {sent} of {begun} payments arrived: the schedules test little");
 }
 
 #[test]
 fn any_order_of_messages_and_writes() {
-    run_many(0..40, Trouble { slow_disks: true, ..Trouble::default() });
+    // One of eight is refused by the payee's user, and some are more than the channels can carry.
+    run_many(0..40, Trouble { slow_disks: true, ..Trouble::default() }, 60);
 }
 
 #[test]
 fn connections_that_come_and_go() {
-    run_many(100..140, Trouble { disconnects: true, slow_disks: true, ..Trouble::default() });
+    // Many are begun while a link of their way is down: nothing waits for a peer that is away.
+    run_many(100..140, Trouble { disconnects: true, slow_disks: true, ..Trouble::default() }, 25);
 }
 
 #[test]
 fn crashes_at_any_step() {
-    run_many(200..280, Trouble { crashes: true, disconnects: true, slow_disks: true, ..Trouble::default() });
+    let trouble = Trouble { crashes: true, disconnects: true, slow_disks: true, ..Trouble::default() };
+    run_many(200..280, trouble, 22);
 }
 
 #[test]
 fn everything_at_once() {
     let all =
         Trouble { crashes: true, disconnects: true, slow_disks: true, slow_others: true, lost_records: true };
-    run_many(300..360, all);
+    // Over 1,800 seeds 29 of a hundred arrive. 37 find no way, as a link of theirs is down; 14 are forgotten with the record
+    // before they left; 5 are lost in a crash before they left; 4 are refused; the others fail as links and nodes do.
+    run_many(300..360, all, 20);
 }
