@@ -1,47 +1,97 @@
 //! A regtest bitcoind that all nodes of a test share: its mine, its mempool, and one wallet for each node.
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use bitcoin::consensus::encode;
-use bitcoin::{Address, Amount, BlockHash, Network, OutPoint, Transaction, TxOut, Txid};
+use bitcoin::hashes::Hash;
+use bitcoin::{
+    Address, Amount, BlockHash, Network, OutPoint, ScriptBuf, Transaction, TxOut, Txid, WPubkeyHash,
+};
 use lightning_chain_bitcoind::{Auth, BitcoindClient, RegtestBitcoind};
 use lightning_traits::interface::{BlockSource, SourceError};
 use serde_json::{Value, json};
 
 /// The wallet that mines, and pays whoever needs coins.
 const MINER: &str = "miner";
-/// A coinbase can be spent after a hundred blocks, and several nodes want coins at once.
-const MATURITY: u32 = 100 + 20;
+/// Blocks whose coins are the miner's.
+const MINED: u32 = 20;
+/// "COINBASE_MATURITY": how many more blocks there must be until they can be spent.
+const MATURITY: u32 = 100;
 const RPC_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Wallets of bitcoind are of no worth here: few keys, no fsync, no checks of bitcoind by itself at every block.
+const ARGUMENTS: [&str; 10] = [
+    "-disablewallet=0",
+    "-unsafesqlitesync=1",
+    "-keypool=10",
+    "-fallbackfee=0.00002",
+    "-txindex=1",
+    "-dbcache=16",
+    "-checkblockindex=0",
+    "-checkmempool=0",
+    "-persistmempool=0",
+    "-rpcworkqueue=256",
+];
 
 /// A running bitcoind with a mature miner. Fields drop in this order: the daemon before its folder.
 pub struct Chain {
     daemon: RegtestBitcoind,
     client: BitcoindClient,
     miner: Wallet,
+    bell: Arc<Bell>,
     _folder: tempfile::TempDir,
+}
+
+/// Rings after blocks, so that who follows the chain need not ask all the time.
+#[derive(Default)]
+pub struct Bell {
+    rung: Mutex<u64>,
+    condition: Condvar,
+}
+
+impl Bell {
+    fn ring(&self) {
+        *self.rung.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.condition.notify_all();
+    }
+
+    /// Waits until it rings, or has rung since `heard`, or the time is over.
+    pub fn wait(&self, heard: &mut u64, patience: Duration) {
+        let rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.condition.wait_timeout_while(rung, patience, |rung| *rung == *heard);
+        let (rung, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        *heard = *rung;
+    }
 }
 
 impl Chain {
     /// Starts the bitcoind that the build script found, and mines until the miner has coins.
     #[must_use]
     pub fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a folder for bitcoind");
+        let folder = crate::wait::folder();
         let exe = Path::new(env!("BITCOIND_FOUND"));
-        let arguments = ["-disablewallet=0", "-fallbackfee=0.00002", "-txindex=1", "-rpcworkqueue=256"];
-        let daemon = RegtestBitcoind::start(exe, folder.path(), &arguments).expect("bitcoind should start");
-        let client = daemon.client();
+        let daemon = RegtestBitcoind::start(exe, folder.path(), &ARGUMENTS).expect("bitcoind should start");
+        let client = daemon.client().with_timeout(RPC_TIMEOUT);
         let miner = Wallet::create(&daemon, MINER);
-        let chain = Self { daemon, client, miner, _folder: folder };
+        let chain = Self { daemon, client, miner, bell: Arc::default(), _folder: folder };
+        chain.client.generate(MINED, &chain.miner.address()).expect("coins should be mined");
         chain.mine(MATURITY);
         chain
     }
 
     /// Mines `count` blocks from the mempool; answers the height.
     pub fn mine(&self, count: u32) -> u32 {
-        self.client.generate(count, &self.miner.address()).expect("a block should be mined");
+        self.client.generate(count, &nobody()).expect("a block should be mined");
+        self.bell.ring();
         self.height()
+    }
+
+    /// Rings after each [`mine`](Self::mine).
+    #[must_use]
+    pub fn bell(&self) -> Arc<Bell> {
+        self.bell.clone()
     }
 
     /// The height of the best block.
@@ -79,14 +129,17 @@ impl Chain {
         Wallet::create(&self.daemon, name)
     }
 
-    /// Pays `amount` to `address` in `pieces` outputs of equal size; does not mine.
-    pub fn pay(&self, address: &Address, amount: Amount, pieces: u64) {
-        for _ in 0..pieces {
-            let piece = Amount::from_sat(amount.to_sat() / pieces);
-            self.miner
-                .call("sendtoaddress", &json!([address.to_string(), btc(piece)]))
-                .expect("the miner pays");
-        }
+    /// Pays `amount` to each address, in one transaction, and mines it.
+    pub fn pay(&self, addresses: &[Address], amount: Amount) {
+        let outputs: serde_json::Map<String, Value> =
+            addresses.iter().map(|address| (address.to_string(), btc(amount))).collect();
+        assert_eq!(outputs.len(), addresses.len(), "an address was given twice");
+        let answer = self.miner.call("sendmany", &json!(["", outputs])).expect("the miner pays");
+        let txid: Txid = answer.as_str().expect("a txid").parse().expect("a txid");
+        // A wallet answers with an id even when its node refuses the transaction.
+        assert!(self.mempool().contains(&txid), "bitcoind does not take its own wallet's transaction {txid}");
+        self.mine(1);
+        assert!(!self.mempool().contains(&txid), "{txid} was not mined");
     }
 
     /// What waits to be mined.
@@ -184,10 +237,8 @@ impl Wallet {
                 },
                 output: TxOut {
                     value: Amount::from_btc(coin["amount"].as_f64().expect("an amount")).expect("an amount"),
-                    script_pubkey: bitcoin::ScriptBuf::from_hex(
-                        coin["scriptPubKey"].as_str().expect("a script"),
-                    )
-                    .expect("a script"),
+                    script_pubkey: ScriptBuf::from_hex(coin["scriptPubKey"].as_str().expect("a script"))
+                        .expect("a script"),
                 },
             })
             .collect())
@@ -235,6 +286,12 @@ pub fn broadcast(client: &BitcoindClient, transactions: &[&Transaction]) -> Resu
         }
     }
     Err(refusals.join("; "))
+}
+
+/// An address without a key: blocks of a test bring nobody coins, so no wallet has to write anything for them.
+fn nobody() -> Address {
+    let script = ScriptBuf::new_p2wpkh(&WPubkeyHash::all_zeros());
+    Address::from_script(&script, Network::Regtest).expect("an address")
 }
 
 /// An amount as bitcoind's JSON takes it.

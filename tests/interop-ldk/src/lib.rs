@@ -1,6 +1,6 @@
 //! The other side of the wire: LDK nodes in this process, our daemon as a child process, and one bitcoind.
 //!
-//! Role: harness of the tests in `tests/` and of the side-by-side runs in `benches/`. No logic of the product.
+//! Role: harness of the tests in `tests/`. No logic of the product.
 //! LDK is the published crate `lightning` with its own net, chain, storage and background crates, so that
 //! what our node talks to is what it meets in the wild. Everything here panics with a sentence: a harness that
 //! cannot go on has failed its test.
@@ -8,6 +8,7 @@
 //! | module | holds |
 //! | --- | --- |
 //! | `chain` | a regtest bitcoind, its wallets and its mine |
+//! | `knife` | a wire between the two that can be cut after any message |
 //! | `ldk` | an LDK node on a folder, with its commands |
 //! | `lnode` | our daemon on a folder, with a client of its API |
 //! | `net` | the usual cast of a test |
@@ -24,6 +25,7 @@
 )]
 
 pub mod chain;
+pub mod knife;
 pub mod ldk;
 pub mod lnode;
 pub mod net;

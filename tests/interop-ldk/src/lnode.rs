@@ -1,6 +1,6 @@
 //! Our daemon as users run it: a process on a folder, spoken to through its API only.
 //!
-//! The program is `LNODE_EXE`, or what `cargo build -p lightning-node` makes in the profile of these tests.
+//! The program is `LNODE_EXE`, or the one that cargo builds with these tests, so that it is never an older one.
 use std::cell::RefCell;
 use std::fmt;
 use std::fs::{self, File};
@@ -8,12 +8,13 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::str::FromStr;
-use std::sync::OnceLock;
 use std::time::Duration;
 
+use bitcoin::hashes::{Hash as _, HashEngine as _, Hmac, HmacEngine, sha256};
 use bitcoin::hex::FromHex;
-use bitcoin::secp256k1::PublicKey;
+use bitcoin::secp256k1::{PublicKey, SECP256K1, SecretKey};
 use bitcoin::{Address, Amount, Network, OutPoint};
+use lightning_keys::Seed;
 use lightning_traits::payment::{PaymentHash, Preimage};
 use serde_json::{Value, json};
 
@@ -62,7 +63,7 @@ impl Lnode {
             ("chain-source", "bitcoind".to_owned()),
             ("chain-url", chain.rpc_address()),
             ("chain-cookie", chain.cookie().display().to_string()),
-            ("chain-poll-ms", "50".to_owned()),
+            ("chain-poll-ms", "20".to_owned()),
             ("log-filter", FILTER.to_owned()),
         ];
         arguments.push("run".to_owned());
@@ -161,6 +162,18 @@ impl Lnode {
     pub fn must(&self, method: &str, parameters: Value) -> Value {
         let answer = self.call(method, parameters);
         answer.unwrap_or_else(|error| panic!("{}: {method} fails: {error}\n{self}", self.name))
+    }
+
+    /// The secret key of its node id, from the words of its seed.
+    #[must_use]
+    pub fn node_secret(&self) -> SecretKey {
+        let words = fs::read_to_string(self.data().join("seed")).expect("the seed of the daemon");
+        let mut engine = HmacEngine::<sha256::Hash>::new(b"lnode node seed");
+        engine.input(words.trim().as_bytes());
+        let secret = Seed::new(Hmac::from_engine(engine).to_byte_array()).secret_key("node");
+        let secret = secret.expect("a key");
+        assert_eq!(secret.public_key(SECP256K1), self.id, "the daemon derives its key in another way");
+        secret
     }
 
     /// Where its log is.
@@ -365,29 +378,16 @@ const GENERATOR: [u8; 33] = [
     0x02, 0x9b, 0xfc, 0xdb, 0x2d, 0xce, 0x28, 0xd9, 0x59, 0xf2, 0x81, 0x5b, 0x16, 0xf8, 0x17, 0x98,
 ];
 
-/// The program, built once for these tests if nobody names one.
-fn executable() -> &'static Path {
-    static EXECUTABLE: OnceLock<PathBuf> = OnceLock::new();
-    EXECUTABLE.get_or_init(|| {
-        if let Some(named) = std::env::var_os("LNODE_EXE") {
-            return named.into();
-        }
-        // This test is target/<profile>/deps/<name>, or beside `deps` for a bench or an example.
-        let exe = std::env::current_exe().expect("this test's own path");
-        let profile =
-            exe.ancestors().skip(1).find(|folder| !folder.ends_with("deps") && !folder.ends_with("examples"));
-        let profile = profile.expect("the folder of the profile");
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut build = Command::new(cargo);
-        build.args(["build", "--quiet", "-p", "lightning-node", "--bin", "lnode", "--target-dir"]);
-        build.arg(profile.parent().expect("the target folder"));
-        match profile.file_name().and_then(|name| name.to_str()) {
-            Some("debug") => {}
-            Some(name) => drop(build.args(["--profile", name])),
-            None => panic!("{} is no folder of cargo", profile.display()),
-        }
-        let status = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo should run");
-        assert!(status.success(), "the daemon does not build");
-        profile.join("lnode")
-    })
+/// The program: `LNODE_EXE`, or what cargo built of this package beside its tests.
+fn executable() -> PathBuf {
+    if let Some(named) = std::env::var_os("LNODE_EXE") {
+        return named.into();
+    }
+    // A test is target/<profile>/deps/<name>; an example or a bench is elsewhere below the profile's folder.
+    let exe = std::env::current_exe().expect("this test's own path");
+    let beside = exe.ancestors().skip(1).map(|folder| folder.join(PROGRAM)).find(|path| path.is_file());
+    beside.unwrap_or_else(|| panic!("no {PROGRAM} beside {}: name one by LNODE_EXE", exe.display()))
 }
+
+/// Our `[[bin]]`.
+const PROGRAM: &str = "lnode-under-test";

@@ -1,10 +1,13 @@
 //! The usual cast: our daemon between two LDK nodes on one chain, and what their tests have in common.
 use bitcoin::{Amount, OutPoint};
 
+use lightning_traits::payment::{PaymentHash, Preimage};
+
 use crate::chain::Chain;
+use crate::knife::Wire;
 use crate::ldk::{LdkNode, LdkOptions};
 use crate::lnode::Lnode;
-use crate::node::{Node, Opening, mine, mine_until, open_channel};
+use crate::node::{Both, Close, Node, Opening, Progress, give, mine, mine_until, open_channel};
 use crate::wait::{folder, wait_until};
 
 /// What each wallet begins with.
@@ -18,6 +21,27 @@ pub const PAYMENT_MSAT: u64 = 2_000_000;
 pub const HTLC_MSAT: u64 = 50_000_000;
 /// What closing and sweeping may cost a side.
 pub const FEES: Amount = Amount::from_sat(25_000);
+
+/// What was pushed, as it reaches a wallet.
+pub const PUSH: Amount = Amount::from_sat(OPENING.push_msat / 1000);
+/// The HTLC, as it reaches a wallet.
+pub const HTLC: Amount = Amount::from_sat(HTLC_MSAT / 1000);
+
+/// What our wallet and LDK's have at least after the usual channel ended with nothing paid but the push.
+#[must_use]
+pub fn shares(we_open: bool) -> [Amount; 2] {
+    let (less, more) = (COINS - PUSH - FEES, COINS + PUSH - FEES);
+    if we_open { [less, more] } else { [more, less] }
+}
+
+/// Payments under way.
+#[derive(Default)]
+pub struct Begun {
+    /// Ours to LDK.
+    pub to_ldk: Vec<PaymentHash>,
+    /// LDK's to us.
+    pub to_ours: Vec<PaymentHash>,
+}
 
 /// Our daemon between two LDK nodes; most tests need one of them only.
 /// Fields drop in this order: the nodes before their chain and folder.
@@ -47,7 +71,7 @@ impl Net {
         let ldk = LdkNode::start(&chain, folder.path(), "ldk", options);
         let ours = Lnode::start_with(&chain, folder.path(), "ours", flags);
         let net = Self { ours, ldk, other: None, chain, folder };
-        net.nodes().into_iter().for_each(|node| node.give(&net.chain, COINS));
+        give(&net.chain, &net.nodes(), COINS);
         net
     }
 
@@ -55,7 +79,7 @@ impl Net {
     #[must_use]
     pub fn with_other(mut self) -> Self {
         let other = LdkNode::start(&self.chain, self.folder.path(), "other", &LdkOptions::default());
-        (&other as &dyn Node).give(&self.chain, COINS);
+        give(&self.chain, &[&other], COINS);
         self.other = Some(other);
         self
     }
@@ -85,9 +109,95 @@ impl Net {
         [self.ours(), self.ldk()].into_iter().chain(other).collect()
     }
 
+    /// All that is known of all of them.
+    #[must_use]
+    pub fn show(&self) -> String {
+        self.nodes().iter().map(|node| format!("{node}\n")).collect()
+    }
+
     /// Opens the usual channel and waits until both can use it.
     pub fn open(&self, opener: &dyn Node, accepter: &dyn Node) -> OutPoint {
         open_channel(&self.chain, opener, accepter, OPENING, &self.nodes())
+    }
+
+    /// LDK to us and us to the other LDK: both channels, once LDK knows the way.
+    pub fn open_both(&self) -> [OutPoint; 2] {
+        let channels = [self.open(self.ldk(), self.ours()), self.open(self.ours(), self.other())];
+        self.ldk.wait_announced(self.other().short_id(channels[1]).expect("an announced channel"));
+        channels
+    }
+
+    /// A payment of an HTLC worth a transaction, from `payer`, which has reached `payee` and waits there for its word.
+    pub fn hold(&self, payer: &dyn Node, payee: &LdkNode) -> (PaymentHash, Preimage) {
+        let (invoice, hash) = payee.hold_invoice(HTLC_MSAT);
+        payer.must_begin(&invoice);
+        (hash, payee.wait_held(hash, payer))
+    }
+
+    /// Begins `count` of the usual payments each way.
+    #[must_use]
+    pub fn begin(&self, count: usize) -> Begun {
+        let mut begun = Begun::default();
+        for _ in 0..count {
+            begun.to_ldk.push(self.ours().must_begin(&self.ldk().new_invoice(PAYMENT_MSAT)));
+            begun.to_ours.push(self.ldk().must_begin(&self.ours().new_invoice(PAYMENT_MSAT)));
+        }
+        begun
+    }
+
+    /// Waits until all of them are paid, nothing is left in the channel, and both agree on whose money it is.
+    pub fn settle(&self, begun: &Begun, funding: OutPoint) {
+        for hash in &begun.to_ldk {
+            self.ours().must_be_paid(*hash, self.ldk(), PAYMENT_MSAT);
+        }
+        for hash in &begun.to_ours {
+            self.ldk().must_be_paid(*hash, self.ours(), PAYMENT_MSAT);
+        }
+        self.wait_idle(funding);
+    }
+
+    /// Waits until nothing is under way in the channel of ours and LDK's; then both agree on whose money it is.
+    pub fn wait_idle(&self, funding: OutPoint) {
+        self.ours().wait_idle(funding);
+        self.ldk().wait_idle(funding);
+        self.assert_agreed(funding);
+    }
+
+    /// One payment each way.
+    pub fn pay_both_ways(&self) {
+        self.ours().pay(self.ldk(), PAYMENT_MSAT);
+        self.ldk().pay(self.ours(), PAYMENT_MSAT);
+    }
+
+    /// A wire between `ldk` and our daemon, over which they are connected.
+    #[must_use]
+    pub fn wire(&self, ldk: &LdkNode) -> Wire {
+        let wire = Wire::new(ldk, &self.ours);
+        self.rewire(ldk, &wire);
+        wire
+    }
+
+    /// Connects over the wire once both have seen that it was cut.
+    pub fn rewire(&self, ldk: &LdkNode, wire: &Wire) {
+        let apart = || !ldk.is_connected(&self.ours().id()) && !self.ours.is_connected(&ldk.id());
+        wait_until("both to see that the wire is cut", || Both(&self.ours, ldk), apart);
+        ldk.connect_to(self.ours().id(), wire.address());
+    }
+
+    /// Waits until `node` knows how its payment ended, and checks that it is as it should be.
+    pub fn assert_outcome(&self, payer: &dyn Node, hash: PaymentHash, proof: Option<&Preimage>) {
+        let outcome = payer.outcome(hash, self.ldk());
+        match (&outcome, proof) {
+            (Progress::Sent { preimage, .. }, Some(proof)) => assert_eq!(preimage, proof),
+            (Progress::Failed(_), None) => {}
+            _ => panic!("{outcome:?}, with the proof {proof:?}\n{payer}"),
+        }
+    }
+
+    /// Closes with the own commitment, which then is in a block.
+    pub fn force_close(&self, closer: &dyn Node, funding: OutPoint) {
+        closer.close(funding, Close::Force);
+        self.confirm_close(funding);
     }
 
     /// Mines until `holds`.
@@ -107,8 +217,8 @@ impl Net {
 
     /// Waits for a transaction that spends the funding, and mines it.
     pub fn confirm_close(&self, funding: OutPoint) {
-        let state = || self.nodes().iter().map(ToString::to_string).collect::<String>();
-        wait_until("a closing transaction in the mempool", state, || !self.chain.is_unspent(funding));
+        let what = "a closing transaction in the mempool";
+        wait_until(what, || self.show(), || !self.chain.is_unspent(funding));
         mine(&self.chain, &self.nodes(), 1);
     }
 

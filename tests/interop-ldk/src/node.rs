@@ -9,6 +9,9 @@ use lightning_traits::payment::{PaymentHash, Preimage};
 use crate::chain::Chain;
 use crate::wait::{PATIENCE, wait_until, wait_within};
 
+/// A wallet with one coin could not open two channels, or pay for two claims, in the same block.
+const COINS_EACH: u64 = 4;
+
 /// How a channel should end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Close {
@@ -90,14 +93,6 @@ impl dyn Node + '_ {
         wait_until(&format!("{} to see block {height}", self.name()), || self, || self.height() >= height);
     }
 
-    /// Gives the wallet `amount` in a few coins, confirmed.
-    pub fn give(&self, chain: &Chain, amount: Amount) {
-        let before = self.wallet_balance();
-        chain.pay(&self.new_address(), amount, 4);
-        chain.mine(1);
-        wait_until(&format!("{}'s coins", self.name()), || self, || self.wallet_balance() >= before + amount);
-    }
-
     /// Waits until the channel can carry payments.
     pub fn wait_usable(&self, funding: OutPoint) {
         let what = format!("{}'s channel {funding} to be usable", self.name());
@@ -151,6 +146,18 @@ pub struct Both<'a, A: Display + ?Sized, B: Display + ?Sized>(pub &'a A, pub &'a
 impl<A: Display + ?Sized, B: Display + ?Sized> Display for Both<'_, A, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}\n{}", self.0, self.1)
+    }
+}
+
+/// Gives each wallet `amount` in a few coins, confirmed.
+pub fn give(chain: &Chain, nodes: &[&dyn Node], amount: Amount) {
+    let before: Vec<Amount> = nodes.iter().map(|node| node.wallet_balance()).collect();
+    let addresses: Vec<_> =
+        nodes.iter().flat_map(|node| (0..COINS_EACH).map(|_| node.new_address())).collect();
+    chain.pay(&addresses, amount / COINS_EACH);
+    for (node, before) in nodes.iter().zip(before) {
+        let what = format!("{}'s coins", node.name());
+        wait_until(&what, || node, || node.wallet_balance() >= before + amount);
     }
 }
 

@@ -1,13 +1,14 @@
 //! Bounded waits: a condition is asked again until it holds, or the test fails with what was awaited.
 use std::fmt::Display;
-use std::fs::File;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Enough for anything that needs no block: two cores may be busy with other tests.
-pub const PATIENCE: Duration = Duration::from_secs(90);
-/// How long between two looks.
-const STEP: Duration = Duration::from_millis(20);
+/// Enough for anything that needs no block: all cores may be busy with other things. No test waits so long unless it fails.
+pub const PATIENCE: Duration = Duration::from_secs(180);
+/// How long between the first two looks; each pause is half as long again as the one before.
+const FIRST_STEP: Duration = Duration::from_millis(1);
+/// How long between two looks at most.
+const LAST_STEP: Duration = Duration::from_millis(25);
 
 /// Asks `probe` until it answers; panics with `what` and `state()` after `limit`.
 pub fn wait_within<T, D: Display>(
@@ -17,12 +18,14 @@ pub fn wait_within<T, D: Display>(
     mut probe: impl FnMut() -> Option<T>,
 ) -> T {
     let start = Instant::now();
+    let mut step = FIRST_STEP;
     loop {
         if let Some(found) = probe() {
             return found;
         }
         assert!(start.elapsed() < limit, "after {limit:?} still waiting for {what}\n{}", state());
-        thread::sleep(STEP);
+        thread::sleep(step);
+        step = LAST_STEP.min(step * 3 / 2);
     }
 }
 
@@ -39,15 +42,6 @@ pub fn tail(path: &std::path::Path, lines: usize) -> String {
     let all: Vec<&str> = text.lines().collect();
     let from = all.len().saturating_sub(lines);
     format!("--- the last lines of {} ---\n{}", path.display(), all[from..].join("\n"))
-}
-
-/// Held by a test while it runs: each starts several nodes, so two at once would only slow each other down.
-#[must_use]
-pub fn turn() -> File {
-    let exe = std::env::current_exe().expect("this test's own path");
-    let file = File::create(exe.with_file_name("interop-ldk.lock")).expect("a lock file beside the tests");
-    file.lock().expect("a turn");
-    file
 }
 
 /// A folder that goes with its owner, unless `INTEROP_KEEP` is set: then what a failed test left can be looked at.

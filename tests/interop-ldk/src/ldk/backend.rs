@@ -3,7 +3,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Instant;
 
 use bitcoin::constants::ChainHash;
@@ -11,13 +11,15 @@ use bitcoin::{Network, Psbt, ScriptBuf, Transaction, TxOut};
 use lightning::chain::chaininterface::{BroadcasterInterface, ConfirmationTarget, FeeEstimator};
 use lightning::events::bump_transaction::Utxo;
 use lightning::events::bump_transaction::sync::WalletSourceSync;
-use lightning::routing::utxo::{UtxoLookup, UtxoLookupError, UtxoResult};
+use lightning::routing::utxo::{UtxoFuture, UtxoLookup, UtxoLookupError, UtxoResult};
 use lightning::sign::ChangeDestinationSourceSync;
 use lightning::util::logger::{Level, Logger, Record};
 use lightning_chain_bitcoind::BitcoindClient;
 use lightning_traits::interface::BlockSource;
 use serde_json::json;
+use tokio::runtime::Handle;
 
+use super::start::{Gossip, Peers};
 use crate::chain::{self, Wallet};
 
 /// LDK's log in a file.
@@ -34,6 +36,13 @@ impl FileLog {
         Self { path: path.to_owned(), file: Mutex::new(file), start: Instant::now() }
     }
 
+    /// Writes a line of our own between LDK's.
+    fn line(&self, text: &str) {
+        let line = format!("{:9.3} {text}\n", self.start.elapsed().as_secs_f32());
+        // A log that cannot be written is no reason to stop the node.
+        let _written = self.file.lock().expect("log").write_all(line.as_bytes());
+    }
+
     /// Where it writes.
     pub(super) fn path(&self) -> &Path {
         &self.path
@@ -45,11 +54,7 @@ impl Logger for FileLog {
         if record.level < Level::Trace {
             return;
         }
-        let at = self.start.elapsed().as_secs_f32();
-        let line =
-            format!("{at:9.3} {:<5} {}:{} {}\n", record.level, record.module_path, record.line, record.args);
-        // A log that cannot be written is no reason to stop the node.
-        let _written = self.file.lock().expect("log").write_all(line.as_bytes());
+        self.line(&format!("{:<5} {}:{} {}", record.level, record.module_path, record.line, record.args));
     }
 }
 
@@ -95,8 +100,7 @@ impl BroadcasterInterface for Broadcaster {
             Ok(()) => "in the mempool".to_owned(),
             Err(refusal) => format!("refused: {refusal}"),
         };
-        let line = format!("          BCAST {}: {outcome}\n", ids.join(" "));
-        let _written = self.log.file.lock().expect("log").write_all(line.as_bytes());
+        self.log.line(&format!("BCAST {}: {outcome}", ids.join(" ")));
     }
 }
 
@@ -137,21 +141,39 @@ impl ChangeDestinationSourceSync for Purse {
 }
 
 /// Looks up the funding outputs of announced channels, so that gossip is believed only with proof.
+///
+/// The answer comes later, as LDK wants it from whoever has to ask another program: while it waits for an answer at
+/// once, a second thread of its may take the same announcement and the first update after it, and then the first
+/// thread's channel, still without update, replaces that.
 pub(super) struct Outputs {
-    pub(super) client: BitcoindClient,
+    client: Arc<BitcoindClient>,
+    log: Arc<FileLog>,
+    runtime: Handle,
+    asker: OnceLock<(Weak<Gossip>, Weak<Peers>)>,
 }
 
 impl Outputs {
-    fn find(&self, scid: u64) -> Option<TxOut> {
-        let (height, index, vout) = (scid >> 40, (scid >> 16) & 0x00ff_ffff, scid & 0xffff);
-        let hash = self.client.hash_at(u32::try_from(height).ok()?).ok()??;
-        let block = self.client.block(&hash).ok()?;
-        let tx = block.txdata.get(usize::try_from(index).ok()?)?;
-        let output = tx.output.get(usize::try_from(vout).ok()?)?;
-        let params = json!([tx.compute_txid().to_string(), vout, false]);
-        let unspent = self.client.call("gettxout", &params).ok()?;
-        (!unspent.is_null()).then(|| output.clone())
+    pub(super) fn new(client: BitcoindClient, log: Arc<FileLog>, runtime: Handle) -> Self {
+        Self { client: Arc::new(client), log, runtime, asker: OnceLock::new() }
     }
+
+    /// Who hears the answers. Weak: they own us.
+    pub(super) fn answer_to(&self, gossip: &Arc<Gossip>, peers: &Arc<Peers>) {
+        assert!(self.asker.set((Arc::downgrade(gossip), Arc::downgrade(peers))).is_ok(), "one asker");
+    }
+}
+
+fn find(client: &BitcoindClient, scid: u64) -> Result<TxOut, String> {
+    let (height, index, vout) = (scid >> 40, (scid >> 16) & 0x00ff_ffff, scid & 0xffff);
+    let height = u32::try_from(height).map_err(|error| error.to_string())?;
+    let hash = client.hash_at(height).map_err(|error| error.to_string())?.ok_or("no such block")?;
+    let block = client.block(&hash).map_err(|error| error.to_string())?;
+    let tx = usize::try_from(index).ok().and_then(|index| block.txdata.get(index));
+    let tx = tx.ok_or("no such transaction")?;
+    let output = usize::try_from(vout).ok().and_then(|vout| tx.output.get(vout)).ok_or("no such output")?;
+    let params = json!([tx.compute_txid().to_string(), vout, false]);
+    let unspent = client.call("gettxout", &params).map_err(|error| error.to_string())?;
+    if unspent.is_null() { Err("it is spent".to_owned()) } else { Ok(output.clone()) }
 }
 
 impl UtxoLookup for Outputs {
@@ -159,6 +181,19 @@ impl UtxoLookup for Outputs {
         if *chain != ChainHash::using_genesis_block(Network::Regtest) {
             return UtxoResult::Sync(Err(UtxoLookupError::UnknownChain));
         }
-        UtxoResult::Sync(self.find(scid).ok_or(UtxoLookupError::UnknownTx))
+        let (answer, asker) = (UtxoFuture::new(), self.asker.get().cloned());
+        let (later, client, log) = (answer.clone(), self.client.clone(), self.log.clone());
+        self.runtime.spawn_blocking(move || {
+            let found = find(&client, scid).map_err(|trouble| {
+                log.line(&format!("UTXO  {scid}: {trouble}"));
+                UtxoLookupError::UnknownTx
+            });
+            let asker = asker.and_then(|(gossip, peers)| gossip.upgrade().zip(peers.upgrade()));
+            // Nobody is there any more once the node has stopped.
+            let Some((gossip, peers)) = asker else { return };
+            later.resolve(gossip.network_graph(), gossip.clone(), found);
+            peers.process_events();
+        });
+        UtxoResult::Async(answer)
     }
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bitcoin::hashes::Hash;
-use bitcoin::secp256k1::PublicKey;
+use bitcoin::secp256k1::{PublicKey, SecretKey};
 use bitcoin::{Address, Amount, OutPoint, Transaction};
 use lightning::chain::channelmonitor::Balance;
 use lightning::ln::channel_state::ChannelDetails;
@@ -16,7 +16,7 @@ use lightning::util::sweep::OutputSpendStatus;
 use lightning_invoice::{Bolt11Invoice, Bolt11InvoiceDescription, Description};
 use lightning_traits::payment::{PaymentHash, Preimage};
 
-use super::journal::{Incoming, Journal, Outgoing};
+use super::journal::{Incoming, Journal, Outgoing, Will};
 use super::start::LdkNode;
 use crate::chain::Chain;
 use crate::node::{Close, Node, Opening, Progress};
@@ -55,6 +55,12 @@ impl LdkNode {
     #[must_use]
     pub fn journal(&self) -> &Journal {
         &self.parts.journal
+    }
+
+    /// The secret key of its node id.
+    #[must_use]
+    pub fn node_secret(&self) -> SecretKey {
+        self.parts.keys.get_node_secret_key()
     }
 
     /// Changes the fee rate that it sees (sat per 1000 weight units) and lets it act on that.
@@ -106,8 +112,16 @@ impl LdkNode {
     pub fn hold_invoice(&self, amount_msat: u64) -> (String, PaymentHash) {
         let invoice = self.invoice(amount_msat);
         let hash = PaymentHash(invoice.payment_hash().to_byte_array());
-        self.parts.journal.hold(LdkHash(hash.0));
+        self.parts.journal.decide(LdkHash(hash.0), Will::Hold);
         (invoice.to_string(), hash)
+    }
+
+    /// A new invoice whose payment goes back as soon as it arrives.
+    #[must_use]
+    pub fn refused_invoice(&self, amount_msat: u64) -> String {
+        let invoice = self.invoice(amount_msat);
+        self.parts.journal.decide(LdkHash(invoice.payment_hash().to_byte_array()), Will::Refuse);
+        invoice.to_string()
     }
 
     /// Waits until a held payment has arrived; answers what claims it.

@@ -7,7 +7,7 @@ use lightning::events::{Event, PaymentPurpose, ReplayEvent};
 use lightning::ln::types::ChannelId;
 use lightning::types::payment::PaymentHash;
 
-use super::journal::Incoming;
+use super::journal::{Incoming, Will};
 use super::start::Parts;
 
 impl Parts {
@@ -81,8 +81,10 @@ impl Parts {
             return self.manager.fail_htlc_backwards(&hash);
         };
         self.journal.received(hash, Incoming::Claimable { amount_msat, preimage });
-        if !self.journal.is_held(&hash) {
-            self.manager.claim_funds(preimage);
+        match self.journal.will(&hash) {
+            Will::Take => self.manager.claim_funds(preimage),
+            Will::Hold => {}
+            Will::Refuse => self.manager.fail_htlc_backwards(&hash),
         }
     }
 

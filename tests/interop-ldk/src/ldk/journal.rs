@@ -1,5 +1,5 @@
 //! What an LDK node's events told, kept for the tests; outlives the node, so that a restart loses nothing.
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use lightning::events::{ClosureReason, PaymentFailureReason};
@@ -39,12 +39,23 @@ pub enum Incoming {
     },
 }
 
+/// What is to happen to a payment that arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Will {
+    /// It is taken at once.
+    Take,
+    /// It waits until the test says so.
+    Hold,
+    /// It goes back at once.
+    Refuse,
+}
+
 #[derive(Default)]
 struct Pages {
     outgoing: BTreeMap<PaymentHash, Outgoing>,
     incoming: BTreeMap<PaymentHash, Incoming>,
-    /// Hashes whose payments are kept waiting until the test says so.
-    held: BTreeSet<PaymentHash>,
+    /// Hashes whose payments are not simply taken.
+    wills: BTreeMap<PaymentHash, Will>,
     closed: Vec<(ChannelId, ClosureReason)>,
     forwarded: u64,
     swept_outputs: usize,
@@ -82,12 +93,12 @@ impl Journal {
         self.with(|pages| pages.outgoing.insert(hash, Outgoing::Failed(reason)));
     }
 
-    pub(super) fn hold(&self, hash: PaymentHash) {
-        self.with(|pages| pages.held.insert(hash));
+    pub(super) fn decide(&self, hash: PaymentHash, will: Will) {
+        self.with(|pages| pages.wills.insert(hash, will));
     }
 
-    pub(super) fn is_held(&self, hash: &PaymentHash) -> bool {
-        self.with(|pages| pages.held.contains(hash))
+    pub(super) fn will(&self, hash: &PaymentHash) -> Will {
+        self.with(|pages| pages.wills.get(hash).copied().unwrap_or(Will::Take))
     }
 
     pub(super) fn received(&self, hash: PaymentHash, state: Incoming) {

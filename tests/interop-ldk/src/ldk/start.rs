@@ -40,7 +40,7 @@ use tokio::runtime::Runtime;
 
 use super::backend::{Broadcaster, Fees, FileLog, Outputs, Purse};
 use super::journal::Journal;
-use crate::chain::{Chain, best_block};
+use crate::chain::{Bell, Chain, best_block};
 
 type AnyFilter = dyn Filter + Send + Sync;
 pub(super) type Monitors = ChainMonitor<
@@ -54,8 +54,8 @@ pub(super) type Monitors = ChainMonitor<
 >;
 pub(super) type Manager = SimpleArcChannelManager<Monitors, Broadcaster, Fees, FileLog>;
 type Messenger = SimpleArcOnionMessenger<Monitors, Broadcaster, Fees, FileLog>;
-type Graph = NetworkGraph<Arc<FileLog>>;
-type Gossip = P2PGossipSync<Arc<Graph>, Arc<Outputs>, Arc<FileLog>>;
+pub(super) type Graph = NetworkGraph<Arc<FileLog>>;
+pub(super) type Gossip = P2PGossipSync<Arc<Graph>, Arc<Outputs>, Arc<FileLog>>;
 pub(super) type Peers = SimpleArcPeerManager<
     SocketDescriptor,
     Monitors,
@@ -81,6 +81,9 @@ pub(super) type Bumper = BumpTransactionEventHandlerSync<
     Arc<KeysManager>,
     Arc<FileLog>,
 >;
+
+/// Below a node's folder, all that LDK itself wrote.
+const STORE: &str = "store";
 
 /// What may differ from an LDK node with anchors.
 #[derive(Clone, Debug)]
@@ -113,6 +116,7 @@ pub(super) struct Parts {
     pub(super) sweeper: Arc<Sweeper>,
     pub(super) bumper: Bumper,
     pub(super) graph: Arc<Graph>,
+    pub(super) keys: Arc<KeysManager>,
     pub(super) purse: Arc<Purse>,
     pub(super) fees: Arc<Fees>,
     pub(super) journal: Arc<Journal>,
@@ -141,8 +145,15 @@ impl LdkNode {
 
     /// Stops the node and starts it again from what it had stored.
     #[must_use]
-    pub fn restart(mut self, chain: &Chain) -> Self {
+    pub fn restart(self, chain: &Chain) -> Self {
+        self.restart_with(chain, |_| {})
+    }
+
+    /// As [`restart`](Self::restart); between the two, `meddle` may do to the folder of its data what it likes.
+    #[must_use]
+    pub fn restart_with(mut self, chain: &Chain, meddle: impl FnOnce(&Path)) -> Self {
         self.shut_down();
+        meddle(&self.folder.join(STORE));
         let journal = self.parts.journal.clone();
         Self::start_with(chain, &self.folder, &self.name, &self.options, journal, Some(self.address))
     }
@@ -162,7 +173,7 @@ impl LdkNode {
             build(chain, folder, name, options, journal, &runtime, &source);
         let parts = Arc::new(parts);
         let stop = Arc::new(AtomicBool::new(false));
-        let follower = follow(parts.clone(), source, tip, runtime.handle().clone(), stop.clone());
+        let follower = follow(&parts, source, tip, runtime.handle(), &stop, chain.bell());
         let handler = parts.clone();
         let processor = BackgroundProcessor::start(
             store,
@@ -245,7 +256,7 @@ fn build(
     source: &Arc<RpcClient>,
 ) -> Built {
     let log = Arc::new(FileLog::open(&folder.join("ldk.log")));
-    let store = Arc::new(FilesystemStore::new(folder.join("store")));
+    let store = Arc::new(FilesystemStore::new(folder.join(STORE)));
     let keys = Arc::new(keys(folder));
     let fees = Arc::new(Fees::new(options.feerate));
     let broadcaster = Arc::new(Broadcaster { client: chain.client(), log: log.clone() });
@@ -333,8 +344,10 @@ fn build(
     let (swept_at, sweeper) = (sweeper.0.block_hash, Arc::new(sweeper.1));
     let listeners = Listeners { manager: (manager_at, &manager), sweeper: (swept_at, &sweeper), stored };
     let tip = runtime.block_on(listeners.catch_up(source, &monitors, &broadcaster, &fees, &log));
-    let outputs = options.check_outputs.then(|| Arc::new(Outputs { client: chain.client() }));
-    let gossip = Arc::new(Gossip::new(graph.clone(), outputs, log.clone()));
+    let outputs = options
+        .check_outputs
+        .then(|| Arc::new(Outputs::new(chain.client(), log.clone(), runtime.handle().clone())));
+    let gossip = Arc::new(Gossip::new(graph.clone(), outputs.clone(), log.clone()));
     let messenger = Arc::new(Messenger::new(
         keys.clone(),
         keys.clone(),
@@ -356,9 +369,12 @@ fn build(
     let random = keys.get_secure_random_bytes();
     let stamp = u32::try_from(now().as_secs()).expect("a time before 2106");
     let peers = Arc::new(Peers::new(handlers, stamp, &random, log.clone(), keys.clone()));
+    if let Some(outputs) = outputs {
+        outputs.answer_to(&gossip, &peers);
+    }
     let wallet = Arc::new(WalletSync::new(purse.clone(), log.clone()));
-    let bumper = Bumper::new(broadcaster, wallet, keys, log.clone());
-    let parts = Parts { manager, monitors, peers, sweeper, bumper, graph, purse, fees, journal, log };
+    let bumper = Bumper::new(broadcaster, wallet, keys.clone(), log.clone());
+    let parts = Parts { manager, monitors, peers, sweeper, bumper, graph, keys, purse, fees, journal, log };
     Built { parts, store, gossip, messenger, scorer, tip }
 }
 
@@ -395,15 +411,21 @@ impl Listeners<'_> {
     }
 }
 
+/// Between two looks at the chain when no bell rings: a block may have come by another way.
+const UNASKED_POLL: Duration = Duration::from_millis(50);
+
 /// Follows the chain in a thread of its own; sweeps what has matured with each block.
 fn follow(
-    parts: Arc<Parts>,
+    parts: &Arc<Parts>,
     source: Arc<RpcClient>,
     tip: ValidatedBlockHeader,
-    runtime: tokio::runtime::Handle,
-    stop: Arc<AtomicBool>,
+    runtime: &tokio::runtime::Handle,
+    stop: &Arc<AtomicBool>,
+    bell: Arc<Bell>,
 ) -> JoinHandle<()> {
+    let (parts, runtime, stop) = (parts.clone(), runtime.clone(), stop.clone());
     std::thread::spawn(move || {
+        let mut heard = 0;
         let poller = ChainPoller::new(source, Network::Regtest);
         let listener = (parts.monitors.clone(), Arc::new((parts.manager.clone(), parts.sweeper.clone())));
         let mut cache = UnboundedCache::new();
@@ -414,7 +436,7 @@ fn follow(
                 Ok((_, false)) => {}
                 Err(error) => parts.journal.note(format!("bitcoind does not answer: {error:?}")),
             }
-            std::thread::sleep(Duration::from_millis(50));
+            bell.wait(&mut heard, UNASKED_POLL);
         }
     })
 }
@@ -437,14 +459,20 @@ fn keys(folder: &Path) -> KeysManager {
     let seed: [u8; 32] = match fs::read(&path) {
         Ok(seed) => seed.try_into().expect("a seed of 32 bytes"),
         Err(_) => {
-            let mut seed = [0; 32];
-            std::io::Read::read_exact(&mut fs::File::open("/dev/urandom").expect("entropy"), &mut seed)
-                .expect("entropy");
+            let seed = entropy();
             fs::write(&path, seed).expect("a seed should be stored");
             seed
         }
     };
     KeysManager::new(&seed, now().as_secs(), now().subsec_nanos(), true)
+}
+
+/// Random bytes of the operating system.
+pub(crate) fn entropy() -> [u8; 32] {
+    let mut bytes = [0; 32];
+    let mut source = fs::File::open("/dev/urandom").expect("entropy");
+    std::io::Read::read_exact(&mut source, &mut bytes).expect("entropy");
+    bytes
 }
 
 fn now() -> Duration {

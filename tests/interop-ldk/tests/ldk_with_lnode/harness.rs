@@ -1,19 +1,11 @@
 //! The harness itself: two LDK nodes do with each other what our daemon will have to do with them.
 //!
 //! If one of these fails, nothing that the other tests say about our daemon can be trusted.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::disallowed_methods,
-    reason = "tests"
-)]
 use bitcoin::Amount;
 use interop_ldk::chain::Chain;
 use interop_ldk::ldk::{LdkNode, LdkOptions};
-use interop_ldk::node::{Close, Node, Opening, mine, mine_until, open_channel};
-use interop_ldk::wait::{folder, turn};
+use interop_ldk::node::{Close, Node, Opening, give, mine, mine_until, open_channel};
+use interop_ldk::wait::folder;
 
 const COINS: Amount = Amount::from_sat(20_000_000);
 const OPENING: Opening =
@@ -35,7 +27,7 @@ impl Pair {
         let start = |name| LdkNode::start(&chain, folder.path(), name, &LdkOptions::default());
         let (alice, bob) = (start("alice"), start("bob"));
         let pair = Self { alice, bob, chain, _folder: folder };
-        pair.nodes().into_iter().for_each(|node| node.give(&pair.chain, COINS));
+        give(&pair.chain, &pair.nodes(), COINS);
         pair
     }
 
@@ -55,7 +47,6 @@ impl Pair {
 #[test]
 #[cfg_attr(not(has_bitcoind), ignore = "no bitcoind: set BITCOIND_EXE or PATH")]
 fn payments_both_ways_restarts_and_a_cooperative_close() {
-    let _turn = turn();
     let mut pair = Pair::start();
     let [alice, bob] = pair.nodes();
     let funding = open_channel(&pair.chain, alice, bob, OPENING, &pair.nodes());
@@ -85,7 +76,6 @@ fn payments_both_ways_restarts_and_a_cooperative_close() {
 #[test]
 #[cfg_attr(not(has_bitcoind), ignore = "no bitcoind: set BITCOIND_EXE or PATH")]
 fn a_force_close_with_an_htlc_pending_is_swept_by_both() {
-    let _turn = turn();
     let pair = Pair::start();
     let [alice, bob] = pair.nodes();
     let funding = open_channel(&pair.chain, alice, bob, OPENING, &pair.nodes());

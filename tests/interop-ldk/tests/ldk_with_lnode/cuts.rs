@@ -1,0 +1,141 @@
+//! The wire is cut: at any moment of much traffic, and after each single message of a payment.
+use std::collections::BTreeSet;
+
+use bitcoin::OutPoint;
+use interop_ldk::knife::Wire;
+use interop_ldk::ldk::LdkNode;
+use interop_ldk::net::{Net, PAYMENT_MSAT};
+use interop_ldk::node::{Node, Progress};
+use interop_ldk::wait::wait_until;
+use lightning_traits::payment::PaymentHash;
+
+#[test]
+#[cfg_attr(not(has_bitcoind), ignore = "no bitcoind: set BITCOIND_EXE or PATH")]
+fn the_wire_is_cut_again_and_again() {
+    let net = Net::start();
+    let funding = net.open(net.ours(), net.ldk());
+    for round in 0..10 {
+        let begun = net.begin(4);
+        // At another moment of the exchange each time.
+        let ended = |hash: &_| net.ldk().progress(*hash) != Progress::Pending;
+        let some = || begun.to_ours.iter().filter(|hash| ended(hash)).count() >= round % 4;
+        wait_until("a part of them", || net.ldk(), some);
+        net.ldk.disconnect(net.ours().id());
+        net.ldk().connect_to(net.ours().id(), net.ours().address());
+        net.settle(&begun, funding);
+    }
+}
+
+/// Payments that are to meet a knife.
+struct Course<'a> {
+    net: &'a Net,
+    payer: &'a dyn Node,
+    /// The LDK node whose wire is cut.
+    ldk: &'a LdkNode,
+    wire: Wire,
+    /// All channels that a payment needs.
+    channels: &'a [OutPoint],
+}
+
+impl Course<'_> {
+    fn is_over(&self, hash: PaymentHash) -> bool {
+        // A node that has no part in a channel knows of no HTLC in it.
+        let is_idle = |node: &&dyn Node| self.channels.iter().all(|at| node.htlcs(*at).unwrap_or(0) == 0);
+        self.payer.progress(hash) != Progress::Pending && self.net.nodes().iter().all(is_idle)
+    }
+
+    /// Pays again and again, cuts the wire after the first message, then after the second, and so on until a payment needs
+    /// no more than that; each has to end as it should. What passed of the last one has to be `kinds` (BOLT 2).
+    fn run(&self, begin: impl Fn() -> PaymentHash, check: impl Fn(PaymentHash), kinds: &[u16]) {
+        for count in 1.. {
+            self.wire.cut_after(count);
+            let hash = begin();
+            let what = format!("a cut after {count} messages, or the end of the payment");
+            wait_until(&what, || self.net.show(), || self.wire.is_cut() || self.is_over(hash));
+            let is_cut = self.wire.spare();
+            if is_cut {
+                self.net.rewire(self.ldk, &self.wire);
+            }
+            check(hash);
+            wait_until("the payment to leave no trace", || self.net.show(), || self.is_over(hash));
+            if !is_cut {
+                let passed = self.wire.passed();
+                let seen: BTreeSet<u16> = passed.iter().map(|(_, kind)| *kind).collect();
+                assert_eq!(seen, kinds.iter().copied().collect(), "{passed:?}");
+                // Add and settle: each with two commitments and two revocations.
+                assert!(count > 10 && passed.len() + 1 == count, "{count} {passed:?}");
+                return;
+            }
+        }
+    }
+}
+
+const ADD: u16 = 128;
+const FULFILL: u16 = 130;
+const FAIL: u16 = 131;
+const SIGNED: u16 = 132;
+const REVOKE: u16 = 133;
+
+/// The usual payment to one LDK node.
+fn paid(net: &Net, we_pay: bool) {
+    let wire = net.wire(&net.ldk);
+    let funding = if we_pay { net.open(net.ours(), net.ldk()) } else { net.open(net.ldk(), net.ours()) };
+    let (payer, payee) = if we_pay { (net.ours(), net.ldk()) } else { (net.ldk(), net.ours()) };
+    let course = Course { net, payer, ldk: &net.ldk, wire, channels: &[funding] };
+    let begin = || payer.must_begin(&payee.new_invoice(PAYMENT_MSAT));
+    let check = |hash| drop(payer.must_be_paid(hash, payee, PAYMENT_MSAT));
+    course.run(begin, check, &[ADD, SIGNED, REVOKE, FULFILL]);
+    net.wait_idle(funding);
+}
+
+#[test]
+#[cfg_attr(not(has_bitcoind), ignore = "no bitcoind: set BITCOIND_EXE or PATH")]
+fn our_payment_survives_a_cut_after_each_message() {
+    paid(&Net::start(), true);
+}
+
+#[test]
+#[cfg_attr(not(has_bitcoind), ignore = "no bitcoind: set BITCOIND_EXE or PATH")]
+fn ldks_payment_survives_a_cut_after_each_message() {
+    paid(&Net::start(), false);
+}
+
+#[test]
+#[cfg_attr(not(has_bitcoind), ignore = "no bitcoind: set BITCOIND_EXE or PATH")]
+fn our_refused_payment_survives_a_cut_after_each_message() {
+    let net = Net::start();
+    let wire = net.wire(&net.ldk);
+    let funding = net.open(net.ours(), net.ldk());
+    let before = net.ours().owned_msat(funding);
+    let course = Course { net: &net, payer: net.ours(), ldk: &net.ldk, wire, channels: &[funding] };
+    let begin = || net.ours().must_begin(&net.ldk.refused_invoice(PAYMENT_MSAT));
+    let check = |hash| net.assert_outcome(net.ours(), hash, None);
+    course.run(begin, check, &[ADD, SIGNED, REVOKE, FAIL]);
+    net.wait_idle(funding);
+    assert_eq!(net.ours().owned_msat(funding), before);
+}
+
+/// From LDK over us to the other LDK.
+fn forwarded(cut_incoming: bool) {
+    let net = Net::start().with_other();
+    let ldk = if cut_incoming { &net.ldk } else { net.other() };
+    let wire = net.wire(ldk);
+    let channels = net.open_both();
+    let course = Course { net: &net, payer: net.ldk(), ldk, wire, channels: &channels };
+    let begin = || net.ldk().must_begin(&(net.other() as &dyn Node).new_invoice(PAYMENT_MSAT));
+    let check = |hash| drop(net.ldk().must_be_paid(hash, net.other(), PAYMENT_MSAT));
+    course.run(begin, check, &[ADD, SIGNED, REVOKE, FULFILL]);
+    net.assert_agreed(channels[0]);
+}
+
+#[test]
+#[cfg_attr(not(has_bitcoind), ignore = "no bitcoind: set BITCOIND_EXE or PATH")]
+fn a_forward_survives_a_cut_after_each_message_of_the_incoming_channel() {
+    forwarded(true);
+}
+
+#[test]
+#[cfg_attr(not(has_bitcoind), ignore = "no bitcoind: set BITCOIND_EXE or PATH")]
+fn a_forward_survives_a_cut_after_each_message_of_the_outgoing_channel() {
+    forwarded(false);
+}
