@@ -52,6 +52,10 @@ pub struct Bell {
 }
 
 impl Bell {
+    fn count(&self) -> u64 {
+        *self.rung.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn ring(&self) {
         *self.rung.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         self.condition.notify_all();
@@ -83,9 +87,18 @@ impl Chain {
 
     /// Mines `count` blocks from the mempool; answers the height.
     pub fn mine(&self, count: u32) -> u32 {
-        self.client.generate(count, &nobody()).expect("a block should be mined");
+        self.client.generate(count, &self.nobody()).expect("a block should be mined");
         self.bell.ring();
         self.height()
+    }
+
+    /// An address without a key: blocks of a test bring nobody coins, so no wallet has to write anything for them. Another
+    /// one each time: blocks that only differ in what they replace would be the same.
+    fn nobody(&self) -> Address {
+        let mut program = [0; 20];
+        program[..8].copy_from_slice(&self.bell.count().to_be_bytes());
+        let script = ScriptBuf::new_p2wpkh(&WPubkeyHash::from_byte_array(program));
+        Address::from_script(&script, Network::Regtest).expect("an address")
     }
 
     /// Rings after each [`mine`](Self::mine).
@@ -286,12 +299,6 @@ pub fn broadcast(client: &BitcoindClient, transactions: &[&Transaction]) -> Resu
         }
     }
     Err(refusals.join("; "))
-}
-
-/// An address without a key: blocks of a test bring nobody coins, so no wallet has to write anything for them.
-fn nobody() -> Address {
-    let script = ScriptBuf::new_p2wpkh(&WPubkeyHash::all_zeros());
-    Address::from_script(&script, Network::Regtest).expect("an address")
 }
 
 /// An amount as bitcoind's JSON takes it.

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use bitcoin::secp256k1::ecdh::SharedSecret;
-use bitcoin::secp256k1::{PublicKey, SECP256K1, Secp256k1, SecretKey};
+use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
 use lightning_peer::frame::{FrameReader, FrameWriter, framed};
 use lightning_peer::noise::{
     ACT_ONE_LENGTH, ACT_THREE_LENGTH, ACT_TWO_LENGTH, InitiatorAwaitsActTwo, ResponderAwaitsActOne, Session,
@@ -112,7 +112,7 @@ struct Key(SecretKey);
 
 impl StaticKey for Key {
     fn public_key(&self) -> PublicKey {
-        self.0.public_key(SECP256K1)
+        self.0.public_key(&Secp256k1::new())
     }
 
     fn ecdh(&self, other: &PublicKey) -> Option<Zeroizing<[u8; 32]>> {
@@ -130,7 +130,7 @@ impl Ends {
     fn join(&self, mut caller: TcpStream, state: &Arc<Mutex<State>>) -> io::Result<()> {
         let ldk = answer(&mut caller, &Key(self.ours))?;
         let mut called = TcpStream::connect(self.goal)?;
-        let ours = call(&mut called, &Key(self.ldk), self.ours.public_key(SECP256K1))?;
+        let ours = call(&mut called, &Key(self.ldk), self.ours.public_key(&Secp256k1::new()))?;
         caller.set_nodelay(true)?;
         called.set_nodelay(true)?;
         let ((to_ldk, from_ldk), (to_ours, from_ours)) = (framed(ldk), framed(ours));

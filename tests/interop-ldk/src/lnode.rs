@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bitcoin::hashes::{Hash as _, HashEngine as _, Hmac, HmacEngine, sha256};
 use bitcoin::hex::FromHex;
-use bitcoin::secp256k1::{PublicKey, SECP256K1, SecretKey};
+use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
 use bitcoin::{Address, Amount, Network, OutPoint};
 use lightning_keys::Seed;
 use lightning_traits::payment::{PaymentHash, Preimage};
@@ -172,7 +172,11 @@ impl Lnode {
         engine.input(words.trim().as_bytes());
         let secret = Seed::new(Hmac::from_engine(engine).to_byte_array()).secret_key("node");
         let secret = secret.expect("a key");
-        assert_eq!(secret.public_key(SECP256K1), self.id, "the daemon derives its key in another way");
+        assert_eq!(
+            secret.public_key(&Secp256k1::new()),
+            self.id,
+            "the daemon derives its key in another way"
+        );
         secret
     }
 

@@ -34,13 +34,21 @@ pub fn shares(we_open: bool) -> [Amount; 2] {
     if we_open { [less, more] } else { [more, less] }
 }
 
+/// A payment under way.
+pub struct Payment {
+    /// What is paid.
+    pub invoice: String,
+    /// Its name.
+    pub hash: PaymentHash,
+}
+
 /// Payments under way.
 #[derive(Default)]
 pub struct Begun {
     /// Ours to LDK.
-    pub to_ldk: Vec<PaymentHash>,
+    pub to_ldk: Vec<Payment>,
     /// LDK's to us.
-    pub to_ours: Vec<PaymentHash>,
+    pub to_ours: Vec<Payment>,
 }
 
 /// Our daemon between two LDK nodes; most tests need one of them only.
@@ -138,22 +146,40 @@ impl Net {
     #[must_use]
     pub fn begin(&self, count: usize) -> Begun {
         let mut begun = Begun::default();
+        let begin = |payer: &dyn Node, payee: &dyn Node| {
+            let invoice = payee.new_invoice(PAYMENT_MSAT);
+            Payment { hash: payer.must_begin(&invoice), invoice }
+        };
         for _ in 0..count {
-            begun.to_ldk.push(self.ours().must_begin(&self.ldk().new_invoice(PAYMENT_MSAT)));
-            begun.to_ours.push(self.ldk().must_begin(&self.ours().new_invoice(PAYMENT_MSAT)));
+            begun.to_ldk.push(begin(self.ours(), self.ldk()));
+            begun.to_ours.push(begin(self.ldk(), self.ours()));
         }
         begun
     }
 
     /// Waits until all of them are paid, nothing is left in the channel, and both agree on whose money it is.
     pub fn settle(&self, begun: &Begun, funding: OutPoint) {
-        for hash in &begun.to_ldk {
-            self.ours().must_be_paid(*hash, self.ldk(), PAYMENT_MSAT);
+        for payment in &begun.to_ldk {
+            self.ours().must_be_paid(payment.hash, self.ldk(), PAYMENT_MSAT);
         }
-        for hash in &begun.to_ours {
-            self.ldk().must_be_paid(*hash, self.ours(), PAYMENT_MSAT);
+        for payment in &begun.to_ours {
+            self.ldk().must_be_paid(payment.hash, self.ours(), PAYMENT_MSAT);
         }
         self.wait_idle(funding);
+    }
+
+    /// As [`settle`](Self::settle), after the two were apart: what was not sent by then has failed, must not have been
+    /// received, and is paid now.
+    pub fn settle_after_all(&self, begun: &Begun, funding: OutPoint) {
+        let retry = |payer: &dyn Node, payee: &dyn Node, payment: &Payment| {
+            if let Progress::Failed(reason) = payer.outcome(payment.hash, payee) {
+                assert_eq!(payee.received_msat(payment.hash), 0, "{reason}\n{}", self.show());
+                assert_eq!(payer.must_begin(&payment.invoice), payment.hash);
+            }
+        };
+        begun.to_ldk.iter().for_each(|payment| retry(self.ours(), self.ldk(), payment));
+        begun.to_ours.iter().for_each(|payment| retry(self.ldk(), self.ours(), payment));
+        self.settle(begun, funding);
     }
 
     /// Waits until nothing is under way in the channel of ours and LDK's; then both agree on whose money it is.

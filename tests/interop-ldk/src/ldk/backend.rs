@@ -51,7 +51,7 @@ impl FileLog {
 
 impl Logger for FileLog {
     fn log(&self, record: Record<'_>) {
-        if record.level < Level::Trace {
+        if record.level < Level::Gossip {
             return;
         }
         self.line(&format!("{:<5} {}:{} {}", record.level, record.module_path, record.line, record.args));

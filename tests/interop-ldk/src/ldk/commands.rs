@@ -100,11 +100,14 @@ impl LdkNode {
 
     /// Waits until the graph has the channel with both directions.
     pub fn wait_announced(&self, scid: u64) {
-        let known = || {
+        let directions = || {
             let graph = self.parts.graph.read_only();
-            graph.channel(scid).is_some_and(|found| found.one_to_two.is_some() && found.two_to_one.is_some())
+            let known = graph.channel(scid)?;
+            Some([&known.one_to_two, &known.two_to_one].map(Option::is_some))
         };
-        wait_until(&format!("{} to hear of the channel {scid}", self.name), || self, known);
+        let state = || format!("known directions: {:?}\n{self}", directions());
+        let what = format!("{} to hear of the channel {scid}", self.name);
+        wait_until(&what, state, || directions() == Some([true, true]));
     }
 
     /// A new invoice whose payment waits until [`claim`](Self::claim) or [`refuse`](Self::refuse).

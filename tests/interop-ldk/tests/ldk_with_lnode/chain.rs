@@ -1,6 +1,6 @@
 //! What an honest peer does not do, and what the chain may do to all: old states, reorganisations.
 use interop_ldk::net::{COINS, FEES, HTLC, HTLC_MSAT, Net, OPENING, PAYMENT_MSAT, PUSH};
-use interop_ldk::node::{Node, mine};
+use interop_ldk::node::mine;
 use serde_json::json;
 
 #[test]

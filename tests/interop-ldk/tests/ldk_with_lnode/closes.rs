@@ -1,7 +1,7 @@
 //! The end of channels: with the peer's consent, without it, with an HTLC under way, of both channel types.
 use interop_ldk::ldk::LdkOptions;
 use interop_ldk::net::{COINS, FEES, HTLC, HTLC_MSAT, Net, PUSH, shares};
-use interop_ldk::node::{Close, Node};
+use interop_ldk::node::Close;
 use interop_ldk::wait::wait_until;
 
 fn cooperative_close(we_open: bool, we_close: bool) {

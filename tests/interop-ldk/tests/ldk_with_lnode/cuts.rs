@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use bitcoin::OutPoint;
 use interop_ldk::knife::Wire;
 use interop_ldk::ldk::LdkNode;
-use interop_ldk::net::{Net, PAYMENT_MSAT};
+use interop_ldk::net::{Net, PAYMENT_MSAT, Payment};
 use interop_ldk::node::{Node, Progress};
 use interop_ldk::wait::wait_until;
 use lightning_traits::payment::PaymentHash;
@@ -17,12 +17,12 @@ fn the_wire_is_cut_again_and_again() {
     for round in 0..10 {
         let begun = net.begin(4);
         // At another moment of the exchange each time.
-        let ended = |hash: &_| net.ldk().progress(*hash) != Progress::Pending;
-        let some = || begun.to_ours.iter().filter(|hash| ended(hash)).count() >= round % 4;
+        let ended = |payment: &&Payment| net.ldk().progress(payment.hash) != Progress::Pending;
+        let some = || begun.to_ours.iter().filter(ended).count() >= round % 4;
         wait_until("a part of them", || net.ldk(), some);
         net.ldk.disconnect(net.ours().id());
         net.ldk().connect_to(net.ours().id(), net.ours().address());
-        net.settle(&begun, funding);
+        net.settle_after_all(&begun, funding);
     }
 }
 

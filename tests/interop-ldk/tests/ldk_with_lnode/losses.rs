@@ -18,19 +18,19 @@ fn both_restart_in_the_middle_of_payments() {
     net.ours.kill();
     net.ours.launch();
     net.ldk().connect_to(net.ours().id(), net.ours().address());
-    net.settle(&begun, funding);
+    net.settle_after_all(&begun, funding);
     // LDK goes and comes back.
     let begun = net.begin(10);
     net.ldk = net.ldk.restart(&net.chain);
     net.ours().connect_to(net.ldk().id(), net.ldk().address());
-    net.settle(&begun, funding);
+    net.settle_after_all(&begun, funding);
     // Both at once, ours by its own wish.
     let begun = net.begin(10);
     net.ours.stop();
     net.ldk = net.ldk.restart(&net.chain);
     net.ours.launch();
     net.ldk().connect_to(net.ours().id(), net.ours().address());
-    net.settle(&begun, funding);
+    net.settle_after_all(&begun, funding);
     net.pay_both_ways();
 }
 

@@ -1,7 +1,7 @@
 //! Channels of each side's making, and payments over them: rows, crowds, odd amounts, parts, hints, fees, refusals.
 use interop_ldk::ldk::LdkOptions;
 use interop_ldk::net::{COINS, FEES, Net, OPENING, PAYMENT_MSAT, PUSH};
-use interop_ldk::node::{Node, Opening, Progress, open_channel};
+use interop_ldk::node::{Node, Opening, open_channel};
 use interop_ldk::wait::wait_until;
 
 #[test]
