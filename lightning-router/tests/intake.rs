@@ -9,7 +9,7 @@ use lightning_traits::interface::RoutingMessageHandler;
 use lightning_traits::units::Msat;
 use lightning_traits::wire::{ChannelUpdate, ChannelUpdateBody, RoutingMessage};
 use support::{
-    CAPACITY, NOW, STALE, Signer, add_channel, block, give, give_from, relayed, router, scid, utxo,
+    CAPACITY, NOW, STALE, Signer, add_channel, block, connect, give, give_from, relayed, router, scid, utxo,
 };
 
 fn counts(nodes: usize, channels: usize, policies: usize) -> GraphCounts {
@@ -276,6 +276,67 @@ fn our_own_announcement_overtakes_one_that_waits() {
     router.on_own_message(&RoutingMessage::from(own));
     router.on_own_message(&signer.update(scid(100, 1), "us", "bob", |_| {}).into());
     assert_eq!(router.counts(), counts(2, 1, 2));
+}
+
+/// What bob says of the channel with us and of himself, before we have announced it.
+fn early(disconnect: bool) -> Router {
+    let (router, signer) = (router(UtxoCheck::Required), Signer::new());
+    connect(&router, "bob");
+    connect(&router, "carol");
+    let update = |fee| signer.update(scid(100, 1), "bob", "us", |body| body.fee_base_msat = fee);
+    give_from(&router, "bob", update(1));
+    let newer = signer.update(scid(100, 1), "bob", "us", |body| {
+        body.timestamp += 1;
+        body.fee_base_msat = 2;
+    });
+    give_from(&router, "bob", newer);
+    give_from(&router, "bob", update(3));
+    give_from(&router, "bob", signer.node("bob", |_| {}));
+    // Others have nothing to say of it, and their forgery pushes nothing out.
+    give_from(&router, "carol", signer.update(scid(100, 1), "carol", "us", |_| {}));
+    assert_eq!(router.counts(), counts(0, 0, 0));
+    if disconnect {
+        router.peer_disconnected(signer.id("bob"));
+    }
+    router.on_own_message(&RoutingMessage::from(signer.announcement(scid(100, 1), "us", "bob")));
+    router
+}
+
+#[test]
+fn what_the_peer_says_before_our_announcement_is_kept() {
+    let (router, signer) = (early(false), Signer::new());
+    assert_eq!(router.counts(), counts(2, 1, 1));
+    assert_eq!(timestamp(&router, "bob", "us"), Some(NOW + 1), "its latest");
+    let relayed = relayed(&router);
+    assert!(
+        matches!(relayed[0].0, RoutingMessage::ChannelUpdate(_)),
+        "the announcement was broadcast: {relayed:?}"
+    );
+    assert!(matches!(relayed[1].0, RoutingMessage::NodeAnnouncement(_)), "{relayed:?}");
+    assert_eq!(relayed.len(), 2);
+    assert!(relayed.iter().all(|(_, from)| *from == Some(signer.id("bob"))));
+}
+
+#[test]
+fn what_the_peer_said_before_our_announcement_goes_with_it() {
+    assert_eq!(early(true).counts(), counts(2, 1, 0));
+}
+
+#[test]
+fn early_updates_are_verified_and_bounded() {
+    let (router, signer) = (router(UtxoCheck::Required), Signer::new());
+    connect(&router, "bob");
+    let mut forged = signer.update(scid(100, 0), "bob", "us", |_| {});
+    forged.body.fee_base_msat = 9;
+    give_from(&router, "bob", forged);
+    for tx in 1..40 {
+        give_from(&router, "bob", signer.update(scid(100, tx), "bob", "us", |_| {}));
+    }
+    for tx in [0, 1, 39] {
+        router.on_own_message(&RoutingMessage::from(signer.announcement(scid(100, tx), "us", "bob")));
+    }
+    // The forged one and the oldest are gone, the latest counts.
+    assert_eq!(router.counts(), counts(2, 3, 1));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use lightning_traits::id::{NodeId, ShortChannelId};
-use lightning_traits::wire::{QueryChannelRange, RoutingMessage};
+use lightning_traits::wire::{ChannelUpdate, NodeAnnouncement, QueryChannelRange, RoutingMessage};
 
 /// Bytes of one piece.
 const PIECE: usize = 64 * 1024;
@@ -19,6 +19,9 @@ const PIECE: usize = 64 * 1024;
 /// Dumps that a peer may ask for before the next block. One is usual; each may look at the whole graph, even to
 /// find nothing.
 const DUMPS: u8 = 16;
+
+/// Updates of unknown channels that are kept for a peer. It needs one for each channel that we announce together.
+const EARLY: usize = 32;
 
 /// Where a dump of the graph has got to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +67,9 @@ pub(crate) struct Peer {
     ready: VecDeque<RoutingMessage>,
     /// Bytes that may still go out before there is room again.
     budget: usize,
+    /// What it said of channels that we do not know, not verified, the oldest first: see [`Peer::keep_early`].
+    early: VecDeque<ChannelUpdate>,
+    early_node: Option<NodeAnnouncement>,
 }
 
 impl Peer {
@@ -76,7 +82,45 @@ impl Peer {
             ids: None,
             ready: VecDeque::new(),
             budget: PIECE,
+            early: VecDeque::new(),
+            early_node: None,
         }
+    }
+
+    /// Keeps an update of a channel that we do not know. It may be one that we announce together: the peer tells us no
+    /// more of it than its update, and that as soon as both signatures are there on its side, while ours still waits for
+    /// the disk. It does not say it again.
+    pub(crate) fn keep_early(&mut self, update: ChannelUpdate) {
+        let of = |update: &ChannelUpdate| (update.body.short_channel_id, update.body.is_by_node_2());
+        if let Some(known) = self.early.iter_mut().find(|known| of(known) == of(&update)) {
+            if known.body.timestamp < update.body.timestamp {
+                *known = update;
+            }
+            return;
+        }
+        if self.early.len() >= EARLY {
+            self.early.pop_front();
+        }
+        self.early.push_back(update);
+    }
+
+    /// Keeps what the peer says of itself, for when a channel of it is known.
+    pub(crate) fn keep_early_node(&mut self, node: NodeAnnouncement) {
+        let known = self.early_node.as_ref().map(|known| known.body.timestamp);
+        if known.is_none_or(|known| known < node.body.timestamp) {
+            self.early_node = Some(node);
+        }
+    }
+
+    /// What was kept of a channel that is known now, and of the peer itself.
+    pub(crate) fn take_early(
+        &mut self,
+        scid: ShortChannelId,
+    ) -> (Vec<ChannelUpdate>, Option<NodeAnnouncement>) {
+        let (taken, kept): (Vec<_>, Vec<_>) =
+            self.early.drain(..).partition(|update| update.body.short_channel_id == scid);
+        self.early = kept.into();
+        (taken, self.early_node.take())
     }
 
     /// BOLT 7: a filter asks for what is known inside its range, and for what comes. It "replaces any previous one".

@@ -149,6 +149,18 @@ impl Router {
         let scid = announcement.body.short_channel_id;
         let verified = Unverified(announcement.clone()).verify(&self.secp, self.config.chain());
         let Ok(verified) = verified else { return };
+        self.enter_own(scid, verified);
+        for peer in [announcement.body.node_id_1, announcement.body.node_id_2] {
+            let early = self.state.lock().peers.get_mut(&peer).map(|peer| peer.take_early(scid));
+            let (updates, node) = early.unwrap_or_default();
+            updates.into_iter().for_each(|update| self.on_update(Some(peer), update));
+            if let Some(node) = node {
+                self.on_node(Some(peer), node);
+            }
+        }
+    }
+
+    fn enter_own(&self, scid: ShortChannelId, verified: Verified<ChannelAnnouncement>) {
         let mut state = self.state.lock();
         let waiting = state.pending.take(scid);
         let now = state.now;
@@ -175,7 +187,7 @@ impl Router {
         let body = &update.body;
         let (scid, by_node_2) = (body.short_channel_id, body.is_by_node_2());
         let signer = {
-            let state = self.state.lock();
+            let mut state = self.state.lock();
             let is_ahead = body.timestamp > state.now.saturating_add(MAX_AHEAD);
             // One that would be pruned with the next block would come and go for ever.
             if state.now != 0 && (is_ahead || Graph::is_stale(body.timestamp, state.now)) {
@@ -187,9 +199,15 @@ impl Router {
             if known.is_some_and(|known| known >= body.timestamp) {
                 return;
             }
-            state.graph.signer_of(scid, by_node_2).or_else(|| state.pending.signer_of(scid, by_node_2))
+            let signer = state.graph.signer_of(scid, by_node_2);
+            let Some(signer) = signer.or_else(|| state.pending.signer_of(scid, by_node_2)) else {
+                if let Some(peer) = peer.and_then(|peer| state.peers.get_mut(&peer)) {
+                    peer.keep_early(update);
+                }
+                return;
+            };
+            signer
         };
-        let Some(signer) = signer else { return };
         let verified = Unverified(update).verify(&self.secp, self.config.chain(), &signer);
         let Ok(verified) = verified else { return };
         let mut state = self.state.lock();
@@ -200,11 +218,17 @@ impl Router {
 
     fn on_node(&self, peer: Option<NodeId>, node: NodeAnnouncement) {
         {
-            let state = self.state.lock();
+            let mut state = self.state.lock();
             let known = state.graph.node(&node.body.node_id);
             let known = known.map(|known| known.announcement.as_ref().map(|known| known.body.timestamp));
+            let is_unknown = known.is_none();
             let is_news = known.is_some_and(|known| known.is_none_or(|known| known < node.body.timestamp));
             if !is_news && !state.pending.wants_node(&node) {
+                // Its channel with us may be announced in a moment.
+                let itself = peer.filter(|peer| is_unknown && *peer == node.body.node_id);
+                if let Some(itself) = itself.and_then(|peer| state.peers.get_mut(&peer)) {
+                    itself.keep_early_node(node);
+                }
                 return;
             }
         }

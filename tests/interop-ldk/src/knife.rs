@@ -18,6 +18,7 @@ use lightning_peer::noise::{
     ACT_ONE_LENGTH, ACT_THREE_LENGTH, ACT_TWO_LENGTH, InitiatorAwaitsActTwo, ResponderAwaitsActOne, Session,
     StaticKey,
 };
+use lightning_traits::Secp;
 use zeroize::Zeroizing;
 
 use crate::ldk::LdkNode;
@@ -227,7 +228,7 @@ fn fresh() -> SecretKey {
 /// The handshake with who calls us (BOLT 8).
 fn answer(socket: &mut TcpStream, key: &Key) -> io::Result<Session> {
     socket.set_read_timeout(Some(HANDSHAKE))?;
-    let secp = Secp256k1::new();
+    let secp = Secp::new();
     let mut act = [0; ACT_ONE_LENGTH];
     socket.read_exact(&mut act)?;
     let (reply, next) = ResponderAwaitsActOne::new(&key.public_key())
@@ -244,7 +245,7 @@ fn answer(socket: &mut TcpStream, key: &Key) -> io::Result<Session> {
 /// The handshake with whom we call.
 fn call(socket: &mut TcpStream, key: &Key, whom: PublicKey) -> io::Result<Session> {
     socket.set_read_timeout(Some(HANDSHAKE))?;
-    let (next, act) = InitiatorAwaitsActTwo::start(&Secp256k1::new(), fresh(), whom);
+    let (next, act) = InitiatorAwaitsActTwo::start(&Secp::new(), fresh(), whom);
     socket.write_all(&act)?;
     let mut reply = [0; ACT_TWO_LENGTH];
     socket.read_exact(&mut reply)?;
