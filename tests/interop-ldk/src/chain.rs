@@ -170,6 +170,18 @@ impl Chain {
         encode::deserialize_hex(hex.as_str()?).ok()
     }
 
+    /// What a short channel id leads to: block, transaction and output in 24, 24 and 16 bits (BOLT 7).
+    #[must_use]
+    pub fn announced_output(&self, scid: u64) -> (OutPoint, TxOut) {
+        let height = u32::try_from(scid >> 40).expect("24 bits");
+        let [index, vout] = [(scid >> 16) & 0x00ff_ffff, scid & 0xffff].map(|part| part as usize);
+        let hash = self.client.hash_at(height).expect("an answer").expect("a block");
+        let block = self.client.block(&hash).expect("a block");
+        let tx = &block.txdata[index];
+        let outpoint = OutPoint { txid: tx.compute_txid(), vout: u32::try_from(vout).expect("16 bits") };
+        (outpoint, tx.output[vout].clone())
+    }
+
     /// Whether `outpoint` is unspent, the mempool counted.
     #[must_use]
     pub fn is_unspent(&self, outpoint: OutPoint) -> bool {

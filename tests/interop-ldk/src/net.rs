@@ -131,8 +131,14 @@ impl Net {
     /// LDK to us and us to the other LDK: both channels, once LDK knows the way.
     pub fn open_both(&self) -> [OutPoint; 2] {
         let channels = [self.open(self.ldk(), self.ours()), self.open(self.ours(), self.other())];
-        self.ldk.wait_announced(self.other().short_id(channels[1]).expect("an announced channel"));
+        self.wait_announced(self.other(), channels[1]);
         channels
+    }
+
+    /// Waits until LDK knows of a channel that `party` has.
+    pub fn wait_announced(&self, party: &LdkNode, funding: OutPoint) {
+        let scid = party.short_id(funding).expect("an announced channel");
+        self.ldk.wait_announced(&self.chain, scid, funding);
     }
 
     /// A payment of an HTLC worth a transaction, from `payer`, which has reached `payee` and waits there for its word.

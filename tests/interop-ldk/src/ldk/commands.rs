@@ -8,6 +8,7 @@ use bitcoin::hashes::Hash;
 use bitcoin::secp256k1::{PublicKey, SecretKey};
 use bitcoin::{Address, Amount, OutPoint, Transaction};
 use lightning::chain::channelmonitor::Balance;
+use lightning::ln::chan_utils::make_funding_redeemscript;
 use lightning::ln::channel_state::ChannelDetails;
 use lightning::ln::channelmanager::{Bolt11InvoiceParameters, PaymentId, Retry};
 use lightning::routing::router::RouteParametersConfig;
@@ -98,8 +99,9 @@ impl LdkNode {
         self.channel(funding)?.short_channel_id
     }
 
-    /// Waits until the graph has the channel with both directions.
-    pub fn wait_announced(&self, scid: u64) {
+    /// Waits until the graph has the channel with both directions, whose six signatures LDK then has verified; and looks
+    /// up that the id leads to `funding`, an output of the two keys that the announcement names (BOLT 7).
+    pub fn wait_announced(&self, chain: &Chain, scid: u64, funding: OutPoint) {
         let directions = || {
             let graph = self.parts.graph.read_only();
             let known = graph.channel(scid)?;
@@ -108,6 +110,14 @@ impl LdkNode {
         let state = || format!("known directions: {:?}\n{self}", directions());
         let what = format!("{} to hear of the channel {scid}", self.name);
         wait_until(&what, state, || directions() == Some([true, true]));
+        let graph = self.parts.graph.read_only();
+        let known = graph.channel(scid).and_then(|known| known.announcement_message.clone());
+        let announced = known.expect("an announcement").contents;
+        let [one, two] = [announced.bitcoin_key_1, announced.bitcoin_key_2]
+            .map(|key| PublicKey::from_slice(key.as_slice()).expect("a key"));
+        let (outpoint, output) = chain.announced_output(scid);
+        assert_eq!(outpoint, funding, "the channel {scid}");
+        assert_eq!(output.script_pubkey, make_funding_redeemscript(&one, &two).to_p2wsh());
     }
 
     /// A new invoice whose payment waits until [`claim`](Self::claim) or [`refuse`](Self::refuse).

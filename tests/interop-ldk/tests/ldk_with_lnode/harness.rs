@@ -61,7 +61,7 @@ fn payments_both_ways_restarts_and_a_cooperative_close() {
     alice.connect_to(bob.id(), bob.address());
     alice.wait_usable(funding);
     bob.wait_usable(funding);
-    pair.alice.wait_announced(scid);
+    pair.alice.wait_announced(&pair.chain, scid, funding);
     let hashes: Vec<_> = (0..20).map(|_| alice.must_begin(&bob.new_invoice(PAYMENT_MSAT))).collect();
     for hash in hashes {
         alice.must_be_paid(hash, bob, PAYMENT_MSAT);

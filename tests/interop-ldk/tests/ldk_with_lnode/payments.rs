@@ -12,8 +12,7 @@ fn each_side_opens_a_channel_to_the_other() {
     let second = net.open(net.ours(), net.ldk());
     for funding in [first, second] {
         net.assert_agreed(funding);
-        // What our daemon announces must be acceptable to LDK, which looks the output up and checks four signatures.
-        net.ldk.wait_announced(net.ldk.short_id(funding).unwrap());
+        net.wait_announced(&net.ldk, funding);
     }
     net.pay_both_ways();
 }
