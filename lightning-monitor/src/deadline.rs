@@ -5,7 +5,7 @@
 use bitcoin::Transaction;
 use lightning_traits::Secp;
 use lightning_traits::interface::{ChannelSigner, CommitmentToSign, SignError};
-use lightning_traits::tx::{CommitmentSpec, TxSide, witness};
+use lightning_traits::tx::witness;
 use lightning_traits::units::BlockHeight;
 
 use crate::monitor::{ChannelMonitor, Stance};
@@ -24,23 +24,20 @@ const RECEIVED_MARGIN: u32 = 18;
 impl ChannelMonitor {
     /// The height at which the channel must go to the chain if nothing changes until then.
     pub(crate) fn deadline(&self) -> Option<BlockHeight> {
-        self.valid_specs().flat_map(|(spec, us)| self.deadlines_in(spec, us)).min()
-    }
-
-    fn deadlines_in<'a>(
-        &'a self,
-        spec: &'a CommitmentSpec,
-        us: TxSide,
-    ) -> impl Iterator<Item = BlockHeight> + 'a {
-        spec.htlcs.iter().filter_map(move |htlc| {
-            let expiry = BlockHeight::new(htlc.expiry.get());
-            if htlc.offered_by == us {
-                Some(expiry.plus(OFFERED_GRACE))
-            } else {
+        let mut soonest = None;
+        for (spec, us) in self.valid_specs() {
+            for htlc in &spec.htlcs {
+                let (expiry, is_offered) = (BlockHeight::new(htlc.expiry.get()), htlc.offered_by == us);
+                let by = if is_offered { expiry.plus(OFFERED_GRACE) } else { expiry.minus(RECEIVED_MARGIN) };
+                // Every update asks: of many HTLCs only those that could be the soonest are looked up.
+                let is_sooner = soonest.is_none_or(|soonest| by < soonest);
                 // Without the preimage it is the peer's to time out; it costs us nothing to wait.
-                self.preimages.contains_key(&htlc.payment_hash).then(|| expiry.minus(RECEIVED_MARGIN))
+                if is_sooner && (is_offered || self.preimages.contains_key(&htlc.payment_hash)) {
+                    soonest = Some(by);
+                }
             }
-        })
+        }
+        soonest
     }
 
     /// Whether our commitment is to be published, and nothing has spent the funding output yet.
