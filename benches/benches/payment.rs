@@ -4,12 +4,12 @@ use lightning_benches::crypto::{Primitives, Tally};
 use lightning_benches::{ldk, ours};
 
 /// What `payments` payments sent, by ours and by LDK: not the same where HTLCs share commitments.
-fn tallies(ours: &mut ours::Pair, ldk: &mut ldk::Pair, payments: usize) -> [Tally; 2] {
-    (ours.tally, ldk.tally) = (Tally::default(), Tally::default());
+fn tallies(ours: &mut ours::Pair, ldk: &mut ldk::Line, payments: usize) -> [Tally; 2] {
+    (ours.take_tally(), ldk.take_tally());
     ours.pay(payments);
     ldk.pay(payments);
     // The way back, so that each direction is used equally often.
-    let tallies = [ours.tally, ldk.tally];
+    let tallies = [ours.take_tally(), ldk.take_tally()];
     ours.pay(payments);
     ldk.pay(payments);
     tallies
@@ -18,9 +18,9 @@ fn tallies(ours: &mut ours::Pair, ldk: &mut ldk::Pair, payments: usize) -> [Tall
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     let primitives = Primitives::default();
-    for payments in [1, 100] {
+    for payments in [1, 100, 400] {
         // Fresh for each group: what a channel remembers of past payments grows.
-        let (mut ours, mut ldk) = (ours::Pair::open(), ldk::Pair::open());
+        let (mut ours, mut ldk) = (ours::Pair::open(), ldk::Line::open(2));
         let [our_tally, ldk_tally] = tallies(&mut ours, &mut ldk, payments);
         println!("{payments} payments, ours: {our_tally:?}, at least {:?}", our_tally.count());
         println!("{payments} payments, LDK: {ldk_tally:?}, at least {:?}", ldk_tally.count());

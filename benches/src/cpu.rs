@@ -21,3 +21,11 @@ pub fn median(mut all: Vec<Duration>) -> Duration {
     all.sort();
     all.get(all.len() / 2).copied().unwrap_or_default()
 }
+
+/// Bytes of memory that this process holds now. Zero where the kernel does not say.
+#[must_use]
+pub fn resident() -> usize {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: Option<usize> = text.split_whitespace().nth(1).and_then(|field| field.parse().ok());
+    pages.unwrap_or(0) * rustix::param::page_size()
+}

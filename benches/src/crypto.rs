@@ -30,14 +30,18 @@ impl Count {
     pub const HANDSHAKE: Self =
         Self { signatures: 0, verifications: 0, generations: 2, ecdh: 6, tweaks: 0, multiplications: 0 };
 
-    /// The keys of one commitment (BOLT 3): two products for the revocation key, one sum for each of delayed and HTLC keys.
-    pub const COMMITMENT_KEYS: Self =
-        Self { signatures: 0, verifications: 0, generations: 0, ecdh: 0, tweaks: 3, multiplications: 2 };
+    /// The keys of one commitment (BOLT 3): two products for the revocation key, a sum for the delayed key, and one for each
+    /// side's HTLC key, where there are HTLCs.
+    #[must_use]
+    pub const fn commitment_keys(has_htlcs: bool) -> Self {
+        let tweaks = if has_htlcs { 3 } else { 1 };
+        Self { signatures: 0, verifications: 0, generations: 0, ecdh: 0, tweaks, multiplications: 2 }
+    }
 
     /// Building and signing one commitment with `htlcs` outputs for HTLCs.
     #[must_use]
     pub const fn commitment(htlcs: usize) -> Self {
-        Self { signatures: 1 + htlcs, ..Self::COMMITMENT_KEYS }
+        Self { signatures: 1 + htlcs, ..Self::commitment_keys(htlcs > 0) }
     }
 
     /// Both counts together.
@@ -59,8 +63,12 @@ impl Count {
 pub struct Tally {
     /// `update_add_htlc`.
     pub adds: usize,
+    /// Those that forward another.
+    pub forwards: usize,
     /// `commitment_signed`.
     pub commitments: usize,
+    /// Those with HTLCs.
+    pub with_htlcs: usize,
     /// Signatures for HTLC transactions in them.
     pub htlc_signatures: usize,
     /// `revoke_and_ack`.
@@ -68,20 +76,23 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// What sender and receiver of these messages cannot do without, where every payment has one hop.
+    /// What senders and receivers of these messages cannot do without, where no payment has more than two hops.
     #[must_use]
     pub const fn count(&self) -> Count {
         let signatures = self.commitments + self.htlc_signatures;
+        let (with, without) = (Count::commitment_keys(true), Count::commitment_keys(false));
+        let without_htlcs = self.commitments - self.with_htlcs;
         Count {
             signatures,
             verifications: signatures,
             // The session key of an onion; the next point of the one who revokes, and the check of the revealed secret.
-            generations: self.adds + 2 * self.revocations,
-            // An onion is made with one shared secret and read with one.
+            generations: self.adds - self.forwards + 2 * self.revocations,
+            // An onion is made with one shared secret for each hop, and each hop reads it with one.
             ecdh: 2 * self.adds,
             // Who signs and who verifies derive the keys of the commitment.
-            tweaks: 2 * Count::COMMITMENT_KEYS.tweaks * self.commitments,
-            multiplications: 2 * Count::COMMITMENT_KEYS.multiplications * self.commitments,
+            tweaks: 2 * (with.tweaks * self.with_htlcs + without.tweaks * without_htlcs),
+            // Who forwards makes the ephemeral key for the next hop.
+            multiplications: 2 * with.multiplications * self.commitments + self.forwards,
         }
     }
 }
@@ -169,10 +180,11 @@ mod tests {
     #[test]
     fn one_payment_is_counted() {
         // add, two commitments with the HTLC, fulfil, two without it; each revoked.
-        let tally = Tally { adds: 1, commitments: 4, htlc_signatures: 2, revocations: 4 };
+        let (adds, commitments, with_htlcs) = (1, 4, 2);
+        let tally = Tally { adds, commitments, with_htlcs, htlc_signatures: 2, revocations: 4, forwards: 0 };
         let count = tally.count();
         assert_eq!((count.signatures, count.verifications), (6, 6));
         assert_eq!((count.generations, count.ecdh), (9, 2));
-        assert_eq!((count.tweaks, count.multiplications), (24, 16));
+        assert_eq!((count.tweaks, count.multiplications), (16, 16));
     }
 }

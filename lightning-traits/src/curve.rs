@@ -33,8 +33,10 @@ const BITS: usize = 6;
 const WINDOWS: usize = 43;
 /// Multiples of a window.
 const PER_WINDOW: usize = 1 << (BITS - 1);
-/// The entries one after another, each `x` and `y`, big-endian.
-const TABLE: &[u8; WINDOWS * PER_WINDOW * 64] = include_bytes!("curve/multiples.bin");
+/// Bytes of an entry, an uncompressed key: 4, x, y.
+const ENTRY: usize = 65;
+/// The entries one after another.
+const TABLE: &[u8; WINDOWS * PER_WINDOW * ENTRY] = include_bytes!("curve/multiples.bin");
 
 impl Default for Secp {
     fn default() -> Self {
@@ -83,15 +85,8 @@ impl Secp {
 
 impl Multiples {
     fn read() -> Self {
-        let (entries, _) = TABLE.as_chunks::<64>();
-        let entry = |bytes: &[u8; 64]| {
-            let mut key = [4; 65];
-            for (to, from) in key.iter_mut().skip(1).zip(bytes) {
-                *to = *from;
-            }
-            PublicKey::from_slice(&key).ok()
-        };
-        Self(entries.iter().filter_map(entry).collect())
+        let (entries, _) = TABLE.as_chunks::<ENTRY>();
+        Self(entries.iter().filter_map(|bytes| PublicKey::from_slice(bytes).ok()).collect())
     }
 }
 

@@ -26,7 +26,7 @@ fn table() -> Vec<u8> {
             let mut factor = [0; 32];
             factor[31] = u8::try_from(multiple).unwrap();
             let key = unit.mul_tweak(&Scalar::from_be_bytes(factor).unwrap()).unwrap();
-            bytes.extend_from_slice(&key.public_key(&SECP).serialize_uncompressed()[1..]);
+            bytes.extend_from_slice(&key.public_key(&SECP).serialize_uncompressed());
         }
         // Beyond the curve's order the next power is its remainder, which is the same multiple of G.
         power = Scalar::from(unit.mul_tweak(&shift).unwrap());

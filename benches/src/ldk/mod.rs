@@ -1,4 +1,4 @@
-//! Two LDK nodes in one process, with a channel between them: LDK's public interface, driven as ours is.
+//! LDK nodes in one process, in a row with channels between them: LDK's public interface, driven as ours is.
 mod parts;
 
 use std::cell::Cell;
@@ -51,6 +51,9 @@ type Manager = ChannelManager<
 /// What LDK itself asks of its invoices, and some blocks more, as payers add.
 const FINAL_CLTV: u32 = MIN_FINAL_CLTV_EXPIRY_DELTA as u32 + 3;
 const TIME: u32 = 1_700_000_000;
+/// What LDK's nodes ask for forwarding unless they are told otherwise.
+const FORWARDING_FEE: u64 = 1_000;
+const FORWARDING_CLTV: u32 = 72;
 
 /// The keys of a node.
 #[must_use]
@@ -62,7 +65,8 @@ struct Node {
     manager: Manager,
     monitors: Arc<Monitors>,
     broadcaster: Arc<Broadcaster>,
-    inbox: Vec<MessageSendEvent>,
+    store: Arc<Memory>,
+    inbox: Vec<(usize, MessageSendEvent)>,
     sent: Cell<usize>,
 }
 
@@ -70,12 +74,13 @@ impl Node {
     fn new(seed: u8) -> Self {
         let keys = Arc::new(keys(seed));
         let (broadcaster, fees, log) = (Arc::<Broadcaster>::default(), Arc::new(Fees), Arc::new(Quiet));
+        let store = Arc::<Memory>::default();
         let monitors = Arc::new(Monitors::new(
             None,
             broadcaster.clone(),
             log.clone(),
             fees.clone(),
-            Arc::default(),
+            store.clone(),
             keys.clone(),
             keys.get_peer_storage_key(),
         ));
@@ -95,7 +100,7 @@ impl Node {
             ChainParameters { network: Network::Regtest, best_block },
             TIME,
         );
-        Self { manager, monitors, broadcaster, inbox: Vec::new(), sent: Cell::new(0) }
+        Self { manager, monitors, broadcaster, store, inbox: Vec::new(), sent: Cell::new(0) }
     }
 
     fn id(&self) -> PublicKey {
@@ -111,42 +116,48 @@ fn config() -> UserConfig {
     config.channel_handshake_config.max_inbound_htlc_value_in_flight_percent_of_channel = 100;
     config.channel_config.max_dust_htlc_exposure = MaxDustHTLCExposure::FixedLimitMsat(50_000_000);
     config.manually_accept_inbound_channels = true;
+    config.accept_forwards_to_priv_channels = true;
     config
 }
 
-/// Two nodes and their channel.
-pub struct Pair {
-    nodes: [Node; 2],
-    scid: u64,
+/// Nodes in a row, each with a channel to the next.
+pub struct Line {
+    nodes: Vec<Node>,
+    scids: Vec<u64>,
     payments: u64,
-    /// What went over the wire.
-    pub tally: Tally,
+    tally: Tally,
 }
 
-impl Pair {
-    /// Opens the channel.
+impl Line {
+    /// Opens all channels between so many nodes.
     #[must_use]
-    pub fn open() -> Self {
-        let mut pair =
-            Self { nodes: [Node::new(1), Node::new(2)], scid: 0, payments: 0, tally: Tally::default() };
-        for (node, inbound) in [(0, false), (1, true)] {
-            let (here, peer) = (&pair.nodes[node].manager, &pair.nodes[1 - node]);
+    pub fn open(nodes: u8) -> Self {
+        let nodes: Vec<_> = (1..=nodes).map(Node::new).collect();
+        let mut line = Self { nodes, scids: Vec::new(), payments: 0, tally: Tally::default() };
+        for node in 1..line.nodes.len() {
+            line.open_channel(node - 1, node);
+        }
+        line.tally = Tally::default();
+        line
+    }
+
+    fn open_channel(&mut self, from: usize, to: usize) {
+        for (node, peer, inbound) in [(from, to, false), (to, from, true)] {
+            let (here, peer) = (&self.nodes[node].manager, &self.nodes[peer]);
             let features = peer.manager.provided_init_features(here.get_our_node_id());
             let init = Init { features, networks: None, remote_network_address: None };
             here.peer_connected(peer.id(), &init, inbound).unwrap();
         }
-        let (peer, push) = (pair.nodes[1].id(), CHANNEL_SAT / 2 * 1_000);
-        pair.nodes[0].manager.create_channel(peer, CHANNEL_SAT, push, 0, None, None).unwrap();
-        pair.settle();
-        let broadcast = pair.nodes[0].broadcaster.take();
-        pair.mine(&broadcast);
-        (0..5).for_each(|_| pair.mine(&[]));
-        pair.settle();
-        let channels = pair.nodes[0].manager.list_usable_channels();
-        let [channel] = &channels[..] else { panic!("one usable channel") };
-        pair.scid = channel.short_channel_id.unwrap();
-        pair.tally = Tally::default();
-        pair
+        let (peer, push) = (self.nodes[to].id(), CHANNEL_SAT / 2 * 1_000);
+        self.nodes[from].manager.create_channel(peer, CHANNEL_SAT, push, 0, None, None).unwrap();
+        self.settle();
+        let broadcast = self.nodes[from].broadcaster.take();
+        self.mine(&broadcast);
+        (0..5).for_each(|_| self.mine(&[]));
+        self.settle();
+        let channels = self.nodes[from].manager.list_usable_channels();
+        let channel = channels.iter().find(|channel| channel.counterparty.node_id == peer);
+        self.scids.push(channel.expect("a usable channel").short_channel_id.unwrap());
     }
 
     fn mine(&self, transactions: &[Transaction]) {
@@ -161,27 +172,42 @@ impl Pair {
         }
     }
 
-    /// `count` payments, all under way at once, to the end: both users have seen all their events. The next ones go the
-    /// other way.
+    /// `count` payments from end to end, all under way at once: both users have seen all their events. The next ones go
+    /// the other way.
     #[inline(never)]
     pub fn pay(&mut self, count: usize) {
-        let payer = usize::try_from(self.payments % 2).unwrap();
+        let forth = self.payments.is_multiple_of(2);
         self.payments += 1;
-        let payee = &self.nodes[1 - payer];
+        let mut way: Vec<usize> = (0..self.nodes.len()).collect();
+        let mut scids = self.scids.clone();
+        if !forth {
+            way.reverse();
+            scids.reverse();
+        }
+        let (payer, payee) = (way[0], way[way.len() - 1]);
         let before = self.nodes[payer].sent.get();
         for _ in 0..count {
-            let (hash, secret) =
-                payee.manager.create_inbound_payment(Some(PAYMENT_MSAT), 3_600, None).unwrap();
-            let hop = RouteHop {
-                pubkey: payee.id(),
-                node_features: NodeFeatures::empty(),
-                short_channel_id: self.scid,
-                channel_features: ChannelFeatures::empty(),
-                fee_msat: PAYMENT_MSAT,
-                cltv_expiry_delta: FINAL_CLTV,
-                maybe_announced_channel: false,
-            };
-            let paths = vec![Path { hops: vec![hop], blinded_tail: None }];
+            let (hash, secret) = self.nodes[payee]
+                .manager
+                .create_inbound_payment(Some(PAYMENT_MSAT), 1_000_000, None)
+                .unwrap();
+            let hops = way[1..].iter().zip(&scids).map(|(node, scid)| {
+                let (fee_msat, cltv_expiry_delta) = if *node == payee {
+                    (PAYMENT_MSAT, FINAL_CLTV)
+                } else {
+                    (FORWARDING_FEE, FORWARDING_CLTV)
+                };
+                RouteHop {
+                    pubkey: self.nodes[*node].id(),
+                    node_features: NodeFeatures::empty(),
+                    short_channel_id: *scid,
+                    channel_features: ChannelFeatures::empty(),
+                    fee_msat,
+                    cltv_expiry_delta,
+                    maybe_announced_channel: false,
+                }
+            });
+            let paths = vec![Path { hops: hops.collect(), blinded_tail: None }];
             let (route, fields) =
                 (Route { paths, route_params: None }, RecipientOnionFields::secret_only(secret));
             let payer = &self.nodes[payer].manager;
@@ -191,31 +217,65 @@ impl Pair {
         assert_eq!(self.nodes[payer].sent.get() - before, count, "payments that arrived");
     }
 
+    /// What went over the wire since the last call.
+    pub fn take_tally(&mut self) -> Tally {
+        let mut tally = std::mem::take(&mut self.tally);
+        tally.forwards = tally.adds - tally.adds / self.scids.len();
+        tally
+    }
+
+    /// Bytes that each node gave to its store up to now: the updates of its monitors.
+    #[must_use]
+    pub fn written(&self) -> Vec<u64> {
+        self.nodes.iter().map(|node| node.store.written()).collect()
+    }
+
     /// Moves everything until nothing moves.
     fn settle(&mut self) {
         let mut moved = true;
         while moved {
             moved = false;
-            for node in 0..2 {
+            for node in 0..self.nodes.len() {
                 let here = &self.nodes[node];
                 while here.manager.needs_pending_htlc_processing() {
                     here.manager.process_pending_htlc_forwards();
                 }
                 moved |= react(here);
-                let messages = here.manager.get_and_clear_pending_msg_events();
-                moved |= !messages.is_empty();
-                self.nodes[1 - node].inbox.extend(messages);
+                for message in here.manager.get_and_clear_pending_msg_events() {
+                    moved = true;
+                    if let Some(to) = self.receiver(&message) {
+                        self.nodes[to].inbox.push((node, message));
+                    }
+                }
             }
-            for node in 0..2 {
-                for message in std::mem::take(&mut self.nodes[node].inbox) {
-                    self.deliver(node, message);
+            for node in 0..self.nodes.len() {
+                for (from, message) in std::mem::take(&mut self.nodes[node].inbox) {
+                    self.deliver(from, node, message);
                 }
             }
         }
     }
 
-    fn deliver(&mut self, node: usize, message: MessageSendEvent) {
-        let sender = self.nodes[1 - node].id();
+    /// Which node a message is for; `None` when it says nothing that matters here.
+    fn receiver(&self, message: &MessageSendEvent) -> Option<usize> {
+        let id = match message {
+            MessageSendEvent::SendOpenChannel { node_id, .. }
+            | MessageSendEvent::SendAcceptChannel { node_id, .. }
+            | MessageSendEvent::SendFundingCreated { node_id, .. }
+            | MessageSendEvent::SendFundingSigned { node_id, .. }
+            | MessageSendEvent::SendChannelReady { node_id, .. }
+            | MessageSendEvent::SendRevokeAndACK { node_id, .. }
+            | MessageSendEvent::UpdateHTLCs { node_id, .. } => node_id,
+            MessageSendEvent::SendChannelUpdate { .. }
+            | MessageSendEvent::SendAnnouncementSignatures { .. }
+            | MessageSendEvent::BroadcastChannelUpdate { .. } => return None,
+            other => panic!("nobody expects {other:?}"),
+        };
+        self.nodes.iter().position(|node| node.id() == *id)
+    }
+
+    fn deliver(&mut self, from: usize, node: usize, message: MessageSendEvent) {
+        let sender = self.nodes[from].id();
         let here = &self.nodes[node].manager;
         match message {
             MessageSendEvent::SendOpenChannel { msg, .. } => here.handle_open_channel(sender, &msg),
@@ -231,9 +291,6 @@ impl Pair {
                 count(&mut self.tally, &updates);
                 update(here, sender, channel_id, updates);
             }
-            MessageSendEvent::SendChannelUpdate { .. }
-            | MessageSendEvent::SendAnnouncementSignatures { .. }
-            | MessageSendEvent::BroadcastChannelUpdate { .. } => {}
             other => panic!("{node} does not expect {other:?}"),
         }
     }
@@ -243,6 +300,7 @@ fn count(tally: &mut Tally, updates: &CommitmentUpdate) {
     tally.adds += updates.update_add_htlcs.len();
     tally.commitments += updates.commitment_signed.len();
     let signatures = updates.commitment_signed.iter().map(|message| message.htlc_signatures.len());
+    tally.with_htlcs += signatures.clone().filter(|count| *count > 0).count();
     tally.htlc_signatures += signatures.sum::<usize>();
 }
 

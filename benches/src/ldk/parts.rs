@@ -1,5 +1,6 @@
 //! What a manager of LDK calls, in memory.
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bitcoin::Transaction;
 use bitcoin::secp256k1::{PublicKey, Secp256k1, Signing, Verification};
@@ -19,11 +20,17 @@ use lightning::util::ser::Writeable as _;
 
 /// Durable as soon as it is encoded: a disk that takes no time. A monitor is written whole once, at the start.
 #[derive(Default)]
-pub struct Memory(Mutex<Vec<u8>>);
+pub struct Memory(AtomicU64);
 
 impl Memory {
-    fn keep(&self, bytes: Vec<u8>) {
-        *self.0.lock().unwrap() = bytes;
+    fn keep(&self, bytes: &[u8]) {
+        self.0.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+    }
+
+    /// Bytes up to now.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -33,7 +40,7 @@ impl Persist<InMemorySigner> for Memory {
         _: MonitorName,
         monitor: &ChannelMonitor<InMemorySigner>,
     ) -> ChannelMonitorUpdateStatus {
-        self.keep(monitor.encode());
+        self.keep(&monitor.encode());
         ChannelMonitorUpdateStatus::Completed
     }
 
@@ -44,7 +51,7 @@ impl Persist<InMemorySigner> for Memory {
         _: &ChannelMonitor<InMemorySigner>,
     ) -> ChannelMonitorUpdateStatus {
         if let Some(update) = update {
-            self.keep(update.encode());
+            self.keep(&update.encode());
         }
         ChannelMonitorUpdateStatus::Completed
     }

@@ -1,15 +1,20 @@
 //! What a manager of ours calls, in memory.
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bitcoin::hashes::Hash as _;
 use bitcoin::{BlockHash, ScriptBuf, Transaction, WPubkeyHash};
 use lightning_keys::{Seed, SeedKeys};
 use lightning_monitor::{MonitorEnvironment, MonitorSet};
+use lightning_traits::codec::Encode as _;
 use lightning_traits::id::{ChannelId, PaymentId};
 use lightning_traits::interface::{
     BroadcasterInterface, ConfirmationTarget, Environment, FeeEstimator, MonitorStore, RouteFinder,
 };
-use lightning_traits::monitor::{ChannelMonitorUpdate, NewMonitor, Persist, Receipt};
+use lightning_traits::monitor::{
+    ChannelMonitorUpdate, NewMonitor, Persist, Receipt, RecordChange, StoredChannel, StoredChannels,
+};
 use lightning_traits::route::{NoRoute, Route, RouteAnswer, RouteQuery, RouteReport};
 use lightning_traits::sync::Mutex;
 use lightning_traits::units::{BlockHeight, FeeratePerKw};
@@ -21,32 +26,76 @@ pub fn keys(seed: u8) -> SeedKeys {
     SeedKeys::new(Seed::new([seed; 32]), Arc::new(script)).unwrap()
 }
 
-/// Durable as soon as it is encoded: a disk that takes no time.
+/// Durable as soon as it is encoded: a disk that takes no time. It counts the bytes, and keeps them if it is told to.
 #[derive(Default)]
-pub struct Memory(Mutex<Vec<u8>>);
+pub struct Memory {
+    written: AtomicU64,
+    kept: Option<Mutex<BTreeMap<ChannelId, StoredChannel>>>,
+}
 
 impl Memory {
-    fn keep(&self, bytes: Vec<u8>) {
-        *self.0.lock() = bytes;
+    fn new(keeps: bool) -> Self {
+        Self { written: AtomicU64::new(0), kept: keeps.then(Mutex::default) }
+    }
+
+    fn count(&self, bytes: &[u8]) {
+        self.written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
     }
 }
 
 impl MonitorStore for Memory {
     fn write_new(&self, new: &NewMonitor) -> Persist {
-        self.keep(new.to_versioned());
+        self.count(&new.to_versioned());
+        if let (Some(kept), RecordChange::Snapshot { bytes: record }) = (&self.kept, new.record.clone()) {
+            let new_bytes = NewMonitor { record: RecordChange::Same {}, ..new.clone() }.to_versioned();
+            let stored = StoredChannel { new: new_bytes, record, ..StoredChannel::default() };
+            kept.lock().insert(new.init.channel, stored);
+        }
         Persist::Durable(new.receipt())
     }
 
     fn write_update(&self, update: &ChannelMonitorUpdate, snapshot: Option<Vec<u8>>) -> Persist {
-        self.keep(update.to_versioned());
-        if let Some(snapshot) = snapshot {
-            self.keep(snapshot);
+        // A snapshot stands in the place of the monitor's steps: a store writes one or the other.
+        match &snapshot {
+            None => self.count(&update.to_versioned()),
+            Some(snapshot) => {
+                self.count(snapshot);
+                self.count(&update.record.to_bytes());
+            }
+        }
+        if let Some(kept) = &self.kept
+            && let Some(stored) = kept.lock().get_mut(&update.channel)
+        {
+            stored.last_update = update.id;
+            let bytes =
+                ChannelMonitorUpdate { record: RecordChange::Same {}, ..update.clone() }.to_versioned();
+            match snapshot {
+                Some(snapshot) => {
+                    stored.monitor = Some(snapshot);
+                    stored.updates.clear();
+                }
+                None => stored.updates.push(bytes),
+            }
+            match update.record.clone() {
+                RecordChange::Same {} => {}
+                RecordChange::Append { bytes } => stored.record_changes.push(bytes),
+                RecordChange::Snapshot { bytes } => {
+                    stored.record = bytes;
+                    stored.record_changes.clear();
+                }
+            }
         }
         Persist::Durable(update.receipt())
     }
 
-    fn write_chain_state(&self, _: ChannelId, snapshot: Vec<u8>) {
-        self.keep(snapshot);
+    fn write_chain_state(&self, channel: ChannelId, snapshot: Vec<u8>) {
+        self.count(&snapshot);
+        if let Some(kept) = &self.kept
+            && let Some(stored) = kept.lock().get_mut(&channel)
+        {
+            stored.monitor = Some(snapshot);
+            stored.updates.clear();
+        }
     }
 
     fn write_tip(&self, _: BlockHash, _: BlockHeight) {}
@@ -107,6 +156,25 @@ pub struct MonitorParts {
     fees: Fees,
 }
 
+impl MonitorParts {
+    fn new(keys: SeedKeys, broadcaster: Arc<Broadcaster>, keeps: bool) -> Self {
+        Self { keys, store: Memory::new(keeps), broadcaster, fees: Fees }
+    }
+
+    /// Bytes that the monitors gave to their store.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.store.written.load(Ordering::Relaxed)
+    }
+
+    /// A copy of what is stored.
+    #[must_use]
+    pub fn stored(&self) -> StoredChannels {
+        let kept = self.store.kept.as_ref().expect("a store that keeps").lock();
+        kept.iter().map(|(channel, stored)| (*channel, stored.clone())).collect()
+    }
+}
+
 impl MonitorEnvironment for MonitorParts {
     type Keys = SeedKeys;
     type Store = Memory;
@@ -153,14 +221,18 @@ pub struct ChannelParts {
 impl ChannelParts {
     /// The parts of the node with this seed.
     #[must_use]
-    pub fn new(seed: u8) -> Self {
+    pub fn new(seed: u8, keeps: bool) -> Self {
         let (keys, broadcaster) = (keys(seed), Arc::<Broadcaster>::default());
-        let monitors = MonitorSet::new(MonitorParts {
-            keys: keys.clone(),
-            store: Memory::default(),
-            broadcaster: Arc::clone(&broadcaster),
-            fees: Fees,
-        });
+        let parts = MonitorParts::new(keys.clone(), Arc::clone(&broadcaster), keeps);
+        Self { monitors: MonitorSet::new(parts), broadcaster, keys, fees: Fees, routes: NoRoutes }
+    }
+
+    /// The parts of the node with this seed, started from what it had stored.
+    #[must_use]
+    pub fn restore(seed: u8, stored: &StoredChannels, tip: (BlockHash, BlockHeight)) -> Self {
+        let (keys, broadcaster) = (keys(seed), Arc::<Broadcaster>::default());
+        let parts = MonitorParts::new(keys.clone(), Arc::clone(&broadcaster), false);
+        let monitors = MonitorSet::restore(parts, stored, Some(tip)).unwrap();
         Self { monitors, broadcaster, keys, fees: Fees, routes: NoRoutes }
     }
 }

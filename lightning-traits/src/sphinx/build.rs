@@ -72,7 +72,8 @@ pub fn build_into<P: Payloads>(
     associated_data: &[u8],
 ) -> Result<(OnionPacket<P>, Vec<SharedSecret>), OnionError> {
     check_sizes(hops, payloads.as_ref().len())?;
-    let (secrets, ephemeral_key) = walk(secp, session_key, hops.iter().map(|(node, _)| node))?;
+    let ephemeral_key = PublicKey::from_secret_key(secp, session_key).serialize();
+    let secrets = walk(secp, session_key, Some(ephemeral_key), hops.iter().map(|(node, _)| node))?;
     let area = payloads.as_mut();
     area.fill(0);
     Key::derive(KeyKind::Pad, &session_key.secret_bytes()).stream().apply(area);
@@ -105,31 +106,31 @@ pub fn shared_secrets<'a>(
     session_key: &SecretKey,
     nodes: impl IntoIterator<Item = &'a PublicKey>,
 ) -> Result<Vec<SharedSecret>, OnionError> {
-    walk(secp, session_key, nodes).map(|(secrets, _)| secrets)
+    walk(secp, session_key, None, nodes)
 }
 
-/// The secrets shared with `nodes`, and the first ephemeral key, which stands in the packet.
+/// The secrets shared with `nodes`; `point` is the session key's own, if that is known already.
 fn walk<'a>(
     secp: &Secp,
     session_key: &SecretKey,
+    mut point: Option<[u8; 33]>,
     nodes: impl IntoIterator<Item = &'a PublicKey>,
-) -> Result<(Vec<SharedSecret>, [u8; 33]), OnionError> {
+) -> Result<Vec<SharedSecret>, OnionError> {
     let mut ephemeral = *session_key;
     let mut secrets = Vec::new();
-    let first = PublicKey::from_secret_key(secp, &ephemeral).serialize();
-    let mut point = first;
     let mut nodes = nodes.into_iter().peekable();
     while let Some(node) = nodes.next() {
         let secret = SharedSecret::ecdh(node, &ephemeral);
-        let factor = secret.blinding_factor(&point).ok_or(OnionError::InvalidTweak)?;
-        ephemeral = ephemeral.mul_tweak(&factor).map_err(|_| OnionError::InvalidTweak)?;
-        secrets.push(secret);
+        // The last hop's key blinds none behind it.
         if nodes.peek().is_some() {
-            point = PublicKey::from_secret_key(secp, &ephemeral).serialize();
+            let point = point.take().unwrap_or_else(|| ephemeral.public_key(secp).serialize());
+            let factor = secret.blinding_factor(&point).ok_or(OnionError::InvalidTweak)?;
+            ephemeral = ephemeral.mul_tweak(&factor).map_err(|_| OnionError::InvalidTweak)?;
         }
+        secrets.push(secret);
     }
     ephemeral.non_secure_erase();
-    Ok((secrets, first))
+    Ok(secrets)
 }
 
 fn check_sizes(hops: &[(PublicKey, Vec<u8>)], available: usize) -> Result<(), OnionError> {
