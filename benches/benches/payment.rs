@@ -5,7 +5,8 @@ use lightning_benches::{ldk, ours};
 
 /// What `payments` payments sent, by ours and by LDK: not the same where HTLCs share commitments.
 fn tallies(ours: &mut ours::Pair, ldk: &mut ldk::Line, payments: usize) -> [Tally; 2] {
-    (ours.take_tally(), ldk.take_tally());
+    ours.take_tally();
+    ldk.take_tally();
     ours.pay(payments);
     ldk.pay(payments);
     // The way back, so that each direction is used equally often.
