@@ -10,7 +10,7 @@
     reason = "tests"
 )]
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -201,12 +201,17 @@ fn money_goes_there_and_back_through_a_kill() {
     let peer = bob.address();
     let mut open = lnode(alice.dir.path());
     open.args(["openchannel", &peer, "1000000", "--wait", "--timeout", "90"]);
-    let open = open.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    alice.until("the funding is out", |alice| alice.channel_is("awaiting_confirmations"));
+    let mut open = open.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut progress = BufReader::new(open.stderr.take().unwrap());
+    let mut shown = String::new();
+    // Whoever waits is told for what, before it happens.
+    while !shown.contains("confirmations") {
+        assert_ne!(progress.read_line(&mut shown).unwrap(), 0, "no progress shown: {shown}\n{}", alice.log());
+    }
     chain.mine(&alice, &["6"]);
     let opened = open.wait_with_output().unwrap();
-    assert!(opened.status.success(), "{}\n{}", text(&opened.stderr), alice.log());
-    assert!(text(&opened.stderr).contains("confirmations"), "no progress shown");
+    progress.read_to_string(&mut shown).unwrap();
+    assert!(opened.status.success(), "{shown}\n{}", alice.log());
     bob.until("bob has the channel too", |bob| bob.channel_is("open"));
 
     let invoice = bob.invoice(&["2500", "coffee"]);
