@@ -25,6 +25,10 @@ impl<K: KeysInterface> Channel<K> {
     /// A block extends the tip; `cx.height` is its height already. `transactions` are those that concern us, or all.
     pub fn block_connected(&mut self, cx: &Context<'_, K>, transactions: &[ConfirmedTransaction<'_>]) {
         let (phase, mut step) = self.split(cx);
+        if let Phase::Resolving(state) = phase {
+            state.on_block(transactions, &mut step);
+            return;
+        }
         let Phase::Funded(link) = phase else { return };
         let state = link.any().0;
         if state.on_block(transactions, &mut step).is_err() {
@@ -38,14 +42,17 @@ impl<K: KeysInterface> Channel<K> {
             self.leave(cx, Ending::NeverFunded { text });
             return;
         }
+        state.note_fees(&step);
         self.advance(cx);
     }
 
     /// The block at `height` is no longer part of the best chain; `cx.height` is its parent's already.
     pub fn block_disconnected(&mut self, cx: &Context<'_, K>, height: BlockHeight) {
         let (phase, mut step) = self.split(cx);
-        if let Phase::Funded(link) = phase {
-            link.any().0.on_block_disconnected(height, &mut step);
+        match phase {
+            Phase::Funded(link) => link.any().0.on_block_disconnected(height, &mut step),
+            Phase::Resolving(state) => state.on_block_disconnected(height, &mut step),
+            Phase::Opening(_) | Phase::Closed(_) => {}
         }
         self.rebroadcast(cx);
     }
@@ -111,6 +118,7 @@ impl<K: KeysInterface> Channel<K> {
                 return;
             }
         }
+        state.note_fees(&step);
         let Some(online) = online else { return };
         let owes = state.commitments().awaits_revocation() && !frozen;
         online.waited = if owes { online.waited.saturating_add(1) } else { 0 };

@@ -11,6 +11,7 @@ use lightning_traits::interface::KeysInterface;
 use lightning_traits::monitor::MonitorStep;
 
 use super::context::Context;
+use super::footing::Footing;
 use super::phase::Ending;
 use super::record::{Entry, Milestone};
 use super::resolving::Resolving;
@@ -68,11 +69,13 @@ impl<K: KeysInterface> Channel<K> {
         let was_agreed = !agreed.is_empty();
         let told = was_agreed && !state.facts().untold.contains(&Milestone::Closed {});
         let names = (state.scid(), state.facts().alias);
-        let (commitments, _) = state.into_parts();
+        let (commitments, facts) = state.into_parts();
         let terms = commitments.terms();
         let event =
             Event::ChannelClosed { channel: terms.channel, peer: terms.peer, reason: ending.reason() };
-        let resolving = Box::new(Resolving::new(commitments, ending, names, agreed, told));
+        let given_up = matches!(ending, Ending::NeverFunded { .. });
+        let footing = Footing::new(facts.funder, facts.confirmation, cx.height, given_up);
+        let resolving = Box::new(Resolving::new(commitments, ending, names, footing, agreed, told));
         let error = resolving.error();
         step.journal.want_snapshot();
         if let Some(monitor_step) = monitor_step {
@@ -91,7 +94,7 @@ impl<K: KeysInterface> Channel<K> {
         let (phase, mut step) = self.split(cx);
         let (funding, agreed) = match phase {
             Phase::Funded(link) => (link.state().unconfirmed_transaction(), closing::agreed(link.state())),
-            Phase::Resolving(state) => (None, state.agreed()),
+            Phase::Resolving(state) => (state.unconfirmed_transaction(), state.agreed()),
             Phase::Opening(_) | Phase::Closed(_) => return,
         };
         let again: alloc::vec::Vec<Transaction> = funding.into_iter().chain(agreed).cloned().collect();

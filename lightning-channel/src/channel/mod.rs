@@ -14,6 +14,7 @@
 //! | `open/` | a funded channel: updates, depth, announcements, reconnection |
 //! | `closing/` | `shutdown` and `closing_signed` |
 //! | `resolving.rs` | after a force-close or a spend of the funding output |
+//! | `footing.rs` | whether the funding output of such a channel is there at all |
 //! | `link.rs` | the connection of a funded channel |
 //! | `inputs.rs` `commands.rs` `chain.rs` `ending.rs` `restore.rs` | methods of [`Channel`] by who calls them |
 //! | `dispatch.rs` `reaction.rs` | the two tables: what is taken when, and what a broken rule leads to |
@@ -32,6 +33,7 @@ mod details;
 mod dispatch;
 pub mod effects;
 mod ending;
+mod footing;
 mod inputs;
 mod link;
 mod open;

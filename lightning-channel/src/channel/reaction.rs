@@ -83,6 +83,8 @@ fn of_commitment(violation: &commitments::Violation) -> Reaction {
         V::WrongSecret(_) | V::SecretNotFromSeed(_) | V::UnexpectedRevocation | V::BadPoint => {
             Reaction::FailChannel
         }
+        // `update_fee`: a new connection did not help (`open/feerate.rs`).
+        V::FeerateInsisted { .. } => Reaction::FailChannel,
         _ => Reaction::WarnAndDisconnect,
     }
 }

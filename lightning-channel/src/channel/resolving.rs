@@ -18,6 +18,7 @@ use lightning_traits::monitor::HtlcOutcome;
 use lightning_traits::wire::ErrorMessage;
 
 use super::effects::Gated;
+use super::footing::Footing;
 use super::phase::Ending;
 use super::record::{Entry, Milestone, snapshot_resolving};
 use super::step::Step;
@@ -31,6 +32,8 @@ pub(crate) struct Resolving {
     /// Where the funding output was when the channel left, if it was seen: users know the channel by it.
     scid: Option<ShortChannelId>,
     alias: ShortChannelId,
+    /// Whether the funding output is there.
+    footing: Footing,
     /// Closing transactions that both have signed: broadcast again until the chain is done, should a block be undone.
     agreed: Vec<Transaction>,
     /// Whether nothing of the channel is left on chain.
@@ -46,12 +49,13 @@ impl Resolving {
         commitments: Commitments,
         ending: Ending,
         (scid, alias): (Option<ShortChannelId>, ShortChannelId),
+        footing: Footing,
         agreed: Vec<Transaction>,
         told: bool,
     ) -> Self {
         // What never was funded leaves nothing on chain.
         let resolved = matches!(ending, Ending::NeverFunded { .. });
-        Self { commitments, ending, scid, alias, agreed, resolved, told, unanswered: None }
+        Self { commitments, ending, scid, alias, footing, agreed, resolved, told, unanswered: None }
     }
 
     pub(crate) const fn commitments(&self) -> &Commitments {
@@ -60,6 +64,10 @@ impl Resolving {
 
     pub(crate) const fn ending(&self) -> &Ending {
         &self.ending
+    }
+
+    pub(crate) const fn footing(&self) -> &Footing {
+        &self.footing
     }
 
     pub(crate) const fn scid(&self) -> Option<ShortChannelId> {
@@ -86,7 +94,7 @@ impl Resolving {
             Entry::Commitments { change } => return self.commitments.evolve(change),
             Entry::Told { milestone: Milestone::Closed {} } => self.told = true,
             Entry::Resolved {} => self.resolved = true,
-            _ => {}
+            entry => self.footing.evolve(entry),
         }
         Evolved::default()
     }
@@ -199,6 +207,11 @@ impl Resolving {
         if self.resolved { &[] } else { &self.agreed }
     }
 
+    /// Our funding transaction, while it is in no block and something depends on it.
+    pub(crate) const fn unconfirmed_transaction(&self) -> Option<&Transaction> {
+        if self.resolved { None } else { self.footing.unconfirmed_transaction() }
+    }
+
     /// The event that the user has not acknowledged.
     pub(crate) fn untold_event(&self) -> Option<Event> {
         let terms = self.commitments.terms();
@@ -214,6 +227,7 @@ impl Encode for Resolving {
         self.ending.encode(out);
         self.scid.encode(out);
         self.alias.encode(out);
+        self.footing.encode(out);
         encode_list(&self.agreed, out);
         self.resolved.encode(out);
         self.told.encode(out);
@@ -227,6 +241,7 @@ impl Decode for Resolving {
             ending: reader.read()?,
             scid: reader.read()?,
             alias: reader.read()?,
+            footing: reader.read()?,
             agreed: decode_list(reader)?,
             resolved: reader.read()?,
             told: reader.read()?,

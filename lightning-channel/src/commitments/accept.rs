@@ -160,13 +160,16 @@ impl Commitments {
         if self.terms.we_opened {
             return Err(Violation::FeeFromAccepter);
         }
-        if feerate < policy.min_feerate {
+        let before = self.our_next_for_them();
+        // What is no farther out than the feerate in force makes nothing worse: fees moved, not the opener.
+        let in_force = self.funding.ours.spec.feerate;
+        let (lowest, highest) = (in_force.min(before.feerate()), in_force.max(before.feerate()));
+        if feerate < policy.min_feerate.min(lowest) {
             return Err(Violation::FeerateTooLow { feerate, limit: policy.min_feerate });
         }
-        if feerate > policy.max_feerate {
+        if feerate > policy.max_feerate.max(highest) {
             return Err(Violation::FeerateTooHigh { feerate, limit: policy.max_feerate });
         }
-        let before = self.our_next_for_them();
         let rises = feerate > before.feerate();
         let with = before.with(&Update::Fee { feerate }, false);
         let needed = self.terms.theirs.reserve.saturating_add(with.opener_cost(feerate, 0));

@@ -149,6 +149,14 @@ impl Commitments {
         no_htlc && !self.has_uncommitted()
     }
 
+    /// Whether an HTLC is in either commitment, or on its way into one.
+    #[must_use]
+    pub fn carries_htlcs(&self) -> bool {
+        let committed = [&self.funding.ours.spec, &self.funding.theirs.spec];
+        committed.iter().any(|spec| !spec.htlcs.is_empty())
+            || self.ours.adds_count().saturating_add(self.theirs.adds_count()) > 0
+    }
+
     /// The most that one HTLC of ours can carry now, or zero.
     #[must_use]
     pub fn sendable(&self, policy: &Policy) -> Msat {

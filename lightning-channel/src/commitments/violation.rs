@@ -54,6 +54,14 @@ pub enum Violation {
         /// What is missing.
         missing: Msat,
     },
+    /// `update_fee`: "too low for timely processing", again after a new connection, while HTLCs are in flight.
+    #[error("feerate {feerate} is below {limit}, is insisted on, and HTLCs are in flight")]
+    FeerateInsisted {
+        /// The feerate.
+        feerate: FeeratePerKw,
+        /// The least.
+        limit: FeeratePerKw,
+    },
     /// `update_fee`: "OR is unreasonably large".
     #[error("feerate {feerate} is above {limit}")]
     FeerateTooHigh {

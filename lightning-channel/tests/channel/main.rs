@@ -3,6 +3,7 @@
 
 mod closing;
 mod details;
+mod fees;
 mod gates;
 #[path = "../support/keys.rs"]
 mod keys;
@@ -15,4 +16,5 @@ mod refused;
 mod resolving;
 mod restart;
 mod resync;
+mod unfunded;
 mod unsent;

@@ -391,7 +391,7 @@ fn a_funding_output_that_differs_from_what_was_negotiated_drops_the_channel_with
 }
 
 /// `funding_created` for an outpoint of the liar's choice, with a signature that fits it.
-fn signed_lie(pair: &Pair, outpoint: OutPoint) -> Message {
+pub(crate) fn signed_lie(pair: &Pair, outpoint: OutPoint) -> Message {
     let Message::OpenChannel(open) = &pair.nodes[0].log[0] else { panic!() };
     let Message::AcceptChannel(accept) = &pair.nodes[1].log[0] else { panic!() };
     let opener = keys_of!(open);

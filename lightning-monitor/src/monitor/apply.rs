@@ -101,9 +101,12 @@ impl ChannelMonitor {
                 Ok(())
             }
             MonitorStep::Abandoned {} => {
-                // A commitment that is out, or may be, is not abandoned.
-                if self.stance == (Stance::Open {}) && !self.is_on_chain() {
+                // What is spent is not abandoned, nor what must never be broadcast (RELIABILITY B1). A commitment of ours that
+                // went out spends an output that is not there.
+                let may = matches!(self.stance, Stance::Open {} | Stance::ForceClosing {});
+                if may && !self.is_on_chain() {
                     self.stance = Stance::Abandoned {};
+                    self.undone = None;
                 }
                 Ok(())
             }

@@ -245,3 +245,52 @@ fn a_channel_given_up_and_spent_is_not_given_up_again() {
         world.settle();
     }
 }
+
+/// The channel layer gives up an output that is in no block for good: nothing is broadcast for it any more, whether our
+/// commitment was on its way or what both had signed (RELIABILITY A5).
+#[test]
+fn a05_what_is_given_up_after_its_funding_was_undone_is_not_broadcast() {
+    for format in FORMATS {
+        for kind in [None, Some(Kind::Mutual), Some(Kind::Current)] {
+            for restart in [Restart::Never, Restart::EachBlock] {
+                let mut world = open(format, restart, false);
+                if kind == Some(Kind::Mutual) {
+                    world.learn(vec![MonitorStep::ShutdownStarted {}]);
+                }
+                match kind {
+                    Some(kind) => {
+                        confirm(&mut world, kind);
+                        undo(&mut world, 1);
+                    }
+                    None => world.learn(vec![MonitorStep::ForceClose {}]),
+                }
+                world.censored = true;
+                world.mine_blocks(3);
+                let channel = world.channel();
+                world.learn(vec![MonitorStep::Abandoned {}]);
+                world.censored = false;
+                world.mempool.clear();
+                world.mine_blocks(3);
+                assert!(world.mempool.is_empty() && spends_funding(&world).is_empty(), "{format:?} {kind:?}");
+                let resolved = MonitorEvent::Resolved { channel };
+                assert!(world.events.contains(&resolved), "{format:?} {kind:?}: {:?}", world.events);
+            }
+        }
+    }
+}
+
+/// RELIABILITY B1: what must never be broadcast is not given up either, for a spend of it could be undone again.
+#[test]
+fn b01_a_channel_that_is_proven_old_stays_passive_when_it_is_given_up() {
+    for format in FORMATS {
+        let mut world = open(format, Restart::Never, false);
+        let point = world.pair.them.point(number(3));
+        world.learn(vec![
+            MonitorStep::DataLoss { point },
+            MonitorStep::Abandoned {},
+            MonitorStep::ForceClose {},
+        ]);
+        world.mine_blocks(3);
+        assert!(spends_funding(&world).is_empty(), "{format:?}");
+    }
+}

@@ -3,6 +3,7 @@
 //! | file | what |
 //! | --- | --- |
 //! | `updates.rs` | HTLCs, fees, signatures, revocations (BOLT 2, "Normal Operation") |
+//! | `feerate.rs` | which feerates an opener may set |
 //! | `funding.rs` | depth, reorganizations, `channel_ready` |
 //! | `announce.rs` | `announcement_signatures`, `channel_update` (BOLT 7) |
 //! | `resync.rs` | `channel_reestablish` |
@@ -12,6 +13,7 @@
 //! - durable state changes by [`Funded::record`] only, which a restart repeats (I6); [`Funded::step_back`] undoes what never
 //!   became durable
 mod announce;
+mod feerate;
 mod funding;
 mod resync;
 mod updates;
@@ -24,6 +26,8 @@ use lightning_traits::interface::KeysInterface;
 use lightning_traits::units::BlockHeight;
 
 pub use updates::SendError;
+
+use feerate::FeeMemory;
 
 use super::closing;
 use super::effects::Gated;
@@ -46,12 +50,21 @@ pub(crate) struct Funded {
     pub(super) closing_ticks: u32,
     /// Whether our update for the network was said since the start.
     update_said: bool,
+    /// Which feerates of the peer we would have taken, and did not.
+    fees_seen: FeeMemory,
 }
 
 impl Funded {
     /// The state with these durable parts.
-    pub(crate) const fn new(commitments: Commitments, facts: Facts) -> Self {
-        Self { commitments, facts, withheld: Vec::new(), closing_ticks: 0, update_said: false }
+    pub(crate) fn new(commitments: Commitments, facts: Facts) -> Self {
+        Self {
+            commitments,
+            facts,
+            withheld: Vec::new(),
+            closing_ticks: 0,
+            update_said: false,
+            fees_seen: FeeMemory::default(),
+        }
     }
 
     pub(crate) const fn commitments(&self) -> &Commitments {

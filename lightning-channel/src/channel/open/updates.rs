@@ -168,8 +168,7 @@ impl Funded {
         message: UpdateFee,
         step: &mut Step<'_, K>,
     ) -> Result<(), Stop> {
-        let policy = step.policy(&self.terms().channel_type);
-        let change = self.commitments.accept_fee(&message, &policy).map_err(Violation::from)?;
+        let change = self.judge_fee(&message, step).map_err(Violation::from)?;
         self.record(Entry::Commitments { change }, step);
         Ok(())
     }
@@ -191,6 +190,7 @@ impl Funded {
             Err(CommitRefused::Violation(violation)) => return Err(Violation::from(violation).into()),
         };
         step.journal.prepare_retreat(&self.commitments);
+        self.fees_seen.committed();
         self.record(Entry::Commitments { change }, step);
         // One write for both.
         let signed = self.sign(step).ok();

@@ -235,6 +235,7 @@ pub(crate) enum Entry {
     Told { milestone: Milestone },
     Resolved {},
     TheirTerms { terms: TheirTerms },
+    GivenUp {},
 }
 record!(enum Entry {
     0 => Commitments { change },
@@ -253,13 +254,14 @@ record!(enum Entry {
     13 => Told { milestone },
     14 => Resolved {},
     15 => TheirTerms { terms },
+    16 => GivenUp {},
 });
 
 impl Facts {
     /// Applies an entry that is not about the commitments.
     pub(crate) fn evolve(&mut self, entry: &Entry) {
         match entry {
-            Entry::Commitments { .. } | Entry::Resolved {} => {}
+            Entry::Commitments { .. } | Entry::Resolved {} | Entry::GivenUp {} => {}
             Entry::Confirmed { height, index, coinbase } => {
                 self.confirmation =
                     Confirmation::Seen { height: *height, index: *index, coinbase: *coinbase };

@@ -8,7 +8,7 @@ use lightning_traits::tx::{CommitmentFormat, CommitmentKeys, CommitmentSpec, bui
 use lightning_traits::units::{FeeratePerKw, Msat};
 use proptest::prelude::*;
 
-use super::pair::{Node, Pair, fail, fulfil};
+use super::pair::{Node, Pair, Trouble, fail, fulfil};
 use crate::commitments::*;
 
 const FORMATS: [CommitmentFormat; 2] =
@@ -228,14 +228,16 @@ proptest! {
         }
     }
 
-    /// RELIABILITY C7: extreme numbers from the other side are refused and overflow nothing.
+    /// Extreme limits, feerates and amounts, and such as could be meant, are taken or refused by one of the limits, and overflow
+    /// nothing. The opener offers by its own limits; those of the accepter, here no exposure at all, may still refuse it.
     #[test]
-    fn extremes_overflow_nothing(
-        limit in prop_oneof![Just(Msat::MAX), Just(Msat::ZERO), any::<u64>().prop_map(Msat::new)],
-        feerate in prop_oneof![Just(u32::MAX), any::<u32>()],
-        amount in prop_oneof![Just(Msat::MAX), any::<u64>().prop_map(Msat::new)],
+    fn c07_extremes_overflow_nothing(
+        limit in prop_oneof![Just(Msat::MAX), Just(Msat::ZERO), any::<u64>().prop_map(Msat::new), (0..2_000_000_000_u64).prop_map(Msat::new)],
+        feerate in prop_oneof![Just(u32::MAX), Just(0), any::<u32>(), 200..900_000_u32],
+        amount in prop_oneof![Just(Msat::MAX), Just(Msat::ZERO), any::<u64>().prop_map(Msat::new), (1..700_000_000_u64).prop_map(Msat::new)],
+        format in prop_oneof![Just(FORMATS[0]), Just(FORMATS[1])],
     ) {
-        let mut pair = Pair::with(CommitmentFormat::StaticRemoteKey, Msat::from_sat(400_000), |opened, accepted| {
+        let mut pair = Pair::with(format, Msat::from_sat(400_000), |opened, accepted| {
             for terms in [opened, accepted] {
                 terms.ours.max_in_flight = limit;
                 terms.theirs.max_in_flight = limit;
@@ -246,14 +248,20 @@ proptest! {
             node.policy.max_feerate = FeeratePerKw::new(u32::MAX);
             node.policy.fair_feerate = FeeratePerKw::new(0);
         }
-        let _ = pair.add(0, amount, 1);
-        let _ = pair.nodes[0].fee(feerate);
-        for from in [0, 1] {
-            while let Some(taken) = pair.deliver(from) {
-                taken.unwrap();
-            }
+        let offered = [pair.add(0, amount, 1).is_ok(), pair.nodes[0].fee(feerate).is_ok()];
+        let mut taken = Vec::new();
+        while let Some(judged) = pair.deliver(0) {
+            taken.push(judged.map_err(Trouble::violation));
         }
-        let _ = pair.nodes.iter().map(|node| node.state.sendable(&node.policy)).max();
+        prop_assert_eq!(taken.len(), offered.iter().filter(|offered| **offered).count());
+        for judged in &taken {
+            let by_limit = matches!(judged, Ok(()) | Err(Violation::DustExposure { .. } | Violation::TooMuchInFlight { .. }));
+            prop_assert!(by_limit, "{:?}", judged);
+        }
+        for node in &pair.nodes {
+            prop_assert!(node.state.sendable(&node.policy) <= node.state.terms().capacity());
+            check_valid(&pair, node);
+        }
     }
 
     /// A damaged record is refused, or gives a state that can be used without a panic (I9).

@@ -1,0 +1,130 @@
+//! Which feerates an opener may set, seen over time (BOLT 2, "Updating Fees"; RELIABILITY C5, C8).
+//!
+//! An honest opener signs for an `update_fee` and then must send it again after every cut, whatever fees are by then. So what
+//! was within bounds during the last day still is, and what comes back although it was refused is judged by the harm that it
+//! does, not by how odd it looks: else both sides would meet and part for ever.
+//!
+//! # Invariants
+//! - a feerate below the relay floor is never taken, nor one that breaks the exposure limit
+//! - while HTLCs are in flight no insisting gets a feerate below the day's bounds: what we must claim in time would not confirm
+use lightning_traits::interface::KeysInterface;
+use lightning_traits::units::{BlockHeight, FeeratePerKw};
+use lightning_traits::wire::UpdateFee;
+
+use super::Funded;
+use crate::channel::step::Step;
+use crate::commitments::{Change, Policy, Violation};
+
+/// Blocks of about a day.
+const DAY: u32 = 144;
+
+/// Feerates that would have been fine.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    low: FeeratePerKw,
+    high: FeeratePerKw,
+    fair: FeeratePerKw,
+}
+
+impl Span {
+    const fn of(policy: &Policy) -> Self {
+        Self { low: policy.min_feerate, high: policy.max_feerate, fair: policy.fair_feerate }
+    }
+
+    fn with(self, other: Self) -> Self {
+        Self {
+            low: self.low.min(other.low),
+            high: self.high.max(other.high),
+            fair: self.fair.max(other.fair),
+        }
+    }
+}
+
+/// What fees were, and what was refused. Dies with the process: a restart costs an honest opener one more connection.
+#[derive(Debug, Default)]
+pub(super) struct FeeMemory {
+    /// Since the height, and of the day before it.
+    today: Option<(BlockHeight, Span)>,
+    yesterday: Option<Span>,
+    /// The lowest and the highest feerate that were refused since the last one that was committed.
+    refused: Option<(FeeratePerKw, FeeratePerKw)>,
+}
+
+impl FeeMemory {
+    fn note(&mut self, policy: &Policy, tip: BlockHeight) {
+        let now = Span::of(policy);
+        self.today = match self.today {
+            Some((since, span)) if tip < since.plus(DAY) => Some((since, span.with(now))),
+            Some((_, span)) => {
+                self.yesterday = Some(span);
+                Some((tip, now))
+            }
+            None => Some((tip, now)),
+        };
+    }
+
+    /// The policy with the bounds of the last day. What counts as fair is held to what we would let an opener set now: one
+    /// wild estimate must not lift the limit of exposure for a day (RELIABILITY C5, C13).
+    fn widen(&self, policy: Policy) -> Policy {
+        let spans = self.today.map(|(_, span)| span).into_iter().chain(self.yesterday);
+        let span = spans.fold(Span::of(&policy), Span::with);
+        let fair_feerate = span.fair.min(policy.max_feerate).max(policy.fair_feerate);
+        Policy { min_feerate: span.low, max_feerate: span.high, fair_feerate, ..policy }
+    }
+
+    fn was_refused(&self, feerate: FeeratePerKw) -> bool {
+        self.refused.is_some_and(|(low, high)| low <= feerate && feerate <= high)
+    }
+
+    fn refuse(&mut self, feerate: FeeratePerKw) {
+        let (low, high) = self.refused.unwrap_or((feerate, feerate));
+        self.refused = Some((low.min(feerate), high.max(feerate)));
+    }
+
+    /// What was refused is void: the peer has signed for something else.
+    pub(super) const fn committed(&mut self) {
+        self.refused = None;
+    }
+}
+
+impl Funded {
+    /// Notes what we would take from an opener now.
+    pub(crate) fn note_fees<K: KeysInterface>(&mut self, step: &Step<'_, K>) {
+        if !self.terms().we_opened {
+            let policy = step.policy(&self.terms().channel_type);
+            self.fees_seen.note(&policy, step.cx.height);
+        }
+    }
+
+    /// Judges an `update_fee` of the peer.
+    pub(super) fn judge_fee<K: KeysInterface>(
+        &mut self,
+        message: &UpdateFee,
+        step: &Step<'_, K>,
+    ) -> Result<Change, Violation> {
+        self.note_fees(step);
+        let policy = self.fees_seen.widen(step.policy(&self.terms().channel_type));
+        let feerate = message.feerate_per_kw;
+        let violation = match self.commitments.accept_fee(message, &policy) {
+            Err(odd @ (Violation::FeerateTooHigh { .. } | Violation::FeerateTooLow { .. })) => odd,
+            judged => return judged,
+        };
+        if !self.fees_seen.was_refused(feerate) {
+            self.fees_seen.refuse(feerate);
+            return Err(violation);
+        }
+        // BOLT 2: "if the `update_fee` is too low for timely processing ...: MUST send a `warning` and close the connection, or
+        // send an `error` and fail the channel". The first did not help, and HTLCs do not wait: our commitment of now, with the
+        // feerate of now, is better than what the peer insists on.
+        if let Violation::FeerateTooLow { feerate, limit } = violation
+            && feerate >= FeeratePerKw::FLOOR
+            && self.commitments.carries_htlcs()
+        {
+            return Err(Violation::FeerateInsisted { feerate, limit });
+        }
+        // The opener pays, and the exposure limit bounds what that can cost us.
+        let max_feerate = FeeratePerKw::new(u32::MAX);
+        let lenient = Policy { min_feerate: FeeratePerKw::FLOOR, max_feerate, ..policy };
+        self.commitments.accept_fee(message, &lenient)
+    }
+}

@@ -1,0 +1,207 @@
+//! `update_fee` that was signed for before a cut, and odd by the time it comes again (BOLT 2, "Updating Fees", "Message
+//! Retransmission"; RELIABILITY C5, C8).
+use lightning_channel::channel::PhaseName;
+use lightning_traits::event::CloseReason;
+use lightning_traits::feature::Feature;
+use lightning_traits::units::{FeeratePerKw, Msat};
+use lightning_traits::wire::{Message, UpdateFee};
+
+use super::pair::{Fate, Pair};
+
+const PUSH: Msat = Msat::from_sat(300_000);
+
+/// Which way fees moved while the opener's update was on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Odd {
+    High,
+    Low,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    odd: Odd,
+    anchors: bool,
+    /// Who restarts while the connection is down.
+    restarts: [bool; 2],
+    in_flight: bool,
+}
+
+fn plans() -> impl Iterator<Item = Plan> {
+    (0..32_u8).map(|bits| Plan {
+        odd: if bits & 1 == 0 { Odd::High } else { Odd::Low },
+        anchors: bits & 2 == 0,
+        restarts: [bits & 4 != 0, bits & 8 != 0],
+        in_flight: bits & 16 != 0,
+    })
+}
+
+pub(crate) fn opened(anchors: bool) -> Pair {
+    let mut pair = Pair::new();
+    if !anchors {
+        pair.nodes[1].features.clear_bit(Feature::Anchors.optional_bit());
+    }
+    pair.establish(PUSH, false);
+    pair
+}
+
+fn feerate(pair: &Pair, side: usize) -> u32 {
+    pair.nodes[side].channel().commitments().unwrap().feerate().to_sat_per_kw()
+}
+
+/// Lets messages go without anybody deciding on HTLCs.
+fn drift(pair: &mut Pair) {
+    while pair.connected && pair.move_once() {}
+}
+
+/// Fees as both sides see them.
+fn set_fees(pair: &mut Pair, rate: u32) {
+    for node in &mut pair.nodes {
+        node.fees.other_commitment = FeeratePerKw::new(rate);
+        node.fees.minimum = FeeratePerKw::new(rate / 4).max(FeeratePerKw::FLOOR);
+    }
+}
+
+/// The opener signs for an update that nobody gets; fees move; whoever is named restarts. Returns what it signed for.
+fn signed_and_lost(plan: Plan) -> (Pair, u32) {
+    let mut pair = opened(plan.anchors);
+    if plan.in_flight {
+        pair.want(1, 0, Msat::from_sat(50_000), Fate::Claim);
+        while pair.nodes[1].incoming.is_empty() {
+            assert!(pair.move_once() || pair.manage());
+        }
+        while pair.move_once() {}
+        pair.nodes[1].incoming.clear();
+    }
+    let (signed, moved) = match (plan.odd, plan.anchors) {
+        (Odd::High, true) => (2_500, 253),
+        (Odd::High, false) => (8_000, 600),
+        (Odd::Low, true) => (300, 2_000),
+        (Odd::Low, false) => (1_000, 6_000),
+    };
+    pair.nodes[0].with(|channel, cx| {
+        channel.update_fee(cx, FeeratePerKw::new(signed)).expect("a feerate for the day");
+        channel.commit(cx).expect("may sign");
+    });
+    while pair.nodes[0].step() {}
+    pair.disconnect();
+    set_fees(&mut pair, moved);
+    for side in 0..2 {
+        if plan.restarts[side] {
+            pair.crash(side);
+        }
+    }
+    (pair, signed)
+}
+
+/// RELIABILITY C8, O5: an opener that must send again what it signed for gets through, whatever fees are by then; but where
+/// an HTLC must confirm in time and nothing shows that the feerate was ever good, the channel is failed rather than starved.
+#[test]
+fn c08_an_update_fee_from_before_a_cut_ends_in_agreement() {
+    for plan in plans() {
+        let (mut pair, signed) = signed_and_lost(plan);
+        let mut connections = 0;
+        while feerate(&pair, 1) != signed && pair.nodes[1].channel().phase() != PhaseName::Resolving {
+            assert!(connections < 4, "{plan:?}: they meet and part for ever");
+            pair.connect();
+            drift(&mut pair);
+            connections += 1;
+            if !pair.connected {
+                pair.disconnect();
+            }
+        }
+        // Only an accepter that restarted does not know what fees were; bounds of anchors are wide above.
+        let forgot = plan.restarts[1] && (plan.odd == Odd::Low || !plan.anchors);
+        let starves = forgot && plan.in_flight && plan.odd == Odd::Low;
+        assert_eq!(connections, if forgot { 2 } else { 1 }, "{plan:?}");
+        if starves {
+            assert!(matches!(pair.closed_event(1), Some(CloseReason::PeerViolation(_))), "{plan:?}");
+            continue;
+        }
+        pair.run();
+        assert_eq!(pair.phases(), [PhaseName::Open; 2], "{plan:?}");
+        assert_eq!([feerate(&pair, 0), feerate(&pair, 1)], [signed; 2], "{plan:?}");
+    }
+}
+
+fn offer_fee(pair: &mut Pair, feerate: u32) {
+    let message = UpdateFee {
+        channel_id: pair.nodes[1].channel().id(),
+        feerate_per_kw: FeeratePerKw::new(feerate),
+        unknown: Default::default(),
+    };
+    pair.deliver(1, Message::UpdateFee(message));
+    drift(pair);
+}
+
+/// RELIABILITY C5, C8: what no estimate ever allowed is hung up on; insisting gets it no further than the exposure limit.
+#[test]
+fn c05_insisting_does_not_lift_the_exposure_limit() {
+    for anchors in [true, false] {
+        let mut pair = opened(anchors);
+        // 50,000 sat above the fair fee of some 724 or 1124 weight.
+        for _ in 0..5 {
+            offer_fee(&mut pair, 90_000);
+            assert!(!pair.connected);
+            pair.reconnect();
+            assert_eq!(pair.phases(), [PhaseName::Open; 2]);
+            let limit = pair.nodes[1].config.channel.max_dust_exposure;
+            assert!(
+                pair.nodes[1].channel().commitments().unwrap().feerate() < FeeratePerKw::new(90_000),
+                "{limit}"
+            );
+        }
+    }
+}
+
+/// RELIABILITY C8: what is below the relay floor is not taken however often it comes, HTLCs or not, and closes nothing.
+#[test]
+fn c08_feerates_that_nobody_relays_are_never_taken() {
+    for anchors in [true, false] {
+        let mut pair = opened(anchors);
+        for rate in [0, 1, 252, 252, 0] {
+            offer_fee(&mut pair, rate);
+            assert!(!pair.connected);
+            pair.reconnect();
+            assert_eq!(pair.phases(), [PhaseName::Open; 2]);
+            assert!(feerate(&pair, 1) >= 1_000);
+        }
+    }
+}
+
+/// RELIABILITY C8: what is outside of the bounds but no farther out than what is in force makes nothing worse.
+#[test]
+fn c08_a_step_towards_the_bounds_is_taken() {
+    for (moved, steps) in [(200_u32, [7_000_u32, 6_500]), (20_000, [2_600, 3_000])] {
+        let mut pair = opened(false);
+        let first = if moved < 1_000 { 8_000 } else { 2_500 };
+        let _same = pair.nodes[0].with(|channel, cx| channel.update_fee(cx, FeeratePerKw::new(first)));
+        pair.run();
+        assert_eq!(feerate(&pair, 1), first);
+        // A restart, so that no memory helps.
+        pair.disconnect();
+        pair.crash(1);
+        set_fees(&mut pair, moved);
+        pair.connect();
+        pair.run();
+        for step in steps {
+            offer_fee(&mut pair, step);
+            assert!(pair.connected, "{step} is nearer than {first}");
+        }
+        pair.reconnect();
+        assert_eq!(pair.phases(), [PhaseName::Open; 2]);
+    }
+}
+
+/// RELIABILITY C8: one memory of what was refused serves once: after the next signature everything is judged anew.
+#[test]
+fn c08_what_was_refused_is_forgotten_with_the_next_signature() {
+    let mut pair = opened(false);
+    offer_fee(&mut pair, 40_000);
+    assert!(!pair.connected);
+    pair.reconnect();
+    pair.want(1, 0, Msat::from_sat(1_000), Fate::Claim);
+    pair.run();
+    assert_eq!(pair.outcomes.get(&(0, 1)), Some(&true));
+    offer_fee(&mut pair, 40_000);
+    assert!(!pair.connected, "it is the first time again");
+}
