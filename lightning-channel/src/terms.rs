@@ -61,6 +61,8 @@ pub struct Terms {
     pub theirs: PartyLimits,
     /// Confirmations that the funding transaction needs.
     pub minimum_depth: u32,
+    /// Whether the channel is used before its funding transaction confirms (`option_zeroconf`).
+    pub zero_conf: bool,
     /// The `upfront_shutdown_script` that we committed to.
     pub our_shutdown: Option<ScriptBuf>,
     /// The `upfront_shutdown_script` that they committed to.
@@ -69,7 +71,7 @@ pub struct Terms {
     pub birth: BlockHeight,
 }
 record!(struct Terms {
-    channel, peer, keys, funding, format, channel_type, obscure, we_opened, announce, ours, theirs, minimum_depth,
+    channel, peer, keys, funding, format, channel_type, obscure, we_opened, announce, ours, theirs, minimum_depth, zero_conf,
     our_shutdown, their_shutdown, birth
 });
 

@@ -148,6 +148,7 @@ pub(crate) fn terms(opener: &TestSigner, accepter: &TestSigner, format: Commitme
         ours,
         theirs,
         minimum_depth: 3,
+        zero_conf: false,
         our_shutdown: None,
         their_shutdown: None,
         birth: BlockHeight::new(800_000),

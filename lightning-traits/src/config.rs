@@ -1,11 +1,24 @@
 //! What the user may choose, each with the BOLT field it becomes and why the default is what it is.
 //!
 //! Numbers are those that today's peers accept (see `docs/adr` and the sources named at each field).
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use bitcoin::Amount;
 
+use crate::id::NodeId;
 use crate::units::{CltvDelta, CsvDelay, FeeratePerKw, Msat};
+
+/// What a peer may do that costs us money if it cheats. Nothing, unless the user says so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trust {
+    /// Carry payments over a channel that the peer funds before the funding transaction confirms (`option_zeroconf`): until
+    /// then the peer can spend the same coins elsewhere, and what we forwarded or took for it is lost.
+    pub zero_conf: bool,
+    /// Neither ask for a reserve nor demand that we keep one: a peer that has spent all has nothing to lose when it publishes
+    /// a revoked commitment. BOLT 2 forbids reserves below the dust limit, so both sides must know of it.
+    pub zero_reserve: bool,
+}
 
 /// Limits and offers for a channel's opening (BOLT 2, `open_channel` and `accept_channel`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,11 +53,26 @@ pub struct HandshakeConfig {
     pub announce: bool,
     /// Offer `option_anchors_zero_fee_htlc_tx` when the peer knows it.
     pub anchors: bool,
+    /// Use `option_scid_alias` for unannounced channels when the peer knows it: they then never go by their place on chain.
+    pub hide_scid: bool,
+    /// Offer `option_zeroconf` in `init`. Whose channels are used before they confirm is for [`trusted`](Self::trusted), or the
+    /// user's answer, to say.
+    pub zero_conf: bool,
+    /// Bind ourselves, by `upfront_shutdown_script`, to the script that a channel is closed to.
+    pub upfront_shutdown: bool,
+    /// Peers that may do what others may not.
+    pub trusted: BTreeMap<NodeId, Trust>,
     /// Ask the user, by an event, before accepting a channel.
     pub ask_before_accept: bool,
-    /// Most channels of one peer that are not confirmed yet (RELIABILITY A3).
+    /// Ticks after which a proposal that the user has not answered is refused.
+    pub forget_request_after: u32,
+    /// Most proposals that wait for the user, of all peers together (RELIABILITY A4).
+    pub max_unaccepted: u16,
+    /// Most channels that one peer has proposed and that are not confirmed yet, answered or not (RELIABILITY A3).
     pub max_pending_per_peer: u16,
-    /// Most peers with only unconfirmed channels (RELIABILITY A4).
+    /// Most such channels of all peers together.
+    pub max_unfunded_channels: u16,
+    /// Most peers whose channels are all such (RELIABILITY A4).
     pub max_unfunded_peers: u16,
     /// Blocks after which a channel whose funding never confirmed is forgotten, when the peer funds it (BOLT 2: 2016).
     pub forget_unfunded_after: u32,
@@ -68,11 +96,26 @@ impl Default for HandshakeConfig {
             max_funding: Amount::from_sat(1_000_000_000),
             announce: false,
             anchors: true,
+            hide_scid: false,
+            zero_conf: false,
+            upfront_shutdown: true,
+            trusted: BTreeMap::new(),
             ask_before_accept: false,
+            forget_request_after: 60,
+            max_unaccepted: 20,
             max_pending_per_peer: 4,
+            max_unfunded_channels: 100,
             max_unfunded_peers: 50,
             forget_unfunded_after: 2_016,
         }
+    }
+}
+
+impl HandshakeConfig {
+    /// What this peer may do.
+    #[must_use]
+    pub fn trust(&self, peer: &NodeId) -> Trust {
+        self.trusted.get(peer).copied().unwrap_or_default()
     }
 }
 

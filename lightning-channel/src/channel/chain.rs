@@ -9,7 +9,7 @@ use super::context::Context;
 use super::open::Funded;
 use super::opening::Opening;
 use super::phase::Ending;
-use super::record::Stage;
+use super::record::{Ready, Stage};
 use super::violation::Violation;
 use super::{Channel, Phase};
 
@@ -37,9 +37,12 @@ impl<K: KeysInterface> Channel<K> {
             self.leave(cx, Ending::NeverFunded { text });
             return;
         }
-        if state.is_forgettable(cx.height, cx.config.handshake.forget_unfunded_after) {
+        if state.is_overdue(cx.height, cx.config.handshake.forget_unfunded_after) {
             let text = b"the funding transaction never confirmed".to_vec();
-            self.leave(cx, Ending::NeverFunded { text });
+            // A channel that was used may hold something of ours: should it confirm after all, we want to be there.
+            let used = state.facts().ready == (Ready::Both {});
+            let ending = if used { Ending::PeerViolation { text } } else { Ending::NeverFunded { text } };
+            self.leave(cx, ending);
             return;
         }
         state.note_fees(&step);
@@ -84,11 +87,16 @@ impl<K: KeysInterface> Channel<K> {
         self.rebroadcast(cx);
         self.advance(cx);
         match &self.phase {
-            // The user decides.
-            Phase::Opening(Opening::Requested(_) | Opening::AwaitingTransaction(_)) => {}
-            Phase::Opening(_) => {
+            // Our user pays for it, and knows that it does.
+            Phase::Opening(Opening::AwaitingTransaction(_)) => {}
+            Phase::Opening(opening) => {
+                // What a stranger has proposed must not be kept for as long as it stays connected (RELIABILITY A4).
+                let patience = match opening {
+                    Opening::Requested(_) => cx.config.handshake.forget_request_after,
+                    _ => OPENING_PATIENCE,
+                };
                 self.waited = self.waited.saturating_add(1);
-                if self.waited > OPENING_PATIENCE {
+                if self.waited > patience {
                     self.abandon(cx, "no answer in time", true);
                 }
             }

@@ -2,7 +2,7 @@
 use alloc::boxed::Box;
 
 use bitcoin::{ScriptBuf, Transaction};
-use lightning_traits::event::Event;
+use lightning_traits::event::{ChannelRequest, Event};
 use lightning_traits::feature::Features;
 use lightning_traits::id::{HtlcId, NodeId};
 use lightning_traits::interface::KeysInterface;
@@ -12,9 +12,10 @@ use thiserror::Error;
 
 use super::context::Context;
 use super::open::SendError;
-use super::opening::{FundError, Offered, OpenError, OpenParams, Opening, Requested};
+use super::opening::{AcceptOptions, FundError, Offered, OpenError, OpenParams, Opening, Requested};
 use super::phase::Ending;
 use super::record::{Entry, Milestone, Stage};
+use super::violation::BadTerms;
 use super::{Channel, Phase, ShutdownError, closing, error_message};
 use crate::commitments::{Change, FeeRefused, NotNow, NoticeKey, OutgoingHtlc, Removal, RemovalRefused};
 
@@ -76,27 +77,24 @@ impl<K: KeysInterface> Channel<K> {
         Ok(Self::new(temporary, peer, signer, Opening::Requested(Box::new(phase)), features.clone()))
     }
 
-    /// The event that asks the user, for a channel that a peer proposed.
+    /// What the user is asked, for a channel that a peer proposed.
     #[must_use]
-    pub fn request_event(&self) -> Option<Event> {
+    pub fn request(&self) -> Option<ChannelRequest> {
         let Phase::Opening(Opening::Requested(phase)) = &self.phase else { return None };
-        let proposal = &phase.proposal;
-        Some(Event::OpenChannelRequest {
-            temporary: proposal.temporary,
-            peer: proposal.peer,
-            funding: proposal.funding,
-            push: proposal.push,
-            announce: proposal.announce,
-            channel_type: proposal.channel_type.clone(),
-        })
+        Some(phase.request())
     }
 
     /// Agrees to a channel that a peer proposed. Does nothing in any other phase.
-    pub fn accept(&mut self, cx: &Context<'_, K>) {
-        let Phase::Opening(Opening::Requested(phase)) = &self.phase else { return };
-        let (next, message) = (**phase).clone().accept(cx);
+    ///
+    /// # Errors
+    /// When the peer is not trusted with what it wants, or the options do not fit; the proposal still waits.
+    pub fn accept(&mut self, cx: &Context<'_, K>, options: &AcceptOptions) -> Result<(), BadTerms> {
+        let Phase::Opening(Opening::Requested(phase)) = &self.phase else { return Ok(()) };
+        let (next, message) = (**phase).clone().accept(cx, options)?;
+        self.waited = 0;
         self.phase = Phase::Opening(Opening::AwaitingCreated(Box::new(next)));
         self.split(cx).1.effects.send(message);
+        Ok(())
     }
 
     /// Gives up a channel that is not funded yet, and tells the peer. Does nothing in any other phase.

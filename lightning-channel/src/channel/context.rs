@@ -1,13 +1,17 @@
 //! What a step of a channel is given: nothing global, nothing that could call back (I1, I7).
+use bitcoin::ScriptBuf;
 use bitcoin::constants::ChainHash;
 use lightning_traits::Secp;
 use lightning_traits::config::UserConfig;
 use lightning_traits::feature::{ChannelType, Feature, Features};
-use lightning_traits::id::{ChannelId, NodeId};
+use lightning_traits::id::{ChannelId, ChannelKeysId, NodeId};
 use lightning_traits::interface::{
     ConfirmationTarget, FeeEstimator, KeysInterface, Level, LogRecord, Logger,
 };
 use lightning_traits::units::{BlockHeight, FeeratePerKw};
+
+use super::script::is_shutdown_script;
+use super::violation::BadTerms;
 
 /// What the chain costs now, asked before any lock was taken (I7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +85,21 @@ impl<K: KeysInterface> Context<'_, K> {
     /// Whether both sides offer `feature`.
     pub(crate) fn negotiated(&self, theirs: &Features, feature: Feature) -> bool {
         Features::negotiated(self.features, theirs, feature)
+    }
+
+    /// The script that we bind ourselves to at an opening: the user's choice, or the wallet's if the configuration wants it.
+    pub(crate) fn upfront_script(
+        &self,
+        keys: &ChannelKeysId,
+        chosen: Option<&ScriptBuf>,
+        any_segwit: bool,
+    ) -> Result<Option<ScriptBuf>, BadTerms> {
+        match chosen {
+            // BOLT 2: "a valid `shutdown_scriptpubkey` as required by `shutdown` `scriptpubkey`".
+            Some(script) if !is_shutdown_script(script, any_segwit) => Err(BadTerms::UpfrontScript),
+            Some(script) => Ok(Some(script.clone())),
+            None => Ok(self.config.handshake.upfront_shutdown.then(|| self.keys.shutdown_script(keys))),
+        }
     }
 
     /// The feerate that we, as the opener, want commitments to have.

@@ -40,6 +40,8 @@ pub struct FundedDetails {
     pub we_opened: bool,
     /// Whether the network is to know of it.
     pub announce: bool,
+    /// Confirmations that its funding transaction needs; none when it is used before it confirms.
+    pub minimum_depth: u32,
     /// Where the funding output is on chain.
     pub scid: Option<ShortChannelId>,
     /// By which the peer may name it.
@@ -64,6 +66,8 @@ pub struct FundedDetails {
     pub htlc_minimum: Msat,
     /// What we must keep.
     pub our_reserve: Msat,
+    /// What they must keep.
+    pub their_reserve: Msat,
     /// The commitments' feerate.
     pub feerate: FeeratePerKw,
     /// HTLCs that we offered and that are still there.
@@ -109,6 +113,7 @@ impl<K: KeysInterface> Channel<K> {
             channel_type: terms.channel_type.clone(),
             we_opened: terms.we_opened,
             announce: terms.announce,
+            minimum_depth: terms.minimum_depth,
             scid,
             alias,
             their_alias,
@@ -121,6 +126,7 @@ impl<K: KeysInterface> Channel<K> {
             receivable: if usable { commitments.receivable() } else { Msat::ZERO },
             htlc_minimum: terms.theirs.htlc_minimum,
             our_reserve: terms.ours.reserve,
+            their_reserve: terms.theirs.reserve,
             feerate: commitments.feerate(),
             outgoing_htlcs: commitments.outgoing().count(),
             incoming_htlcs,
@@ -131,6 +137,25 @@ impl<K: KeysInterface> Channel<K> {
     #[must_use]
     pub fn is_usable(&self) -> bool {
         matches!(&self.phase, Phase::Funded(link) if link.is_online() && link.state().is_usable())
+    }
+
+    /// Whether its funding transaction is, or was when it left, in a block.
+    #[must_use]
+    pub fn is_confirmed(&self) -> bool {
+        match &self.phase {
+            Phase::Funded(link) => link.state().is_confirmed(),
+            Phase::Resolving(state) => state.scid().is_some(),
+            Phase::Opening(_) | Phase::Closed(_) => false,
+        }
+    }
+
+    /// Whether the peer proposed it.
+    #[must_use]
+    pub fn is_theirs(&self) -> bool {
+        match &self.phase {
+            Phase::Opening(opening) => !opening.we_opened(),
+            _ => self.commitments().is_some_and(|commitments| !commitments.terms().we_opened),
+        }
     }
 
     /// The peer's terms for forwarding to us, if it told them.

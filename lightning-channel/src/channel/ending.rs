@@ -12,7 +12,7 @@ use lightning_traits::monitor::MonitorStep;
 
 use super::context::Context;
 use super::footing::Footing;
-use super::phase::Ending;
+use super::phase::{Ending, PhaseName};
 use super::record::{Entry, Milestone};
 use super::resolving::Resolving;
 use super::{Channel, Phase, closing, error_message};
@@ -22,6 +22,9 @@ impl<K: KeysInterface> Channel<K> {
     /// Drops a channel that is not funded.
     pub(super) fn abandon(&mut self, cx: &Context<'_, K>, reason: &str, tell_peer: bool) {
         let ending = Ending::NeverFunded { text: reason.as_bytes().to_vec() };
+        // The user is told of what it has asked for or agreed to. Anybody can propose something and go away again, as often as
+        // it likes (RELIABILITY A3).
+        let is_known = self.phase() != PhaseName::Requested;
         let event =
             Event::ChannelClosed { channel: self.temporary, peer: self.peer, reason: ending.reason() };
         // The peer may know it by either name.
@@ -29,7 +32,9 @@ impl<K: KeysInterface> Channel<K> {
         self.phase = Phase::Closed(ending);
         let (_, mut step) = self.split(cx);
         step.effects.seal(error);
-        step.effects.event(event);
+        if is_known {
+            step.effects.event(event);
+        }
     }
 
     /// Leaves for the chain: the monitor is told to go there.
@@ -64,6 +69,9 @@ impl<K: KeysInterface> Channel<K> {
         let (_, mut step) = self.split(cx);
         if state.commitments().has_uncommitted() {
             state.record(Entry::Commitments { change: Change::Dropped {} }, &mut step);
+        }
+        if matches!(ending, Ending::NeverFunded { .. }) {
+            state.fail_all(&mut step);
         }
         let agreed = closing::agreed(&state).to_vec();
         let was_agreed = !agreed.is_empty();

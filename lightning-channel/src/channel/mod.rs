@@ -63,7 +63,7 @@ pub use details::{ChannelDetails, FundedDetails};
 pub use dispatch::phase_table;
 pub use effects::{Output, Persisting};
 pub use open::SendError;
-pub use opening::{FirstError, FundError, OpenError, OpenParams};
+pub use opening::{AcceptOptions, FirstError, FundError, OpenError, OpenOptions, OpenParams};
 pub use phase::PhaseName;
 pub use reaction::{Reaction, reaction};
 pub use record::TheirTerms;

@@ -83,7 +83,7 @@ impl<K: KeysInterface> Channel<K> {
                 let undecided: Vec<_> = state.commitments().pending_incoming().cloned().collect();
                 let (notices, events) = (state.commitments().notices(), state.untold_events());
                 let mut gated = step.effects.after_all();
-                if state.is_confirmed() {
+                if state.is_certain() {
                     for htlc in undecided {
                         gated.incoming(htlc);
                     }

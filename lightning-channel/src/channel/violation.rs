@@ -3,6 +3,7 @@
 //! Detection never decides the punishment: that is `reaction.rs`. Those of the commitments are C1's own
 //! ([`commitments::Violation`]).
 use bitcoin::{Amount, ScriptBuf};
+use lightning_traits::feature::Feature;
 use lightning_traits::id::{ChannelId, ShortChannelId};
 use lightning_traits::tx::{ClosingError, SignatureError};
 use lightning_traits::units::{CsvDelay, FeeratePerKw, Msat};
@@ -61,10 +62,19 @@ pub enum BadTerms {
     /// "the message doesn't include a `channel_type`."
     #[error("no channel_type")]
     MissingChannelType,
+    /// A channel without confirmations whose accepter wants some ("MUST set `minimum_depth` to zero").
+    #[error("minimum_depth of {0} for a channel that is used before it confirms")]
+    MinimumDepthNotZero(u32),
     /// "both `to_local` and `to_remote` amounts for the initial commitment transaction are less than or equal to
     /// `channel_reserve_satoshis`."
     #[error("neither side starts above the reserve")]
     NobodyAboveReserve,
+    /// The type needs a feature that one of the two does not offer.
+    #[error("{} is not negotiated", .0.name())]
+    NotNegotiated(Feature),
+    /// "the `channel_type` includes `option_zeroconf` and it does not trust the sender to open an unconfirmed channel."
+    #[error("we do not use channels of this peer before they confirm")]
+    NotTrusted,
     /// "the funder's amount for the initial commitment transaction is not sufficient for full fee payment."
     #[error("the opener cannot pay for the first commitment")]
     OpenerCannotPay,

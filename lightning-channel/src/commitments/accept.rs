@@ -176,6 +176,13 @@ impl Commitments {
         if rises && let Some(missing) = missing(with.their_balance(), needed) {
             return Err(Violation::FeeUnaffordable { feerate, missing });
         }
+        // Without a reserve the fee may eat the last output (RELIABILITY C10).
+        if rises && !with.has_output() {
+            return Err(Violation::FeeUnaffordable {
+                feerate,
+                missing: Msat::from_amount(with.dust_limit()),
+            });
+        }
         let (exposure, limit) = (self.dust_exposure_at(policy, feerate), policy.max_dust_exposure);
         if rises && exposure > limit {
             return Err(Violation::DustExposure { exposure, limit });

@@ -72,7 +72,7 @@ impl<'a> Sight<'a> {
     }
 
     /// The broadcaster's.
-    const fn dust_limit(&self) -> Amount {
+    pub(super) const fn dust_limit(&self) -> Amount {
         match self.us {
             TxSide::Broadcaster => self.terms.ours.dust_limit,
             TxSide::Countersigner => self.terms.theirs.dust_limit,

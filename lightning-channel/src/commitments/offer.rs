@@ -145,6 +145,10 @@ impl Commitments {
             if let Some(missing) = missing(with.our_balance(), needed) {
                 return Err(FeeRefused::Unaffordable { missing });
             }
+            // Without a reserve the fee may eat the last output (RELIABILITY C10).
+            if !with.has_output() {
+                return Err(FeeRefused::Unaffordable { missing: Msat::from_amount(with.dust_limit()) });
+            }
         }
         let limit = policy.max_dust_exposure;
         let exposure = self.dust_exposure_at(policy, feerate);

@@ -80,6 +80,8 @@ impl<E: Environment> ChannelManager<E> {
 
     fn forget(&self, slot: &Arc<Slot<E::Keys>>, names: Names) {
         self.table.lock().remove(slot, names);
+        // A proposal that is gone asks for no decision.
+        self.events.lock().withdraw(&Source::Request { peer: slot.peer, temporary: names.id });
     }
 
     fn carry_out(&self, slot: &Arc<Slot<E::Keys>>, output: Output, session: Option<Session>) {

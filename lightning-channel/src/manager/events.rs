@@ -6,7 +6,7 @@
 use alloc::collections::BTreeMap;
 
 use lightning_traits::event::Event;
-use lightning_traits::id::{ChannelId, EventId, HtlcId, PaymentId};
+use lightning_traits::id::{ChannelId, EventId, HtlcId, NodeId, PaymentId};
 use lightning_traits::payment::PaymentHash;
 use lightning_traits::record;
 
@@ -25,10 +25,12 @@ pub(crate) enum Source {
     Channel { channel: ChannelId, what: u8 },
     /// Told once, gone with a restart.
     Once { number: u64 },
+    /// A proposal of a peer waits for a decision; gone with the peer.
+    Request { peer: NodeId, temporary: ChannelId },
 }
 record!(enum Source {
     0 => Payment { id }, 1 => Claimed { hash }, 2 => Claimable { hash }, 3 => Channel { channel, what }, 4 => Once { number },
-    5 => Intercepted { channel, htlc },
+    5 => Intercepted { channel, htlc }, 6 => Request { peer, temporary },
 });
 
 impl Source {
@@ -44,7 +46,7 @@ impl Source {
     }
 
     const fn outlives_restart(&self) -> bool {
-        !matches!(self, Self::Once { .. })
+        !matches!(self, Self::Once { .. } | Self::Request { .. })
     }
 }
 

@@ -128,10 +128,12 @@ impl<E: Environment> ChannelManager<E> {
         if terms.is_disabled() {
             return None;
         }
+        let is_hidden = funded.channel_type.has(Feature::ScidAlias);
         let hop = HintHop {
             node: details.peer,
-            // BOLT 2: "MUST use ... the `alias` received from the peer in route hints"; else the real id.
-            scid: funded.their_alias.or(funded.scid)?,
+            // BOLT 2: "MAY use any of the `alias` it received, in BOLT 11 `r` fields"; "if `channel_type` has
+            // `option_scid_alias` set: MUST NOT use the real `short_channel_id` in BOLT 11 `r` fields".
+            scid: funded.their_alias.or(if is_hidden { None } else { funded.scid })?,
             fee_base: Msat::new(u64::from(terms.fee_base_msat)),
             fee_proportional_millionths: terms.fee_proportional_millionths,
             cltv_delta: terms.cltv_expiry_delta,

@@ -7,11 +7,11 @@
 //! | kind | methods |
 //! | --- | --- |
 //! | inputs | `ChannelMessageHandler`, `ChainListener`, [`process`](ChannelManager::process), [`timer_tick`](ChannelManager::timer_tick), [`note_time`](ChannelManager::note_time) |
-//! | commands: channels | `open_channel`, `accept_channel`, `refuse_channel`, `funding_transaction`, `close_channel`, `force_close`, `announce_node` |
+//! | commands: channels | `open_channel`, `open_channel_with`, `accept_channel`, `accept_channel_with`, `refuse_channel`, `funding_transaction`, `close_channel`, `force_close`, `announce_node` |
 //! | commands: payments | `pay`, `send_along`, `abandon`, `send_probe`, `probe_along`, `create_inbound_payment`, `create_inbound_payment_for_hash`, `claim`, `claim_with`, `fail` |
 //! | commands: forwards | `promise_channel`, `forward_intercepted`, `refuse_intercepted` |
 //! | outputs | `MessageSendEventsProvider`, `EventsProvider`, [`take_record`](ChannelManager::take_record) |
-//! | getters | `list_channels`, `list_payments`, `first_hops`, `route_hints`, `node_id` |
+//! | getters | `list_channels`, `channel_requests`, `list_payments`, `first_hops`, `route_hints`, `node_id` |
 //!
 //! | file | what |
 //! | --- | --- |
@@ -51,7 +51,7 @@ use bitcoin::constants::ChainHash;
 use lightning_traits::Secp;
 use lightning_traits::config::UserConfig;
 use lightning_traits::event::Event;
-use lightning_traits::feature::Features;
+use lightning_traits::feature::{Feature, Features};
 use lightning_traits::id::NodeId;
 use lightning_traits::interface::{EntropySource as _, Environment, KeysInterface, Level, LogRecord, Logger};
 use lightning_traits::sync::Mutex;
@@ -59,7 +59,7 @@ use lightning_traits::sync::Mutex;
 pub use commands::CommandError;
 pub use gossip::AnnounceError;
 pub use intercepting::InterceptError;
-pub use opening::OpenChannelError;
+pub use opening::{AcceptChannelError, OpenChannelError};
 pub use receiving::InboundPayment;
 pub use table::Tip;
 
@@ -93,6 +93,10 @@ impl<E: Environment> ChannelManager<E> {
         let secrets = Secrets::new(&env_key);
         let fees = FeeQuotes::ask(env.fees());
         let [a, b, c, ..] = env.keys().bytes32();
+        let mut features = Features::node_default();
+        if config.handshake.zero_conf {
+            features.set_optional(Feature::ZeroConf.optional_bit());
+        }
         let first_event = events::first_id(tip.height.get(), [a, b, c]);
         Self {
             env,
@@ -100,7 +104,7 @@ impl<E: Environment> ChannelManager<E> {
             chain,
             secp: Secp::new(),
             node,
-            features: Features::node_default(),
+            features,
             secrets,
             promises: Promises::new(&env_key),
             table: Mutex::new(Table::new(Now { tip, fees })),
@@ -151,7 +155,7 @@ impl<E: Environment> ChannelManager<E> {
             events.tell(event, source);
             events.runs_out()
         };
-        if runs_out || !matches!(source, Source::Once { .. }) {
+        if runs_out || !matches!(source, Source::Once { .. } | Source::Request { .. }) {
             self.table.lock().records.is_due = true;
         }
     }

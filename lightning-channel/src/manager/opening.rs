@@ -2,9 +2,12 @@
 //!
 //! # Invariants
 //! - what strangers may cost is bounded before a key is made for them (RELIABILITY A3, A4)
+use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use bitcoin::{Amount, Transaction};
+use lightning_traits::event::{ChannelRequest, Event};
 use lightning_traits::id::{ChannelId, NodeId};
 use lightning_traits::interface::{EntropySource as _, Environment};
 use lightning_traits::units::Msat;
@@ -12,9 +15,11 @@ use lightning_traits::wire::{Message, OpenChannel};
 use thiserror::Error;
 
 use super::ChannelManager;
-use super::commands::CommandError;
+use super::events::Source;
 use super::slot::Slot;
-use crate::channel::{Channel, FundError, OpenError, OpenParams, PhaseName};
+use crate::channel::{
+    AcceptOptions, BadTerms, Channel, FundError, OpenError, OpenOptions, OpenParams, PhaseName,
+};
 
 /// Why no channel is proposed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -28,9 +33,21 @@ pub enum OpenChannelError {
     Terms(OpenError),
 }
 
+/// Why a proposal of a peer is not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum AcceptChannelError {
+    /// No proposal waits under this temporary id (any more).
+    #[error("no channel {0} waits to be accepted")]
+    NotRequested(ChannelId),
+    /// The peer is not trusted with what it wants, or the options do not fit.
+    #[error("{0}")]
+    Terms(BadTerms),
+}
+
 impl<E: Environment> ChannelManager<E> {
-    /// Proposes a channel of `funding` to a connected peer, of which `push` is the peer's at once. The answer is an event
-    /// that names the channel by the temporary id returned here.
+    /// Proposes a channel of `funding` to a connected peer, of which `push` is the peer's at once, and all else as the
+    /// configuration says. See [`open_channel_with`](Self::open_channel_with).
     ///
     /// # Errors
     /// [`OpenChannelError`]; nothing was sent.
@@ -41,9 +58,23 @@ impl<E: Environment> ChannelManager<E> {
         push: Msat,
         announce: bool,
     ) -> Result<ChannelId, OpenChannelError> {
+        self.open_channel_with(peer, funding, OpenOptions { push, announce, ..OpenOptions::default() })
+    }
+
+    /// Proposes a channel of `funding` to a connected peer. The answer is an event that names the channel by the temporary id
+    /// returned here.
+    ///
+    /// # Errors
+    /// [`OpenChannelError`]; nothing was sent.
+    pub fn open_channel_with(
+        &self,
+        peer: NodeId,
+        funding: Amount,
+        options: OpenOptions,
+    ) -> Result<ChannelId, OpenChannelError> {
         let (features, session) = self.connection(peer).ok_or(OpenChannelError::NotConnected(peer))?;
         let temporary = ChannelId(self.env.keys().bytes32());
-        let params = OpenParams { peer, temporary, funding, push, announce };
+        let params = OpenParams { peer, temporary, funding, options };
         let now = self.now();
         let channel =
             Channel::open(&self.context(&now), &params, &features).map_err(OpenChannelError::Terms)?;
@@ -55,15 +86,46 @@ impl<E: Environment> ChannelManager<E> {
         Ok(temporary)
     }
 
+    /// Accepts a channel that a peer proposed, as the configuration says. See
+    /// [`accept_channel_with`](Self::accept_channel_with).
+    ///
+    /// # Errors
+    /// [`AcceptChannelError`]; the proposal still waits, if there is one.
+    pub fn accept_channel(&self, peer: NodeId, temporary: ChannelId) -> Result<(), AcceptChannelError> {
+        self.accept_channel_with(peer, temporary, &AcceptOptions::default())
+    }
+
     /// Accepts a channel that a peer proposed.
     ///
     /// # Errors
-    /// When no proposal waits under this temporary id.
-    pub fn accept_channel(&self, peer: NodeId, temporary: ChannelId) -> Result<(), CommandError> {
-        let slot = self.requested(peer, temporary)?;
-        self.step(&slot, Channel::accept);
+    /// [`AcceptChannelError`]; the proposal still waits, if there is one.
+    pub fn accept_channel_with(
+        &self,
+        peer: NodeId,
+        temporary: ChannelId,
+        options: &AcceptOptions,
+    ) -> Result<(), AcceptChannelError> {
+        let unknown = AcceptChannelError::NotRequested(temporary);
+        let slot = self.requested(peer, temporary).ok_or(unknown)?;
+        let accepted = self.step(&slot, |channel, cx| channel.accept(cx, options));
+        if accepted.is_ok() {
+            self.answered_request(peer, temporary);
+        }
         self.run();
-        Ok(())
+        accepted.map_err(AcceptChannelError::Terms)
+    }
+
+    /// Proposals of peers that wait for an answer.
+    #[must_use]
+    pub fn channel_requests(&self) -> Vec<ChannelRequest> {
+        let waiting: Vec<_> = self.table.lock().requests.iter().copied().collect();
+        let slots = waiting.into_iter().filter_map(|(peer, temporary)| self.requested(peer, temporary));
+        slots.filter_map(|slot| self.look(&slot, |channel, _| channel.request())).collect()
+    }
+
+    fn answered_request(&self, peer: NodeId, temporary: ChannelId) {
+        self.table.lock().requests.remove(&(peer, temporary));
+        self.events.lock().withdraw(&Source::Request { peer, temporary });
     }
 
     /// Refuses a channel that a peer proposed; the peer is told why.
@@ -75,20 +137,18 @@ impl<E: Environment> ChannelManager<E> {
         peer: NodeId,
         temporary: ChannelId,
         reason: &str,
-    ) -> Result<(), CommandError> {
-        let slot = self.requested(peer, temporary)?;
+    ) -> Result<(), AcceptChannelError> {
+        let unknown = AcceptChannelError::NotRequested(temporary);
+        let slot = self.requested(peer, temporary).ok_or(unknown)?;
         self.step(&slot, |channel, cx| channel.refuse(cx, reason));
         self.run();
         Ok(())
     }
 
-    fn requested(&self, peer: NodeId, temporary: ChannelId) -> Result<Arc<Slot<E::Keys>>, CommandError> {
-        let slot = self.table.lock().channel_of(peer, temporary);
-        let slot = slot.ok_or(CommandError::UnknownChannel(temporary))?;
-        if slot.lock().channel.phase() != PhaseName::Requested {
-            return Err(CommandError::UnknownChannel(temporary));
-        }
-        Ok(slot)
+    fn requested(&self, peer: NodeId, temporary: ChannelId) -> Option<Arc<Slot<E::Keys>>> {
+        let slot = self.table.lock().channel_of(peer, temporary)?;
+        let waits = slot.lock().channel.phase() == PhaseName::Requested;
+        waits.then_some(slot)
     }
 
     /// Hands over the signed funding transaction that [`FundingNeeded`](lightning_traits::event::Event::FundingNeeded)
@@ -114,8 +174,11 @@ impl<E: Environment> ChannelManager<E> {
     /// A peer proposes a channel.
     pub(super) fn on_open_channel(&self, peer: NodeId, message: &OpenChannel) {
         let temporary = message.temporary_channel_id;
+        let limits = &self.config.handshake;
         let Some((features, session)) = self.connection(peer) else { return };
-        if let Err(text) = self.check_room(peer, temporary) {
+        // Before a key is made for it.
+        let room = self.table.lock().check_room(peer, temporary, limits);
+        if let Err(text) = room {
             self.answer_error(peer, temporary, text);
             return;
         }
@@ -127,33 +190,37 @@ impl<E: Environment> ChannelManager<E> {
                 return;
             }
         };
-        let event = channel.request_event();
+        let request = channel.request().filter(|_| limits.ask_before_accept);
         let slot = Arc::new(Slot::new(channel, Some(session)));
-        if !self.add(&slot, false) {
-            self.answer_error(peer, temporary, "the temporary id is in use");
+        // Looked at once more, now that it is taken: others may have proposed something meanwhile.
+        let names = slot.lock().names();
+        let taken = {
+            let mut table = self.table.lock();
+            let taken = table.check_room(peer, temporary, limits);
+            if taken.is_ok() {
+                table.insert(&slot, names, false);
+                if request.is_some() {
+                    table.requests.insert((peer, temporary));
+                }
+            }
+            taken
+        };
+        if let Err(text) = taken {
+            self.answer_error(peer, temporary, text);
             return;
         }
-        match event {
-            Some(event) if self.config.handshake.ask_before_accept => self.tell_once(event),
-            _ => self.step(&slot, Channel::accept),
+        match request {
+            Some(request) => {
+                let source = Source::Request { peer, temporary };
+                self.tell(Event::OpenChannelRequest(Box::new(request)), source);
+            }
+            None => {
+                self.step(&slot, |channel, cx| {
+                    if let Err(error) = channel.accept(cx, &AcceptOptions::default()) {
+                        channel.refuse(cx, &alloc::format!("{error}"));
+                    }
+                });
+            }
         }
-    }
-
-    fn check_room(&self, peer: NodeId, temporary: ChannelId) -> Result<(), &'static str> {
-        let limits = &self.config.handshake;
-        let table = self.table.lock();
-        if table.channel_of(peer, temporary).is_some() {
-            // BOLT 2: "MUST ensure `temporary_channel_id` is unique from any other channel ID with the same peer".
-            return Err("the temporary id is in use");
-        }
-        let unconfirmed = table.unconfirmed_with(peer);
-        if unconfirmed >= usize::from(limits.max_pending_per_peer) {
-            return Err("too many channels are not confirmed yet");
-        }
-        let is_stranger = table.channels_with(peer).len() == unconfirmed;
-        if is_stranger && table.unproven_peers(peer) >= usize::from(limits.max_unfunded_peers) {
-            return Err("too many peers without a confirmed channel");
-        }
-        Ok(())
     }
 }

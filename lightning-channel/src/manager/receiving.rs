@@ -218,7 +218,10 @@ impl<E: Environment> ChannelManager<E> {
                     self.step(&slot, |channel, cx| channel.event_acknowledged(cx, event));
                 }
             }
-            Source::Claimable { .. } | Source::Intercepted { .. } | Source::Once { .. } => return,
+            Source::Claimable { .. }
+            | Source::Intercepted { .. }
+            | Source::Request { .. }
+            | Source::Once { .. } => return,
         }
         self.table.lock().records.is_due = true;
     }

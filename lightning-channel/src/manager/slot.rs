@@ -14,6 +14,8 @@ use crate::channel::{Channel, Output};
 pub(crate) struct Slot<K: KeysInterface> {
     /// The peer, which never changes.
     pub(crate) peer: NodeId,
+    /// Whether the peer proposed the channel.
+    pub(crate) is_theirs: bool,
     inner: Mutex<Inner<K>>,
 }
 
@@ -26,7 +28,7 @@ pub(crate) struct Inner<K: KeysInterface> {
     names: Names,
 }
 
-/// Everything that the channel can be found by.
+/// Everything that the channel can be found by, and counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Names {
     /// Its id, temporary at first.
@@ -35,6 +37,8 @@ pub(crate) struct Names {
     pub(crate) alias: Option<ShortChannelId>,
     /// The real id, unless the channel's type hides it.
     pub(crate) scid: Option<ShortChannelId>,
+    /// Whether its funding transaction is in a block.
+    pub(crate) is_confirmed: bool,
 }
 
 /// The next output, or why there is none.
@@ -49,8 +53,8 @@ pub(crate) enum Polled {
 impl<K: KeysInterface> Slot<K> {
     pub(crate) fn new(channel: Channel<K>, session: Option<Session>) -> Self {
         let names = names(&channel);
-        let peer = channel.peer();
-        Self { peer, inner: Mutex::new(Inner { channel, session, is_draining: false, names }) }
+        let (peer, is_theirs) = (channel.peer(), channel.is_theirs());
+        Self { peer, is_theirs, inner: Mutex::new(Inner { channel, session, is_draining: false, names }) }
     }
 
     /// The channel. Nothing foreign but signer, entropy and log may be called while it is held (I7).
@@ -85,7 +89,7 @@ impl<K: KeysInterface> Inner<K> {
 
 fn names<K: KeysInterface>(channel: &Channel<K>) -> Names {
     let (alias, scid) = channel.forwarding_ids();
-    Names { id: channel.id(), alias, scid }
+    Names { id: channel.id(), alias, scid, is_confirmed: channel.is_confirmed() }
 }
 
 /// The right to carry out a channel's outputs.

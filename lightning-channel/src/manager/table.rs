@@ -8,6 +8,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bitcoin::BlockHash;
+use lightning_traits::config::HandshakeConfig;
 use lightning_traits::feature::Features;
 use lightning_traits::id::{ChannelId, EventId, NodeId, PaymentId, ShortChannelId};
 use lightning_traits::interface::KeysInterface;
@@ -56,8 +57,12 @@ pub(crate) struct Table<K: KeysInterface> {
     openings: BTreeMap<(NodeId, ChannelId), Arc<Slot<K>>>,
     by_peer: BTreeMap<NodeId, Vec<Member<K>>>,
     by_scid: BTreeMap<ShortChannelId, Arc<Slot<K>>>,
-    /// Peers none of whose channels has been seen in a block.
+    /// Peers that have proposed channels, and none of whose channels has been seen in a block.
     unproven: BTreeSet<NodeId>,
+    /// Channels that peers have proposed and that were not seen in a block.
+    unproven_channels: usize,
+    /// Proposals of peers that wait for the user.
+    pub(crate) requests: BTreeSet<(NodeId, ChannelId)>,
     pub(crate) payments: Payments,
     pub(crate) probes: Probes,
     pub(crate) inbound: Inbound,
@@ -128,6 +133,8 @@ impl<K: KeysInterface> Table<K> {
             by_peer: BTreeMap::new(),
             by_scid: BTreeMap::new(),
             unproven: BTreeSet::new(),
+            unproven_channels: 0,
+            requests: BTreeSet::new(),
             payments: Payments::default(),
             probes: Probes::default(),
             inbound: Inbound::default(),
@@ -197,14 +204,36 @@ impl<K: KeysInterface> Table<K> {
         core::iter::once(named).chain(others).cloned().collect()
     }
 
-    /// How many peers have no channel that was seen in a block, `peer` aside.
-    pub(crate) fn unproven_peers(&self, peer: NodeId) -> usize {
-        self.unproven.iter().filter(|other| **other != peer).count()
-    }
-
-    /// How many channels with the peer were not seen in a block.
-    pub(crate) fn unconfirmed_with(&self, peer: NodeId) -> usize {
-        self.by_peer.get(&peer).into_iter().flatten().filter(|member| !member.is_proven).count()
+    /// Whether a peer may propose one more channel. Proposals that nobody has answered count as much as channels that wait for
+    /// their first block (RELIABILITY A3, A4).
+    pub(crate) fn check_room(
+        &self,
+        peer: NodeId,
+        temporary: ChannelId,
+        limits: &HandshakeConfig,
+    ) -> Result<(), &'static str> {
+        if self.channel_of(peer, temporary).is_some() {
+            // BOLT 2: "MUST ensure `temporary_channel_id` is unique from any other channel ID with the same peer".
+            return Err("the temporary id is in use");
+        }
+        let members = || self.by_peer.get(&peer).into_iter().flatten();
+        let pending = members().filter(|member| member.slot.is_theirs && !member.is_proven).count();
+        if pending >= usize::from(limits.max_pending_per_peer) {
+            return Err("too many channels are not confirmed yet");
+        }
+        if self.unproven_channels >= usize::from(limits.max_unfunded_channels) {
+            return Err("too many channels of all peers are not confirmed yet");
+        }
+        // A channel of our own making proves nothing about the peer.
+        let is_stranger = !members().any(|member| member.is_proven);
+        let strangers = self.unproven.len().saturating_sub(usize::from(self.unproven.contains(&peer)));
+        if is_stranger && strangers >= usize::from(limits.max_unfunded_peers) {
+            return Err("too many peers without a confirmed channel");
+        }
+        if limits.ask_before_accept && self.requests.len() >= usize::from(limits.max_unaccepted) {
+            return Err("too many proposals wait for an answer");
+        }
+        Ok(())
     }
 
     /// Takes a new channel. `false`, and nothing done, when its id is in use.
@@ -222,6 +251,9 @@ impl<K: KeysInterface> Table<K> {
             self.openings.insert((peer, id), slot.clone());
         }
         self.by_peer.entry(peer).or_default().push(Member { slot: slot.clone(), is_proven: false });
+        if slot.is_theirs {
+            self.unproven_channels = self.unproven_channels.saturating_add(1);
+        }
         self.name(slot, names);
         true
     }
@@ -251,7 +283,12 @@ impl<K: KeysInterface> Table<K> {
         }
         self.unname(slot, names);
         self.their_terms.remove(&names.id);
+        self.requests.remove(&opening);
         if let Some(slots) = self.by_peer.get_mut(&slot.peer) {
+            let unproven =
+                |known: &&Member<K>| Arc::ptr_eq(&known.slot, slot) && slot.is_theirs && !known.is_proven;
+            let gone = slots.iter().filter(unproven).count();
+            self.unproven_channels = self.unproven_channels.saturating_sub(gone);
             slots.retain(|known| !Arc::ptr_eq(&known.slot, slot));
             if slots.is_empty() {
                 self.by_peer.remove(&slot.peer);
@@ -269,7 +306,12 @@ impl<K: KeysInterface> Table<K> {
         }
         let members = self.by_peer.get_mut(&slot.peer).into_iter().flatten();
         for member in members.filter(|member| Arc::ptr_eq(&member.slot, slot)) {
-            member.is_proven |= names.scid.is_some();
+            if names.is_confirmed && !member.is_proven {
+                member.is_proven = true;
+                if slot.is_theirs {
+                    self.unproven_channels = self.unproven_channels.saturating_sub(1);
+                }
+            }
         }
         self.judge_peer(slot.peer);
     }
@@ -283,8 +325,10 @@ impl<K: KeysInterface> Table<K> {
     }
 
     fn judge_peer(&mut self, peer: NodeId) {
-        let is_unproven =
-            self.by_peer.get(&peer).is_some_and(|members| members.iter().all(|member| !member.is_proven));
+        let is_unproven = self.by_peer.get(&peer).is_some_and(|members| {
+            members.iter().any(|member| member.slot.is_theirs)
+                && members.iter().all(|member| !member.is_proven)
+        });
         if is_unproven {
             self.unproven.insert(peer);
         } else {

@@ -17,4 +17,5 @@ mod resolving;
 mod restart;
 mod resync;
 mod unfunded;
+mod trusted;
 mod unsent;

@@ -1,6 +1,6 @@
 //! Opening: both types, both roles, every bad parameter, funding checks, depth, reorganizations.
 use bitcoin::{Amount, OutPoint, ScriptBuf, Witness};
-use lightning_channel::channel::{Channel, FundError, OpenParams, PhaseName};
+use lightning_channel::channel::{Channel, FundError, OpenOptions, OpenParams, PhaseName};
 use lightning_traits::event::{CloseReason, Event};
 use lightning_traits::feature::{ChannelType, Feature, Features};
 use lightning_traits::id::{ChannelId, CommitmentNumber, EventId};
@@ -152,13 +152,13 @@ fn judged(pair: &Pair, open: &OpenChannel) -> Result<PhaseName, String> {
 }
 
 #[test]
-fn every_bad_parameter_of_open_channel_is_refused_and_the_good_one_taken() {
+fn a10_a14_every_bad_parameter_of_open_channel_is_refused_and_the_good_one_taken() {
     let mut pair = Pair::new();
     let good = good_open(&mut pair);
     assert_eq!(judged(&pair, &good), Ok(PhaseName::Requested));
     let sat = Amount::from_sat;
     type Spoil = fn(&mut OpenChannel);
-    let bad: [(&str, Spoil); 26] = [
+    let bad: [(&str, Spoil); 25] = [
         ("another chain", |m| m.chain_hash = bitcoin::constants::ChainHash::BITCOIN),
         ("no type", |m| m.channel_type = None),
         ("empty type", |m| m.channel_type = Some(ChannelType::default())),
@@ -167,7 +167,6 @@ fn every_bad_parameter_of_open_channel_is_refused_and_the_good_one_taken() {
         ("unknown type", |m| {
             m.channel_type = Some(ChannelType::from_features(Features::from_bits([12, 22, 90])));
         }),
-        ("zero-conf", |m| m.channel_type = Some(ChannelType::anchors().with(Feature::ZeroConf))),
         ("public alias", |m| {
             m.channel_type = Some(ChannelType::anchors().with(Feature::ScidAlias));
             m.channel_flags = 1;
@@ -228,7 +227,7 @@ fn a_channel_where_nobody_starts_above_the_reserve_is_refused() {
 }
 
 #[test]
-fn every_bad_parameter_of_accept_channel_ends_the_attempt() {
+fn a10_a14_every_bad_parameter_of_accept_channel_ends_the_attempt() {
     type Spoil = fn(&mut AcceptChannel);
     let bad: [(&str, Spoil); 10] = [
         ("no type", |m| m.channel_type = None),
@@ -265,8 +264,7 @@ fn large_channels_need_both_to_say_so() {
         peer: pair.nodes[1].id(),
         temporary: TEMPORARY,
         funding: Amount::from_sat(1 << 24),
-        push: Msat::ZERO,
-        announce: false,
+        options: OpenOptions::default(),
     };
     assert!(Channel::open(&node.cx(), &params, &pair.nodes[1].features).is_ok());
     pair.nodes[1].features.clear_bit(Feature::LargeChannel.optional_bit());
@@ -275,7 +273,7 @@ fn large_channels_need_both_to_say_so() {
 }
 
 #[test]
-fn funding_transaction_is_given_back_when_it_does_not_fit() {
+fn a17_a18_a_funding_transaction_is_given_back_when_it_does_not_fit() {
     let mut pair = Pair::new();
     pair.propose(PUSH, false);
     pair.run();
@@ -327,7 +325,7 @@ fn wrong_first_signatures_end_the_attempt_on_either_side() {
 }
 
 #[test]
-fn null_funding_outpoint_is_refused() {
+fn a6_a_null_funding_outpoint_is_refused() {
     let mut pair = Pair::new();
     pair.propose(PUSH, false);
     pair.run();
@@ -364,7 +362,7 @@ fn a_disconnect_before_funding_forgets_the_channel_on_both_sides() {
 /// An opener that lies: it signs for an outpoint whose output is not the one negotiated. Its own commitments are built on
 /// the outpoint, so both sides' signatures fit; only the block shows the lie (RELIABILITY A1).
 #[test]
-fn a_funding_output_that_differs_from_what_was_negotiated_drops_the_channel_without_a_broadcast() {
+fn a1_a_funding_output_that_differs_from_what_was_negotiated_drops_the_channel_without_a_broadcast() {
     let spoils: [fn(&mut bitcoin::Transaction); 3] = [
         |tx| tx.output[1].value -= Amount::ONE_SAT,
         |tx| tx.output[1].script_pubkey = ScriptBuf::new(),
@@ -432,7 +430,7 @@ pub(crate) fn signed_lie(pair: &Pair, outpoint: OutPoint) -> Message {
 }
 
 #[test]
-fn coinbase_funding_waits_for_a_hundred_blocks() {
+fn a11_coinbase_funding_waits_for_a_hundred_blocks() {
     let mut pair = Pair::new();
     pair.propose(PUSH, false);
     pair.run();
@@ -475,7 +473,7 @@ fn reorganized_funding_waits_again_and_takes_the_new_place() {
 }
 
 #[test]
-fn a_channel_that_the_peer_never_funds_is_forgotten_after_two_weeks() {
+fn a5_a_channel_that_the_peer_never_funds_is_forgotten_after_two_weeks() {
     let mut pair = Pair::new();
     pair.propose(PUSH, false);
     pair.run();
@@ -510,7 +508,7 @@ fn a_channel_that_the_peer_never_funds_is_forgotten_after_two_weeks() {
 }
 
 #[test]
-fn crash_at_every_step_of_an_opening_leaves_both_or_neither_and_never_a_lone_broadcast() {
+fn a16_crash_at_every_step_of_an_opening_leaves_both_or_neither_and_never_a_lone_broadcast() {
     use super::pair::Fault;
     for fault in [Fault::Crash(0), Fault::Crash(1), Fault::CrashBoth, Fault::Disconnect] {
         for at in 1..40 {

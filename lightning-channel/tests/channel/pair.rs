@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bitcoin::absolute::LockTime;
 use bitcoin::transaction::Version;
 use bitcoin::{Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Witness};
-use lightning_channel::channel::{Channel, OpenParams, PhaseName};
+use lightning_channel::channel::{AcceptOptions, Channel, OpenOptions, OpenParams, PhaseName};
 use lightning_channel::commitments::{Notice, Origin, Outcome, OutgoingHtlc, Removal, SessionKey};
 use lightning_traits::event::Event;
 use lightning_traits::id::{ChannelId, PaymentId};
@@ -62,6 +62,8 @@ pub(crate) struct Pair {
     pub(crate) struck: bool,
     /// Changes messages on the wire, by sender.
     pub(crate) tamper: Option<Tamper>,
+    /// How the second node accepts.
+    pub(crate) accept: AcceptOptions,
     /// The chain, by height, as far as it holds anything: a node that crashed hears it again.
     pub(crate) chain: BTreeMap<u32, Vec<Transaction>>,
 }
@@ -131,6 +133,7 @@ impl Pair {
             more_faults: Vec::new(),
             struck: false,
             tamper: None,
+            accept: AcceptOptions::default(),
             chain: BTreeMap::new(),
         }
     }
@@ -143,8 +146,15 @@ impl Pair {
     }
 
     pub(crate) fn propose(&mut self, push: Msat, announce: bool) {
-        let params =
-            OpenParams { peer: self.nodes[1].id(), temporary: TEMPORARY, funding: FUNDING, push, announce };
+        self.propose_with(OpenOptions { push, announce, ..OpenOptions::default() });
+    }
+
+    pub(crate) fn propose_with(&mut self, options: OpenOptions) {
+        self.propose_of(FUNDING, options);
+    }
+
+    pub(crate) fn propose_of(&mut self, funding: Amount, options: OpenOptions) {
+        let params = OpenParams { peer: self.nodes[1].id(), temporary: TEMPORARY, funding, options };
         let features = self.nodes[1].features.clone();
         let channel = Channel::open(&self.nodes[0].cx(), &params, &features).expect("terms");
         self.nodes[0].channel = Some(channel);
@@ -272,7 +282,9 @@ impl Pair {
                 let node = &mut self.nodes[to];
                 match Channel::requested(&node.cx(), peer, &features, &open) {
                     Ok(mut channel) => {
-                        channel.accept(&node.cx());
+                        if let Err(error) = channel.accept(&node.cx(), &self.accept) {
+                            channel.refuse(&node.cx(), &error.to_string());
+                        }
                         node.channel = Some(channel);
                     }
                     Err(error) => node.outgoing.push_back(error.into()),

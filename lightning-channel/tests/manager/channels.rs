@@ -75,7 +75,7 @@ fn the_user_may_be_asked_before_a_channel_is_accepted() {
         world.settle();
         let asked = world.seen(
             1,
-            |event| matches!(event, Event::OpenChannelRequest { temporary: t, .. } if *t == temporary),
+            |event| matches!(event, Event::OpenChannelRequest(request) if request.temporary == temporary),
         );
         assert_eq!(asked.len(), 1);
         let opener = world.id(0);
@@ -96,7 +96,7 @@ fn the_user_may_be_asked_before_a_channel_is_accepted() {
 }
 
 #[test]
-fn a_stranger_cannot_make_more_openings_than_allowed() {
+fn a3_a_stranger_cannot_make_more_openings_than_allowed() {
     let mut world = World::new(&["a", "b"]);
     world.connect(0, 1);
     let (peer, funding) = (world.id(1), Amount::from_sat(100_000));

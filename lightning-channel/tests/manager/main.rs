@@ -1,6 +1,7 @@
 //! Whole managers talking to each other in memory: payments, failures, forwarding, restarts.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod acceptance;
 mod channels;
 mod chaos;
 mod forwarding;
@@ -16,6 +17,7 @@ mod probes;
 mod record;
 mod refusals;
 mod world;
+mod zero_conf;
 
 /// Many threads may share a manager.
 const fn is_shareable<T: Send + Sync>() {}

@@ -162,16 +162,16 @@ impl World {
         if !self.connected.insert((a.min(b), a.max(b))) {
             return;
         }
-        let init = Init {
+        let init = |node: usize| Init {
             globalfeatures: Features::empty(),
-            features: Features::node_default(),
+            features: self.manager(node).features(),
             networks: None,
             remote_addr: None,
             unknown: Default::default(),
         };
         let (ida, idb) = (self.id(a), self.id(b));
-        self.manager(a).peer_connected(idb, &init, false).unwrap();
-        self.manager(b).peer_connected(ida, &init, true).unwrap();
+        self.manager(a).peer_connected(idb, &init(b), false).unwrap();
+        self.manager(b).peer_connected(ida, &init(a), true).unwrap();
     }
 
     pub(crate) fn disconnect(&mut self, a: usize, b: usize) {
@@ -459,7 +459,7 @@ impl World {
         new.channel
     }
 
-    fn edge(&self, scid: ShortChannelId, from: usize, to: usize) -> Edge {
+    pub(crate) fn edge(&self, scid: ShortChannelId, from: usize, to: usize) -> Edge {
         let config = &self.nodes[from].config.channel;
         Edge {
             scid,

@@ -7,4 +7,4 @@ mod message;
 mod user;
 
 pub use message::MessageSendEvent;
-pub use user::{CloseReason, Event, PaymentFailure, ProbeResult, ReceivedKind};
+pub use user::{ChannelRequest, CloseReason, Event, PaymentFailure, ProbeResult, ReceivedKind};

@@ -1,4 +1,5 @@
 //! Events for the user.
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -10,7 +11,7 @@ use crate::feature::ChannelType;
 use crate::id::{ChannelId, HtlcId, NodeId, PaymentId, ShortChannelId};
 use crate::payment::{PaymentHash, Preimage};
 use crate::route::Path;
-use crate::units::{BlockHeight, CltvExpiry, Msat};
+use crate::units::{BlockHeight, CltvExpiry, CsvDelay, FeeratePerKw, Msat};
 
 /// Why a channel is closed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -109,25 +110,48 @@ pub enum ProbeResult {
     NoRoute(String),
 }
 
+/// A channel that a peer proposes: its `open_channel` (BOLT 2), as far as it can be chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelRequest {
+    /// The channel's temporary id, to accept or refuse it by, together with the peer: another peer may use the same.
+    pub temporary: ChannelId,
+    /// The peer.
+    pub peer: NodeId,
+    /// What the peer puts in.
+    pub funding: Amount,
+    /// What of it is ours at once; not before the funding transaction is deep enough, unless we trust the peer.
+    pub push: Msat,
+    /// Whether the channel will be announced.
+    pub announce: bool,
+    /// The type of channel.
+    pub channel_type: ChannelType,
+    /// Whether the peer wants to use the channel before it confirms: only for a peer that is trusted with all of it.
+    pub zero_conf: bool,
+    /// Feerate of the first commitment.
+    pub feerate: FeeratePerKw,
+    /// What the peer wants us to keep.
+    pub reserve: Amount,
+    /// Below this the peer's commitments have no outputs.
+    pub dust_limit: Amount,
+    /// How long the peer wants us to wait for our own outputs.
+    pub to_self_delay: CsvDelay,
+    /// The smallest HTLC that the peer takes.
+    pub htlc_minimum: Msat,
+    /// The most that the peer lets be in flight to it.
+    pub max_in_flight: Msat,
+    /// The most HTLCs that the peer lets be in flight to it.
+    pub max_accepted_htlcs: u16,
+    /// The script to which the peer binds itself for a cooperative close.
+    pub upfront_shutdown: Option<ScriptBuf>,
+}
+
 /// What the user should know, or must answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A peer wants to open a channel, and the configuration leaves the decision to the user.
-    OpenChannelRequest {
-        /// The channel's temporary id, to accept or refuse it by.
-        temporary: ChannelId,
-        /// The peer.
-        peer: NodeId,
-        /// What the peer puts in.
-        funding: Amount,
-        /// What of it is ours at once.
-        push: Msat,
-        /// Whether the channel will be announced.
-        announce: bool,
-        /// The type of channel.
-        channel_type: ChannelType,
-    },
+    /// A peer wants to open a channel, and the configuration leaves the decision to the user. Told until the proposal is
+    /// answered, or its peer is gone, or it has waited too long.
+    OpenChannelRequest(Box<ChannelRequest>),
     /// The peer accepted our channel: build and sign (but do not broadcast) a transaction with this output.
     FundingNeeded {
         /// The channel's temporary id, to hand the transaction over by.

@@ -23,6 +23,7 @@ pub const NODE_OPTIONAL: &[Feature] = &[
     Feature::Anchors,
     Feature::ShutdownAnySegwit,
     Feature::AttributionData,
+    Feature::ScidAlias,
 ];
 
 /// Why a feature vector is not acceptable.

@@ -2,9 +2,13 @@
 //!
 //! # Invariants
 //! - no `channel_ready` unless the transaction in the block has the very output that was negotiated (RELIABILITY A1)
-//! - while the transaction is in no block, nothing new is offered and nothing that came is forwarded (RELIABILITY E4)
+//! - while the transaction is in no block, nothing new is offered and nothing that came is forwarded (RELIABILITY E4), unless
+//!   its funder is trusted until it is (`option_zeroconf`)
+use alloc::vec::Vec;
+
 use lightning_traits::event::Event;
 use lightning_traits::interface::{ConfirmedTransaction, KeysInterface, Level};
+use lightning_traits::monitor::HtlcOutcome;
 use lightning_traits::units::BlockHeight;
 use lightning_traits::wire::ChannelReady;
 
@@ -61,12 +65,24 @@ impl Funded {
     }
 
     /// Whether the peer funds the channel and has had its time (BOLT 2: "SHOULD forget the channel if it does not see the
-    /// correct funding transaction after a timeout of 2016 blocks").
-    pub(crate) fn is_forgettable(&self, tip: BlockHeight, after: u32) -> bool {
+    /// correct funding transaction after a timeout of 2016 blocks"). A channel that once confirmed is none of these: the chain
+    /// will have its transaction again.
+    pub(crate) fn is_overdue(&self, tip: BlockHeight, after: u32) -> bool {
+        let was_seen = self.facts.ready == (Ready::Both {}) && !self.terms().zero_conf;
         self.facts.funder == (Funder::Them {})
             && !self.is_confirmed()
-            && self.facts.ready != (Ready::Both {})
+            && !was_seen
             && tip > self.terms().birth.plus(after)
+    }
+
+    /// No commitment can ever confirm: what we offered went nowhere. Only a channel that was used before it confirmed has any.
+    pub(crate) fn fail_all<K: KeysInterface>(&mut self, step: &mut Step<'_, K>) {
+        let ids: Vec<_> = self.commitments.outgoing().map(|(id, _)| id).collect();
+        for id in ids {
+            if let Some(change) = self.commitments.accept_chain_outcome(id, &HtlcOutcome::Failed {}) {
+                self.record(Entry::Commitments { change }, step);
+            }
+        }
     }
 
     /// Our funding transaction, while it is in no block.
@@ -78,6 +94,10 @@ impl Funded {
     }
 
     fn needed_depth(&self) -> u32 {
+        // Its funder is trusted, by the accepter; and the opener trusts itself.
+        if self.terms().zero_conf {
+            return 0;
+        }
         let asked = self.terms().minimum_depth.max(1);
         match self.facts.confirmation {
             Confirmation::Seen { coinbase: true, .. } => asked.max(COINBASE_MATURITY),
@@ -147,7 +167,7 @@ impl Funded {
 
     /// Hands out HTLCs that waited for the funding transaction to be in a block again.
     pub(super) fn release_withheld<K: KeysInterface>(&mut self, step: &mut Step<'_, K>) {
-        if self.is_confirmed() && !self.withheld.is_empty() {
+        if self.is_certain() && !self.withheld.is_empty() {
             let mut gated = step.effects.after_all();
             for htlc in core::mem::take(&mut self.withheld) {
                 gated.incoming(htlc);

@@ -112,7 +112,7 @@ impl Funded {
     pub(crate) fn record<K: KeysInterface>(&mut self, entry: Entry, step: &mut Step<'_, K>) {
         let Evolved { steps, incoming, notices, unsent } = self.evolve(&entry);
         step.journal.note(entry, steps);
-        if self.is_confirmed() {
+        if self.is_certain() {
             step.journal.reports().incoming.extend(incoming);
         } else {
             self.withheld.extend(incoming);
@@ -157,9 +157,15 @@ impl Funded {
         matches!(self.facts.confirmation, Confirmation::Seen { .. })
     }
 
+    /// Whether what is in the channel can be built upon: its funding transaction is in a block, or its funder is trusted to let
+    /// it get there.
+    pub(crate) const fn is_certain(&self) -> bool {
+        self.is_confirmed() || self.terms().zero_conf
+    }
+
     /// Whether HTLCs may be offered, but for the connection.
     pub(crate) fn is_usable(&self) -> bool {
-        self.facts.stage == (Stage::Open {}) && self.facts.ready == (Ready::Both {}) && self.is_confirmed()
+        self.facts.stage == (Stage::Open {}) && self.facts.ready == (Ready::Both {}) && self.is_certain()
     }
 
     /// Where the funding output is.

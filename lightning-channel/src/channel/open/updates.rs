@@ -47,7 +47,7 @@ impl Funded {
         if self.facts.stage != (Stage::Open {}) {
             return Err(SendError::NotOpen);
         }
-        if !self.is_confirmed() {
+        if !self.is_certain() {
             return Err(SendError::Unconfirmed);
         }
         let policy = step.policy(&self.terms().channel_type);

@@ -2,6 +2,7 @@
 //!
 //! # Invariants
 //! - `funding_signed` does not leave before the channel is durable
+use lightning_traits::event::ChannelRequest;
 use lightning_traits::feature::{Feature, Features};
 use lightning_traits::id::{CommitmentNumber, NodeId};
 use lightning_traits::interface::{ChannelSigner, KeysInterface};
@@ -11,10 +12,10 @@ use lightning_traits::wire::{AcceptChannel, FundingCreated, FundingSigned, OpenC
 use bitcoin::hashes::Hash as _;
 use bitcoin::{Amount, OutPoint, Txid};
 
-use super::Proposal;
 use super::first::FirstCommitments;
 use super::offer::{self, Offer};
 use super::proposing::OpenError;
+use super::{AcceptOptions, Proposal};
 use crate::channel::context::Context;
 use crate::channel::violation::{BadTerms, Violation};
 
@@ -23,6 +24,7 @@ use crate::channel::violation::{BadTerms, Violation};
 pub(crate) struct Requested {
     pub(crate) proposal: Proposal,
     pub(crate) theirs: Offer,
+    any_segwit: bool,
 }
 
 impl Requested {
@@ -49,16 +51,14 @@ impl Requested {
         }
         let theirs = Offer::from(message);
         let any_segwit = cx.negotiated(their_features, Feature::ShutdownAnySegwit);
-        theirs.check(config, message.funding_satoshis, &channel_type, any_segwit)?;
+        let trust = config.trust(&peer);
+        // What needs trust is for the user to give, if it is asked; else it is looked at when the channel is accepted.
+        let may_trust = trust.zero_reserve || config.ask_before_accept;
+        theirs.check(config, message.funding_satoshis, &channel_type, any_segwit, may_trust)?;
         let first_point = signer.commitment_point(CommitmentNumber(0)).map_err(OpenError::Signer)?;
-        let ours = Offer::ours(
-            config,
-            message.funding_satoshis,
-            signer.public_keys(),
-            first_point,
-            cx.keys.shutdown_script(&keys),
-            theirs.dust_limit,
-        );
+        let shutdown = cx.upfront_script(&keys, None, any_segwit)?;
+        let ours = Offer::ours(config, message.funding_satoshis, signer.public_keys(), first_point, shutdown)
+            .with_reserve(false, None, theirs.dust_limit);
         offer::check_reserves(&ours, &theirs)?;
         let (funding, push) = (message.funding_satoshis, message.push_msat);
         offer::check_first_balances(funding, push, message.feerate_per_kw, format, &theirs, &ours)?;
@@ -75,12 +75,67 @@ impl Requested {
             we_opened: false,
             ours,
         };
-        Ok(Self { proposal, theirs })
+        Ok(Self { proposal, theirs, any_segwit })
     }
 
-    /// Agrees.
-    pub(crate) fn accept<K: KeysInterface>(self, cx: &Context<'_, K>) -> (AwaitingCreated, AcceptChannel) {
-        let (ours, minimum_depth) = (&self.proposal.ours, cx.config.handshake.minimum_depth.max(1));
+    /// What the user is asked.
+    pub(crate) fn request(&self) -> ChannelRequest {
+        let (proposal, theirs) = (&self.proposal, &self.theirs);
+        ChannelRequest {
+            temporary: proposal.temporary,
+            peer: proposal.peer,
+            funding: proposal.funding,
+            push: proposal.push,
+            announce: proposal.announce,
+            channel_type: proposal.channel_type.clone(),
+            zero_conf: proposal.zero_conf(),
+            feerate: proposal.feerate,
+            reserve: theirs.reserve,
+            dust_limit: theirs.dust_limit,
+            to_self_delay: theirs.to_self_delay,
+            htlc_minimum: theirs.htlc_minimum,
+            max_in_flight: theirs.max_in_flight,
+            max_accepted_htlcs: theirs.max_accepted_htlcs,
+            upfront_shutdown: theirs.shutdown.clone(),
+        }
+    }
+
+    /// Agrees, if what the peer wants is within what it is trusted with.
+    pub(crate) fn accept<K: KeysInterface>(
+        mut self,
+        cx: &Context<'_, K>,
+        options: &AcceptOptions,
+    ) -> Result<(AwaitingCreated, AcceptChannel), BadTerms> {
+        let config = &cx.config.handshake;
+        let trust = options.trust.unwrap_or_else(|| config.trust(&self.proposal.peer));
+        // BOLT 2: "MUST fail the channel if the `channel_type` includes `option_zeroconf` and it does not trust the sender".
+        if self.proposal.zero_conf() && !trust.zero_conf {
+            return Err(BadTerms::NotTrusted);
+        }
+        let (dust, reserve) = (self.theirs.dust_limit, self.theirs.reserve);
+        if dust > reserve && !trust.zero_reserve {
+            return Err(BadTerms::DustAboveReserve { dust, reserve });
+        }
+        if let Some(script) = &options.shutdown_script {
+            self.proposal.ours.shutdown =
+                cx.upfront_script(&self.proposal.keys, Some(script), self.any_segwit)?;
+        }
+        self.proposal.ours = self.proposal.ours.with_reserve(trust.zero_reserve, options.reserve, dust);
+        let (opener, accepter) = (&self.theirs, &self.proposal.ours);
+        offer::check_reserves(accepter, opener)?;
+        let Proposal { funding, push, feerate, format, .. } = self.proposal;
+        offer::check_first_balances(funding, push, feerate, format, opener, accepter)?;
+        // BOLT 2: "if `channel_type` includes `option_zeroconf`: MUST set `minimum_depth` to zero".
+        let minimum_depth = if self.proposal.zero_conf() {
+            0
+        } else {
+            options.minimum_depth.unwrap_or(config.minimum_depth).max(1)
+        };
+        Ok(self.agree(minimum_depth))
+    }
+
+    fn agree(self, minimum_depth: u32) -> (AwaitingCreated, AcceptChannel) {
+        let ours = &self.proposal.ours;
         let message = AcceptChannel {
             temporary_channel_id: self.proposal.temporary,
             dust_limit_satoshis: ours.dust_limit,

@@ -68,6 +68,7 @@ impl FirstCommitments {
             ours: limits(&proposal.ours, theirs),
             theirs: limits(theirs, &proposal.ours),
             minimum_depth,
+            zero_conf: proposal.zero_conf(),
             our_shutdown: proposal.ours.shutdown.clone(),
             their_shutdown: theirs.shutdown.clone(),
             birth,

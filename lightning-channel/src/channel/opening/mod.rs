@@ -11,12 +11,13 @@
 mod accepting;
 mod first;
 mod offer;
+mod options;
 mod proposing;
 
 use alloc::boxed::Box;
 
 use bitcoin::Amount;
-use lightning_traits::feature::ChannelType;
+use lightning_traits::feature::{ChannelType, Feature};
 use lightning_traits::id::{ChannelId, ChannelKeysId, NodeId};
 use lightning_traits::tx::CommitmentFormat;
 use lightning_traits::units::{FeeratePerKw, Msat};
@@ -25,6 +26,7 @@ pub(crate) use accepting::{AwaitingCreated, Requested};
 pub(crate) use first::FirstCommitments;
 pub use first::FirstError;
 pub(crate) use offer::Offer;
+pub use options::{AcceptOptions, OpenOptions};
 pub(crate) use proposing::{AwaitingSigned, AwaitingTransaction, Offered};
 pub use proposing::{FundError, OpenError, OpenParams};
 
@@ -45,6 +47,11 @@ pub(crate) struct Proposal {
 }
 
 impl Proposal {
+    /// Whether the channel is used before its funding transaction confirms.
+    pub(crate) fn zero_conf(&self) -> bool {
+        self.channel_type.has(Feature::ZeroConf)
+    }
+
     /// Opener's and accepter's offer.
     pub(crate) fn by_role<'a>(&'a self, theirs: &'a Offer) -> (&'a Offer, &'a Offer) {
         if self.we_opened { (&self.ours, theirs) } else { (theirs, &self.ours) }
@@ -67,6 +74,11 @@ pub(crate) enum Opening {
 }
 
 impl Opening {
+    /// Whether we proposed it.
+    pub(crate) const fn we_opened(&self) -> bool {
+        matches!(self, Self::Offered(_) | Self::AwaitingTransaction(_) | Self::AwaitingSigned(_))
+    }
+
     /// Value of the funding output.
     pub(crate) fn funding(&self) -> Amount {
         match self {

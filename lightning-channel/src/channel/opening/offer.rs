@@ -9,6 +9,7 @@ use lightning_traits::units::{CsvDelay, FeeratePerKw, Msat};
 use lightning_traits::wire::{AcceptChannel, OpenChannel};
 use secp256k1::PublicKey;
 
+use super::OpenOptions;
 use crate::channel::script;
 use crate::channel::violation::BadTerms;
 
@@ -73,14 +74,13 @@ macro_rules! offer_from {
 offer_from!(OpenChannel, AcceptChannel);
 
 impl Offer {
-    /// What we offer for a channel of `funding`. `their_dust_limit` is known to the accepter only.
+    /// What we offer for a channel of `funding`, and the reserve that the configuration asks of the peer.
     pub(crate) fn ours(
         config: &HandshakeConfig,
         funding: Amount,
         keys: ChannelPublicKeys,
         first_point: PublicKey,
-        shutdown: ScriptBuf,
-        their_dust_limit: Amount,
+        shutdown: Option<ScriptBuf>,
     ) -> Self {
         let share =
             |millionths| Msat::from_amount(funding).checked_millionths(millionths).unwrap_or(Msat::MAX);
@@ -90,13 +90,23 @@ impl Offer {
             first_point,
             dust_limit: config.dust_limit,
             max_in_flight: share(config.max_in_flight_millionths.min(1_000_000)),
-            // BOLT 2: "MUST set `channel_reserve_satoshis` greater than or equal to `dust_limit_satoshis`", both sides'.
-            reserve: reserve.max(LEAST_RESERVE).max(config.dust_limit).max(their_dust_limit),
+            reserve: reserve.max(LEAST_RESERVE).max(config.dust_limit),
             htlc_minimum: config.htlc_minimum,
             to_self_delay: config.to_self_delay,
             max_accepted_htlcs: config.max_accepted_htlcs.min(MAX_HTLCS),
-            shutdown: Some(shutdown),
+            shutdown,
         }
+    }
+
+    /// Asks for another reserve than the configuration says: none at all where there is trust, never one below both dust limits
+    /// otherwise (BOLT 2: "MUST set `channel_reserve_satoshis` greater than or equal to `dust_limit_satoshis`", both sides').
+    pub(crate) fn with_reserve(mut self, zero: bool, wanted: Option<Amount>, their_dust: Amount) -> Self {
+        self.reserve = if zero {
+            Amount::ZERO
+        } else {
+            wanted.unwrap_or(self.reserve).max(self.dust_limit).max(their_dust)
+        };
+        self
     }
 
     /// Checks what a peer offers, whichever side opens.
@@ -106,6 +116,7 @@ impl Offer {
         funding: Amount,
         channel_type: &ChannelType,
         any_segwit: bool,
+        zero_reserve: bool,
     ) -> Result<(), BadTerms> {
         if self.to_self_delay > config.max_to_self_delay {
             return Err(BadTerms::DelayTooLong(self.to_self_delay));
@@ -128,7 +139,9 @@ impl Offer {
         if self.dust_limit > most {
             return Err(BadTerms::DustTooLarge(self.dust_limit));
         }
-        if self.dust_limit > self.reserve {
+        // None at all is no oversight: a peer that trusts us asks for nothing, and we are agreed on it.
+        let waived = zero_reserve && self.reserve == Amount::ZERO;
+        if self.dust_limit > self.reserve && !waived {
             return Err(BadTerms::DustAboveReserve { dust: self.dust_limit, reserve: self.reserve });
         }
         let share =
@@ -152,10 +165,11 @@ impl Offer {
     }
 }
 
-/// Checks that each side's reserve is above the other's dust, so that no state can be all dust.
+/// Checks that each side's reserve is above the other's dust, so that no state can be all dust. Where a reserve is waived, each
+/// new state is looked at for outputs instead (RELIABILITY C10).
 pub(crate) fn check_reserves(one: &Offer, other: &Offer) -> Result<(), BadTerms> {
     for (dust, reserve) in [(one.dust_limit, other.reserve), (other.dust_limit, one.reserve)] {
-        if dust > reserve {
+        if dust > reserve && reserve > Amount::ZERO {
             return Err(BadTerms::DustAboveReserve { dust, reserve });
         }
     }
@@ -177,36 +191,60 @@ pub(crate) fn check_first_balances(
     let after_cost = opener_balance.checked_sub(cost).ok_or(BadTerms::OpenerCannotPay)?;
     // BOLT 2: "both `to_local` and `to_remote` amounts for the initial commitment transaction are less than or equal to
     // `channel_reserve_satoshis`".
-    let opener_above = after_cost > Msat::from_amount(accepter.reserve);
-    let accepter_above = push > Msat::from_amount(opener.reserve);
+    // A waived reserve is none, but an output must be there all the same.
+    let dust = opener.dust_limit.max(accepter.dust_limit);
+    let opener_above = after_cost > Msat::from_amount(accepter.reserve.max(dust));
+    let accepter_above = push > Msat::from_amount(opener.reserve.max(dust));
     if opener_above || accepter_above { Ok(()) } else { Err(BadTerms::NobodyAboveReserve) }
 }
 
-/// The type we propose: what both know of `option_anchors`; an unannounced channel also gets an alias if both know it.
+/// The type we propose: what both know of `option_anchors`, and the variations that are wanted.
 pub(crate) fn choose_type(
     config: &HandshakeConfig,
     ours: &Features,
     theirs: &Features,
-    announce: bool,
-) -> ChannelType {
+    options: &OpenOptions,
+) -> Result<ChannelType, BadTerms> {
     let both = |feature| Features::negotiated(ours, theirs, feature);
-    let base = if config.anchors && both(Feature::Anchors) {
+    let mut chosen = if config.anchors && both(Feature::Anchors) {
         ChannelType::anchors()
     } else {
         ChannelType::static_remote_key()
     };
-    if !announce && both(Feature::ScidAlias) { base.with(Feature::ScidAlias) } else { base }
+    // BOLT 2: "if `announce_channel` is `true`: MUST NOT send `channel_type` with the `option_scid_alias` bit set".
+    let hidden = match options.hide_scid {
+        Some(true) if options.announce => return Err(BadTerms::UnsuitableType),
+        // BOLT 2: "SHOULD NOT set it to a type containing a feature which was not negotiated".
+        Some(true) if !both(Feature::ScidAlias) => return Err(BadTerms::NotNegotiated(Feature::ScidAlias)),
+        Some(wanted) => wanted,
+        None => config.hide_scid && !options.announce && both(Feature::ScidAlias),
+    };
+    if hidden {
+        chosen = chosen.with(Feature::ScidAlias);
+    }
+    if options.zero_conf {
+        if !both(Feature::ZeroConf) {
+            return Err(BadTerms::NotNegotiated(Feature::ZeroConf));
+        }
+        chosen = chosen.with(Feature::ZeroConf);
+    }
+    Ok(chosen)
 }
 
-/// The commitment format of a type, if we take channels of that type.
+/// The commitment format of a type, if there are channels of that type.
 ///
-/// BOLT 2: the basic types {12} and {22, 12}, each with `option_scid_alias`, which an announced channel cannot have.
-/// `option_zeroconf` needs trust that nobody configured.
+/// BOLT 2: the basic types {12} and {22, 12}, each with `option_scid_alias`, which an announced channel cannot have, and
+/// `option_zeroconf`, which is for trusted peers: that is decided on when the channel is accepted.
 pub(crate) fn format_of(channel_type: &ChannelType, announce: bool) -> Result<CommitmentFormat, BadTerms> {
     if announce && channel_type.has(Feature::ScidAlias) {
         return Err(BadTerms::UnsuitableType);
     }
-    let base = channel_type.clone().without(Feature::ScidAlias);
+    let mut base = channel_type.clone();
+    for variation in [Feature::ScidAlias, Feature::ZeroConf] {
+        if base.has(variation) {
+            base = base.without(variation);
+        }
+    }
     if base == ChannelType::anchors() {
         Ok(CommitmentFormat::AnchorsZeroFeeHtlc)
     } else if base == ChannelType::static_remote_key() {

@@ -14,9 +14,9 @@ use lightning_traits::wire::{AcceptChannel, FundingCreated, FundingSigned, OpenC
 use secp256k1::ecdsa::Signature;
 use thiserror::Error;
 
-use super::Proposal;
 use super::first::{FirstCommitments, FirstError};
 use super::offer::{self, Offer};
+use super::{OpenOptions, Proposal};
 use crate::channel::context::Context;
 use crate::channel::violation::{BadTerms, Violation};
 
@@ -29,10 +29,8 @@ pub struct OpenParams {
     pub temporary: ChannelId,
     /// Value of the funding output.
     pub funding: Amount,
-    /// What of it is given to the peer at once.
-    pub push: Msat,
-    /// Whether the network is to know of it.
-    pub announce: bool,
+    /// What may be chosen beside.
+    pub options: OpenOptions,
 }
 
 /// Why a funding transaction is not taken. The channel still waits for one.
@@ -61,6 +59,8 @@ pub enum FundError {
 pub(crate) struct Offered {
     pub(crate) proposal: Proposal,
     pub(crate) any_segwit: bool,
+    /// Whether the peer may ask for no reserve.
+    pub(crate) zero_reserve: bool,
 }
 
 impl Offered {
@@ -84,25 +84,28 @@ impl Offered {
         if params.funding < config.min_funding {
             return Err(BadTerms::FundingTooSmall(params.funding).into());
         }
-        if params.push > Msat::from_amount(params.funding) {
-            return Err(BadTerms::PushAboveFunding(params.push).into());
+        let options = &params.options;
+        if options.push > Msat::from_amount(params.funding) {
+            return Err(BadTerms::PushAboveFunding(options.push).into());
         }
-        let channel_type = offer::choose_type(config, cx.features, their_features, params.announce);
-        let format = offer::format_of(&channel_type, params.announce)?;
+        let channel_type = offer::choose_type(config, cx.features, their_features, options)?;
+        let format = offer::format_of(&channel_type, options.announce)?;
         let feerate = cx.commitment_feerate(&channel_type);
         let first_point = signer.commitment_point(CommitmentNumber(0)).map_err(OpenError::Signer)?;
-        let shutdown = cx.keys.shutdown_script(&keys);
-        let ours =
-            Offer::ours(config, params.funding, signer.public_keys(), first_point, shutdown, Amount::ZERO);
+        let any_segwit = negotiated(Feature::ShutdownAnySegwit);
+        let shutdown = cx.upfront_script(&keys, options.shutdown_script.as_ref(), any_segwit)?;
+        let zero_reserve = options.zero_reserve || config.trust(&params.peer).zero_reserve;
+        let ours = Offer::ours(config, params.funding, signer.public_keys(), first_point, shutdown)
+            .with_reserve(zero_reserve, None, Amount::ZERO);
         // The peer's reserve is not known yet; with one like ours the channel must be able to start.
-        offer::check_first_balances(params.funding, params.push, feerate, format, &ours, &ours)?;
+        offer::check_first_balances(params.funding, options.push, feerate, format, &ours, &ours)?;
         let proposal = Proposal {
             temporary: params.temporary,
             peer: params.peer,
             keys,
             funding: params.funding,
-            push: params.push,
-            announce: params.announce,
+            push: options.push,
+            announce: options.announce,
             channel_type,
             format,
             feerate,
@@ -110,7 +113,7 @@ impl Offered {
             ours,
         };
         let message = open_channel(cx, &proposal);
-        Ok((Self { proposal, any_segwit: negotiated(Feature::ShutdownAnySegwit) }, message))
+        Ok((Self { proposal, any_segwit, zero_reserve }, message))
     }
 
     /// Checks the answer; says what the user must fund.
@@ -131,7 +134,10 @@ impl Offered {
         if message.minimum_depth > config.max_minimum_depth {
             return Err(BadTerms::MinimumDepthTooDeep(message.minimum_depth).into());
         }
-        theirs.check(config, proposal.funding, &proposal.channel_type, self.any_segwit)?;
+        if proposal.zero_conf() && message.minimum_depth != 0 {
+            return Err(BadTerms::MinimumDepthNotZero(message.minimum_depth).into());
+        }
+        theirs.check(config, proposal.funding, &proposal.channel_type, self.any_segwit, self.zero_reserve)?;
         offer::check_reserves(&proposal.ours, &theirs)?;
         offer::check_first_balances(
             proposal.funding,
