@@ -16,6 +16,6 @@ mod refused;
 mod resolving;
 mod restart;
 mod resync;
-mod unfunded;
 mod trusted;
+mod unfunded;
 mod unsent;
