@@ -22,7 +22,8 @@ mod tables;
 
 use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bitcoin::BlockHash;
 use lightning_traits::id::ChannelId;
@@ -43,7 +44,7 @@ impl core::fmt::Debug for Notify {
     }
 }
 
-/// The store. All methods take `&self`; only [`RedbStore::commit`] waits for the disk.
+/// The store. All methods take `&self`; only [`RedbStore::commit`] and [`RedbStore::wait_durable`] wait for the disk.
 #[derive(Debug)]
 pub struct RedbStore {
     database: Database,
@@ -53,6 +54,22 @@ pub struct RedbStore {
     notify: Option<Notify>,
     /// Held while a transaction is being written: commits happen one after another, in the order of the queue.
     committing: Mutex<()>,
+    /// For those who wait until what they queued is durable.
+    progress: Mutex<Progress>,
+    moved: Condvar,
+}
+
+/// How far the queue has got.
+#[derive(Debug, Default)]
+struct Progress {
+    /// Writes queued so far; counted under the lock of the queue.
+    queued: u64,
+    durable: u64,
+    /// Up to where somebody waits.
+    wanted: u64,
+    /// Commits that failed, and why the last one did.
+    failures: u64,
+    why: String,
 }
 
 impl RedbStore {
@@ -70,6 +87,8 @@ impl RedbStore {
             receipts: Mutex::default(),
             notify: None,
             committing: Mutex::default(),
+            progress: Mutex::default(),
+            moved: Condvar::new(),
         })
     }
 
@@ -92,17 +111,57 @@ impl RedbStore {
         if batch.is_empty() {
             return Ok(0);
         }
-        match self.write(&batch) {
-            Ok(()) => {
-                let count = batch.len();
-                lock(&self.receipts).extend(batch.into_iter().filter_map(Write::into_receipt));
-                Ok(count)
-            }
-            Err(error) => {
+        let count = batch.len();
+        let outcome = self.write(&batch);
+        match &outcome {
+            Ok(()) => lock(&self.receipts).extend(batch.into_iter().filter_map(Write::into_receipt)),
+            Err(_) => {
                 let mut queue = lock(&self.queue);
                 let later = core::mem::replace(&mut *queue, batch);
                 queue.extend(later);
-                Err(error)
+            }
+        }
+        let mut progress = lock(&self.progress);
+        match &outcome {
+            Ok(()) => progress.durable = progress.durable.saturating_add(count as u64),
+            Err(error) => {
+                progress.failures = progress.failures.saturating_add(1);
+                progress.why = match error {
+                    StoreError::Disk(why) => why.clone(),
+                    other => other.to_string(),
+                };
+            }
+        }
+        drop(progress);
+        self.moved.notify_all();
+        outcome.map(|()| count)
+    }
+
+    /// Waits until everything queued so far is durable. Whoever is notified commits, so that many who wait share one
+    /// transaction and none of them holds up the next; if nobody does for a while, this does it itself.
+    ///
+    /// # Errors
+    /// [`StoreError::Disk`] when a commit fails meanwhile. What was queued stays queued.
+    pub fn wait_durable(&self) -> Result<(), StoreError> {
+        let (goal, failures) = {
+            let mut progress = lock(&self.progress);
+            progress.wanted = progress.queued;
+            (progress.queued, progress.failures)
+        };
+        self.notify();
+        loop {
+            let waits = |progress: &mut Progress| progress.durable < goal && progress.failures == failures;
+            let waited = self.moved.wait_timeout_while(lock(&self.progress), NOBODY_COMMITS, waits);
+            let (progress, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            if progress.durable >= goal {
+                return Ok(());
+            }
+            if progress.failures != failures {
+                return Err(StoreError::Disk(progress.why.clone()));
+            }
+            drop(progress);
+            if timeout.timed_out() {
+                self.commit()?;
             }
         }
     }
@@ -111,6 +170,17 @@ impl RedbStore {
     #[must_use]
     pub fn has_queued(&self) -> bool {
         !lock(&self.queue).is_empty()
+    }
+
+    /// Whether somebody waits for the next commit: a channel for a receipt, or who calls
+    /// [`wait_durable`](Self::wait_durable). Other values of the program's own may ride with it; all are written in the
+    /// order in which they were queued.
+    #[must_use]
+    pub fn is_pressing(&self) -> bool {
+        let progress = lock(&self.progress);
+        let is_awaited = progress.wanted > progress.durable;
+        drop(progress);
+        is_awaited || lock(&self.queue).iter().any(Write::is_pressing)
     }
 
     /// Queues a value of the program's own under `key`; durable with the next commit.
@@ -124,7 +194,17 @@ impl RedbStore {
     }
 
     fn enqueue(&self, write: Write) {
-        lock(&self.queue).push(write);
+        let mut queue = lock(&self.queue);
+        queue.push(write);
+        // Under the lock, so that no commit counts as durable what is not yet counted as queued.
+        let mut progress = lock(&self.progress);
+        progress.queued = progress.queued.saturating_add(1);
+        drop(progress);
+        drop(queue);
+        self.notify();
+    }
+
+    fn notify(&self) {
         if let Some(Notify(notify)) = &self.notify {
             notify();
         }
@@ -167,6 +247,9 @@ impl MonitorStore for RedbStore {
         lock(&self.receipts).pop_front()
     }
 }
+
+/// Whoever should commit is at work or is not there any more.
+const NOBODY_COMMITS: Duration = Duration::from_secs(1);
 
 /// A panic elsewhere leaves queue and receipts whole: both change by single pushes and takes.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

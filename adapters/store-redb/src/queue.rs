@@ -41,6 +41,18 @@ impl Write {
         Self::Update { bytes, snapshot, record: update.record.clone(), receipt: update.receipt() }
     }
 
+    /// Whether something waits for it: a value of the program's own is only there for the next start.
+    pub(crate) const fn is_pressing(&self) -> bool {
+        match self {
+            Self::New { .. }
+            | Self::Update { .. }
+            | Self::ChainState { .. }
+            | Self::Tip { .. }
+            | Self::Archive { .. } => true,
+            Self::Put { .. } => false,
+        }
+    }
+
     pub(crate) fn into_receipt(self) -> Option<Receipt> {
         match self {
             Self::New { receipt, .. } | Self::Update { receipt, .. } => Some(receipt),

@@ -217,6 +217,78 @@ fn a_missing_directory_is_a_disk_error() {
 }
 
 #[test]
+fn values_of_the_program_press_nobody_and_keep_their_place_in_the_queue() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let store = RedbStore::open(&path).unwrap();
+    store.put("before", vec![1]);
+    assert!(store.has_queued() && !store.is_pressing());
+    assert_eq!(store.write_new(&new_channel(1)), Persist::InProgress);
+    store.put("behind", vec![2]);
+    assert!(store.is_pressing());
+    store.commit().unwrap();
+    assert!(!store.has_queued() && !store.is_pressing());
+    // What was queued before and behind came with the channel.
+    let store = reopen(store, &path);
+    assert_eq!(store.get("before").unwrap(), Some(vec![1]));
+    assert_eq!(store.get("behind").unwrap(), Some(vec![2]));
+    for (what, write) in [
+        (
+            "tip",
+            Box::new(|store: &RedbStore| store.write_tip(BlockHash::all_zeros(), BlockHeight::new(7)))
+                as Box<dyn Fn(&RedbStore)>,
+        ),
+        ("chain", Box::new(|store| store.write_chain_state(ChannelId([1; 32]), vec![3]))),
+        ("archive", Box::new(|store| store.archive(ChannelId([1; 32])))),
+    ] {
+        write(&store);
+        assert!(store.is_pressing(), "{what}");
+        store.commit().unwrap();
+    }
+}
+
+#[test]
+fn those_who_wait_share_the_commits_of_whoever_is_notified() {
+    const WAITERS: usize = 16;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let (wake, woken) = std::sync::mpsc::channel();
+    let store = RedbStore::open(&path).unwrap().with_notify(move || wake.send(()).unwrap());
+    let done = std::sync::atomic::AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for waiter in 0..WAITERS {
+            let (store, done) = (&store, &done);
+            scope.spawn(move || {
+                store.put(&format!("value {waiter}"), vec![1]);
+                store.wait_durable().unwrap();
+                // Read from the file: it is there when the wait is over.
+                assert_eq!(store.get(&format!("value {waiter}")).unwrap(), Some(vec![1]));
+                done.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            });
+        }
+        // Each is heard twice: when it queues, and when it waits.
+        for _ in 0..2 * WAITERS {
+            woken.recv().unwrap();
+        }
+        assert!(store.is_pressing());
+        assert_eq!(done.load(std::sync::atomic::Ordering::SeqCst), 0, "nobody wrote for itself");
+        assert_eq!(store.commit().unwrap(), WAITERS);
+        assert!(!store.is_pressing());
+    });
+    store.wait_durable().unwrap();
+}
+
+#[test]
+fn who_waits_writes_itself_when_nobody_else_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let store = RedbStore::open(&path).unwrap();
+    store.put("value", vec![1]);
+    store.wait_durable().unwrap();
+    assert_eq!(reopen(store, &path).get("value").unwrap(), Some(vec![1]));
+}
+
+#[test]
 fn whoever_commits_is_woken_by_every_write() {
     let directory = tempfile::tempdir().unwrap();
     let woken = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));

@@ -13,9 +13,12 @@
 )]
 
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, mpsc};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use lightning_benches::{CHANNEL_SAT, PAYMENT_MSAT};
@@ -24,6 +27,10 @@ use serde_json::{Value, json};
 /// Payments in flight, and how many are measured.
 const RUNS: [(usize, usize); 2] = [(1, 150), (50, 600)];
 const WARM_UP: usize = 20;
+/// Clients that pay at the same time, each over a connection of its own.
+const CLIENTS: usize = 4;
+/// Between two looks for events.
+const LOOK_AGAIN: Duration = Duration::from_micros(500);
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn executable() -> PathBuf {
@@ -114,17 +121,17 @@ impl Node {
         node
     }
 
-    fn call(&self, method: &str, parameters: &Value) -> Result<Value, String> {
+    /// A connection of its own to the API.
+    fn session(&self) -> Result<Session, String> {
         let read = |name: &str| fs::read_to_string(self.data.join(name)).map_err(|error| error.to_string());
         let (address, token) = (read("api.address")?, read("admin.token")?);
-        let response = bitreq::post(format!("http://{}/v1/{method}", address.trim()))
-            .with_header("Authorization", format!("Bearer {}", token.trim()))
-            .with_header("Content-Type", "application/json")
-            .with_body(parameters.to_string())
-            .send()
-            .map_err(|error| error.to_string())?;
-        let body: Value = serde_json::from_slice(response.as_bytes()).map_err(|error| error.to_string())?;
-        if response.status_code == 200 { Ok(body) } else { Err(body.to_string()) }
+        let stream = TcpStream::connect(address.trim()).map_err(|error| error.to_string())?;
+        stream.set_nodelay(true).map_err(|error| error.to_string())?;
+        Ok(Session { stream: BufReader::new(stream), token: token.trim().to_owned() })
+    }
+
+    fn call(&self, method: &str, parameters: &Value) -> Result<Value, String> {
+        self.session()?.call(method, parameters)
     }
 
     fn must(&self, method: &str, parameters: &Value) -> Value {
@@ -135,21 +142,60 @@ impl Node {
 
     fn invoices(&self, count: usize) -> Vec<String> {
         let parameters = json!({ "amount_msat": PAYMENT_MSAT });
-        let invoice = |_| self.must("invoice", &parameters)["invoice"].as_str().unwrap().to_owned();
-        (0..count).map(invoice).collect()
-    }
-
-    /// The next events.
-    fn events(&self, after: &mut u64) -> Vec<Value> {
-        let list = self.must("listevents", &json!({ "after": *after, "limit": 1_000 }));
-        let events = list["events"].as_array().cloned().unwrap_or_default();
-        *after = events.last().map_or(*after, |event| event["id"].as_u64().unwrap());
-        events
+        let mut session = self.session().unwrap();
+        let mut invoice =
+            |_| session.call("invoice", &parameters).unwrap()["invoice"].as_str().unwrap().to_owned();
+        (0..count).map(&mut invoice).collect()
     }
 
     fn has_open_channel(&self) -> bool {
         let list = self.must("listchannels", &json!({}));
         list["channels"].as_array().is_some_and(|all| all.iter().any(|channel| channel["state"] == "open"))
+    }
+}
+
+/// A connection to the API that is kept open, as a program does that asks often.
+struct Session {
+    stream: BufReader<TcpStream>,
+    token: String,
+}
+
+impl Session {
+    fn call(&mut self, method: &str, parameters: &Value) -> Result<Value, String> {
+        self.exchange(method, &parameters.to_string()).unwrap_or_else(|error| Err(error.to_string()))
+    }
+
+    fn exchange(&mut self, method: &str, body: &str) -> io::Result<Result<Value, String>> {
+        let request = format!(
+            "POST /v1/{method} HTTP/1.1\r\nHost: node\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            self.token,
+            body.len()
+        );
+        self.stream.get_mut().write_all(request.as_bytes())?;
+        let (mut line, mut length) = (String::new(), 0);
+        self.stream.read_line(&mut line)?;
+        let is_good = line.split(' ').nth(1) == Some("200");
+        while line.trim() != "" {
+            line.clear();
+            self.stream.read_line(&mut line)?;
+            if let Some((name, value)) = line.split_once(':')
+                && name.eq_ignore_ascii_case("content-length")
+            {
+                length = value.trim().parse().map_err(io::Error::other)?;
+            }
+        }
+        let mut answer = vec![0; length];
+        self.stream.read_exact(&mut answer)?;
+        let answer: Value = serde_json::from_slice(&answer)?;
+        Ok(if is_good { Ok(answer) } else { Err(answer.to_string()) })
+    }
+
+    /// The next events.
+    fn events(&mut self, after: &mut u64) -> Vec<Value> {
+        let list = self.call("listevents", &json!({ "after": *after, "limit": 1_000 })).unwrap();
+        let events = list["events"].as_array().cloned().unwrap_or_default();
+        *after = events.last().map_or(*after, |event| event["id"].as_u64().unwrap());
+        events
     }
 }
 
@@ -180,50 +226,67 @@ fn open_channel(chain: &Chain, payer: &Node, payee: &Node) {
 
 /// Pays `count` invoices, always `in_flight` at once; the time from the first `pay` to the payer's last event.
 fn pay(payer: &Node, payee: &Node, in_flight: usize, count: usize) -> Duration {
-    let mut invoices = payee.invoices(count).into_iter();
-    let mut after = 0;
-    while !payer.events(&mut after).is_empty() {}
+    let (place, invoices) = mpsc::sync_channel(in_flight);
+    let invoices = Mutex::new(invoices);
+    let mut to_pay = payee.invoices(count).into_iter();
+    let (mut watcher, mut after) = (payer.session().unwrap(), 0);
+    while !watcher.events(&mut after).is_empty() {}
     let begun = Instant::now();
-    let mut begin = |many: usize| {
-        for invoice in invoices.by_ref().take(many) {
-            payer.must("pay", &json!({ "invoice": invoice }));
+    thread::scope(|scope| {
+        // Goes with this closure, at which the clients end.
+        let place = place;
+        let mut begin =
+            |many: usize| to_pay.by_ref().take(many).for_each(|invoice| place.send(invoice).unwrap());
+        for _ in 0..in_flight.min(CLIENTS) {
+            scope.spawn(|| {
+                let mut session = payer.session().unwrap();
+                loop {
+                    let next = invoices.lock().unwrap().recv();
+                    let Ok(invoice) = next else { return };
+                    session.call("pay", &json!({ "invoice": invoice })).unwrap();
+                }
+            });
         }
-    };
-    begin(in_flight);
-    let mut paid = 0;
-    while paid < count {
-        let mut arrived = 0;
-        for event in payer.events(&mut after) {
-            match event["kind"].as_str() {
-                Some("payment_sent") => arrived += 1,
-                Some("payment_failed" | "channel_closed") => panic!("{}", event["text"]),
-                _ => {}
+        begin(in_flight);
+        let mut paid = 0;
+        while paid < count {
+            let mut arrived = 0;
+            for event in watcher.events(&mut after) {
+                match event["kind"].as_str() {
+                    Some("payment_sent") => arrived += 1,
+                    Some("payment_failed" | "channel_closed") => panic!("{}", event["text"]),
+                    _ => {}
+                }
+            }
+            paid += arrived;
+            begin(arrived);
+            if arrived == 0 {
+                assert!(begun.elapsed() < PATIENCE, "only {paid} of {count} payments arrived");
+                thread::sleep(LOOK_AGAIN);
             }
         }
-        paid += arrived;
-        begin(arrived);
-        if arrived == 0 {
-            assert!(begun.elapsed() < PATIENCE, "only {paid} of {count} payments arrived");
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
+    });
     begun.elapsed()
 }
 
-/// What the disk takes for 4 KiB at the end of a file and an fsync.
+/// What the disk takes for ten pages of 4 KiB in the middle of a file and an fsync, which is what a commit of the store is.
 fn fsync(folder: &Path) -> Duration {
     let mut file = File::create(folder.join("fsync")).unwrap();
-    let begun = Instant::now();
-    for _ in 0..100 {
-        file.write_all(&[0x55; 4_096]).unwrap();
+    let pages = vec![0x55; 40_960];
+    let mut write = || {
+        file.seek(SeekFrom::Start(0)).unwrap();
+        file.write_all(&pages).unwrap();
         file.sync_data().unwrap();
-    }
+    };
+    write();
+    let begun = Instant::now();
+    (0..100).for_each(|_| write());
     begun.elapsed() / 100
 }
 
 fn main() {
     let folder = tempfile::tempdir().unwrap();
-    println!("fsync of 4 KiB: {:.2} ms", fsync(folder.path()).as_secs_f64() * 1_000.0);
+    println!("fsync of 40 KiB: {:.2} ms", fsync(folder.path()).as_secs_f64() * 1_000.0);
     let chain = Chain::start(folder.path());
     let [payer, payee] = ["payer", "payee"].map(|name| Node::start(folder.path(), name, &chain));
     open_channel(&chain, &payer, &payee);

@@ -43,6 +43,7 @@ impl<E: PeerEnvironment> PeerManager<E> {
 
     fn hand_over(&self, connection: &Connection, node: NodeId, message: Message) -> Result<(), Disconnect> {
         assert_unlocked();
+        self.log(Level::Trace, Some(node), format_args!("message of type {} received", message.type_id()));
         let message = match ChannelMessage::try_from(message) {
             Ok(message) => {
                 self.environment.channels().on_channel_message(node, message);

@@ -105,6 +105,7 @@ impl<E: PeerEnvironment> PeerManager<E> {
             Ok(bytes) => bytes,
             Err(error) => return self.log(Level::Error, Some(to), format_args!("not sent: {error}")),
         };
+        self.log(Level::Trace, Some(to), format_args!("message of type {} to be sent", message.type_id()));
         let outcome = connection.lock().push(lane_of(message), &bytes);
         match outcome {
             Ok(true) => self.flag(&connection),

@@ -37,6 +37,7 @@ struct Rows {
     closed: BTreeMap<String, Channel>,
     peers: BTreeMap<String, String>,
     events: VecDeque<EventEntry>,
+    next_event: u64,
     forwards: Forwards,
 }
 
@@ -48,16 +49,29 @@ const EVENTS: &str = "event/";
 const FORWARDS: &str = "forwards/";
 /// Events that are kept.
 const MAX_EVENTS: usize = 1_000;
+/// How often the node was started, in JSON.
+const STARTS: &str = "starts";
+/// Ids of events between two starts. More than a crash can take with it: an event is shown before it is durable, and its
+/// id must not be another event's after the crash, which a program that has seen it would then never ask for.
+const IDS_PER_START: u64 = 1 << 20;
 
 impl Books {
     /// Reads all rows.
     pub(crate) fn open(store: Arc<RedbStore>) -> Result<Self, StoreError> {
         let events: BTreeMap<String, EventEntry> = load(&store, EVENTS)?;
+        let starts: u64 = match store.get(STARTS)? {
+            Some(bytes) => serde_json::from_slice(&bytes)
+                .map_err(|error| StoreError::Damaged(format!("{STARTS}: {error}")))?,
+            None => 0,
+        };
+        store.put(STARTS, starts.saturating_add(1).to_string().into_bytes());
+        store.commit()?;
         let rows = Rows {
             invoices: load(&store, INVOICES)?,
             payments: load(&store, PAYMENTS)?,
             closed: load(&store, CLOSED)?,
             peers: load(&store, PEERS)?,
+            next_event: starts.saturating_mul(IDS_PER_START).saturating_add(1),
             events: events.into_values().collect(),
             forwards: load::<Forwards>(&store, FORWARDS)?.remove("sum").unwrap_or_default(),
         };
@@ -143,7 +157,8 @@ impl Books {
     /// Notes something that the user may want to know.
     pub(crate) fn note(&self, kind: &str, text: String) {
         let mut rows = self.rows();
-        let id = rows.events.back().map_or(1, |last| last.id.saturating_add(1));
+        let id = rows.next_event;
+        rows.next_event = id.saturating_add(1);
         let entry = EventEntry { id, at: now(), kind: kind.to_owned(), text };
         self.write(EVENTS, &event_key(id), &entry);
         rows.events.push_back(entry);
@@ -190,4 +205,37 @@ fn load<T: DeserializeOwned>(store: &RedbStore, table: &str) -> Result<BTreeMap<
             Ok((key.strip_prefix(table).unwrap_or(&key).to_owned(), row))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(books: &Books) -> Vec<u64> {
+        books.events(0, 10).into_iter().map(|event| event.id).collect()
+    }
+
+    #[test]
+    fn an_id_that_was_shown_and_lost_is_never_another_events() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || {
+            let store = Arc::new(RedbStore::open(&dir.path().join("store")).unwrap());
+            (Books::open(Arc::clone(&store)).unwrap(), store)
+        };
+        let (books, store) = open();
+        books.note("kind", "durable".to_owned());
+        store.commit().unwrap();
+        books.note("kind", "lost".to_owned());
+        assert_eq!(ids(&books), [1, 2]);
+        drop((books, store));
+        let (books, store) = open();
+        assert_eq!(ids(&books), [1]);
+        books.note("kind", "again".to_owned());
+        assert_eq!(ids(&books), [1, IDS_PER_START + 1]);
+        drop((books, store));
+        // Nothing of that start was durable, and still it counts.
+        let (books, _store) = open();
+        books.note("kind", "later".to_owned());
+        assert_eq!(ids(&books), [1, 2 * IDS_PER_START + 1]);
+    }
 }

@@ -9,7 +9,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::node::Inner;
 
@@ -50,6 +50,9 @@ impl Wake {
 
 /// Looks again after this long, whatever happens.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Books and intents wait this long for a transaction of a channel to ride in: by themselves they would cost an fsync
+/// for each step, and hold up the next one. What a crash takes with them the channels' records tell again.
+const UNHURRIED: Duration = Duration::from_millis(50);
 /// After a failed write, before the next try.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// Ticks of the channels are meant for about a minute: fewer seconds would give up parts of payments too early (BOLT 4).
@@ -61,42 +64,84 @@ pub(super) fn start(node: Arc<Inner>) -> std::io::Result<JoinHandle<()>> {
 }
 
 fn run(node: &Inner) {
-    let mut last_tick = std::time::Instant::now();
+    let mut last_tick = Instant::now();
+    let mut unhurried = Unhurried::default();
     while !node.wake.is_stopping() {
-        turn(node);
+        unhurried.after(turn(node));
         if last_tick.elapsed() >= TICK {
-            last_tick = std::time::Instant::now();
+            last_tick = Instant::now();
             node.channels.timer_tick();
             node.call_lost_peers();
-            turn(node);
+            unhurried.after(turn(node));
         }
-        node.wake.wait(PATIENCE);
+        match unhurried.left(node) {
+            Some(left) if left.is_zero() => unhurried.after(commit(node)),
+            left => node.wake.wait(left.unwrap_or(PATIENCE)),
+        }
     }
-    turn(node);
-}
-
-/// Goes on until nothing moves.
-fn turn(node: &Inner) {
-    loop {
-        if !commit(node) {
-            return;
-        }
-        node.channels.process();
-        super::events::handle(node);
-        if let Err(error) = node.wallet.keep() {
-            tracing::error!("the wallet cannot be stored: {error}");
-        }
-        super::record::keep(&node.store, node.channels.take_record());
-        node.net.wake();
+    // All that is queued, and what follows from it.
+    while commit(node) {
+        turn(node);
         if !node.store.has_queued() {
             return;
         }
     }
 }
 
+/// Since when something is queued that no channel waits for.
+#[derive(Default)]
+struct Unhurried(Option<Instant>);
+
+impl Unhurried {
+    /// When all that was queued has been written, what is queued now is fresh.
+    fn after(&mut self, written: bool) {
+        if written {
+            self.0 = None;
+        }
+    }
+
+    /// How long that may go on; `None` when nothing is queued.
+    fn left(&mut self, node: &Inner) -> Option<Duration> {
+        if !node.store.has_queued() {
+            self.0 = None;
+            return None;
+        }
+        let since = *self.0.get_or_insert_with(Instant::now);
+        Some(UNHURRIED.saturating_sub(since.elapsed()))
+    }
+}
+
+/// Goes on until no channel waits for the disk; whether it has written.
+fn turn(node: &Inner) -> bool {
+    let mut written = false;
+    loop {
+        if node.store.is_pressing() {
+            if !commit(node) {
+                return false;
+            }
+            written = true;
+        }
+        node.channels.process();
+        // What may go out now goes while the rest is done.
+        node.net.wake();
+        super::events::handle(node);
+        if let Err(error) = node.wallet.keep() {
+            tracing::error!("the wallet cannot be stored: {error}");
+        }
+        super::record::keep(&node.store, node.channels.take_record());
+        node.net.wake();
+        if !node.store.is_pressing() {
+            return written;
+        }
+    }
+}
+
 fn commit(node: &Inner) -> bool {
     match node.store.commit() {
-        Ok(_) => true,
+        Ok(writes) => {
+            tracing::trace!(writes, "durable");
+            true
+        }
         Err(error) => {
             tracing::error!("{error}; channels wait until it works again");
             thread::sleep(AFTER_FAILURE);

@@ -24,10 +24,7 @@ const UNDERSTOOD: &[Feature] =
 
 /// Waits until everything queued is on the disk.
 pub(super) fn durable(node: &Inner) -> Answer<()> {
-    node.store.commit().map_err(|error| ApiError::new(Code::Disk, error.to_string()))?;
-    // Receipts of channels may have come with it.
-    node.wake.raise();
-    Ok(())
+    node.store.wait_durable().map_err(|error| ApiError::new(Code::Disk, error.to_string()))
 }
 
 /// The row as it is now: of a payment under way the channels know more.
@@ -101,10 +98,10 @@ fn begin(node: &Inner, params: PayParams) -> Answer<response::Payment> {
         failure: None,
         created_at: now(),
     };
-    // The row first: a crash leaves a payment that is known and not made, never one made and not known.
+    // The row first: the store keeps the order, so a crash leaves a payment that is known and not made, never one made
+    // and not known.
     let before = node.books.payment(&row.payment_hash);
     node.books.put_payment(row.clone());
-    durable(node)?;
     if let Err(error) = node.channels.pay(PaymentId(params.hash.0), params) {
         let code = match error {
             PayError::Duplicate(_) | PayError::SameHash(_) => Code::AlreadyPaid,
@@ -115,8 +112,10 @@ fn begin(node: &Inner, params: PayParams) -> Answer<response::Payment> {
         node.books.put_payment(before.unwrap_or(failed));
         return Err(ApiError::new(code, error.to_string()));
     }
+    // One transaction for both. It may still be made when this fails.
+    durable(node)
+        .map_err(|error| error.hint("it goes out once the disk works again: see `lnode listpayments`"))?;
     node.net.wake();
-    node.wake.raise();
     Ok(current(node, node.books.payment(&row.payment_hash).unwrap_or(row)))
 }
 
