@@ -39,13 +39,28 @@ fn every_entry_of_the_table_is_what_the_library_computes() {
     assert!(table() == include_bytes!("../src/curve/multiples.bin"), "an entry of the table is wrong");
 }
 
-/// Run by hand when the table's shape changes.
+/// A table of its own for each, so that each entry is read for the first time by some of them, and by several at once.
 #[test]
-#[ignore = "writes the table"]
-#[allow(clippy::disallowed_methods, reason = "writes a source file")]
-fn write_the_table() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/curve/multiples.bin");
-    std::fs::write(path, table()).unwrap();
+#[allow(clippy::disallowed_methods, reason = "threads that share a context")]
+fn a_context_that_threads_share_reads_each_entry_right_the_first_time() {
+    for start in 0..8_u8 {
+        let secp = Secp::new();
+        std::thread::scope(|scope| {
+            for thread in 0..4_u8 {
+                let shared = &secp;
+                scope.spawn(move || {
+                    for byte in 0..50_u8 {
+                        let scalar = [start.wrapping_mul(37) ^ byte.wrapping_mul(5) ^ (thread & 1), byte, 77];
+                        let bytes: [u8; 32] = std::array::from_fn(|at| scalar[at % 3].wrapping_add(at as u8) & 0x7f);
+                        let alone = SecretKey::from_slice(&bytes).unwrap().public_key(&SECP);
+                        assert_eq!(shared.sum(None, &bytes), Some(alone));
+                    }
+                });
+            }
+        });
+        // A clone has the same table.
+        assert_eq!(secp.clone().sum(None, &[1; 32]), Some(point(1)));
+    }
 }
 
 fn point(byte: u8) -> PublicKey {

@@ -5,11 +5,13 @@
 //! | `tidy` | crate graph (I2), headers and sizes (I12), global state (I1), money arithmetic (I8), hash maps (I10), manifests, locked versions, documents, and that no test is empty |
 //! | `nostd` | the component crates compile without std (I1), and the check notices std when it is there |
 //! | `wasm` | one module with every component linked in imports nothing (I1) |
+//! | `multiples` | nothing: it writes `lightning-traits/src/curve/multiples.bin` (`docs/adr/0015`), which tests check |
 //! | `tested <log>` | what `cargo test --workspace` printed: every package was tested, nothing was skipped |
 //!
 //! Each check is fed a violating sample in its own unit tests: a check that cannot fail proves nothing.
 #![allow(clippy::disallowed_methods, reason = "a tool of the host: it reads the tree and runs cargo (I1)")]
 
+mod multiples;
 mod probe;
 mod report;
 mod tested;
@@ -22,7 +24,7 @@ use std::process::ExitCode;
 use report::Failure;
 use tree::Tree;
 
-const USAGE: &str = "usage: cargo xtask <tidy | nostd | wasm | all | tested LOG>";
+const USAGE: &str = "usage: cargo xtask <tidy | nostd | wasm | all | multiples | tested LOG>";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -42,6 +44,7 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
         ["tidy"] => tidy::run(&tree),
         ["nostd"] => probe::nostd(&tree),
         ["wasm"] => probe::wasm(&tree),
+        ["multiples"] => multiples::write(&tree),
         ["tested", log] => tested::run(&tree, log),
         ["all"] => {
             tidy::run(&tree)?;
