@@ -10,7 +10,7 @@ use crate::crypto::Tally;
 
 pub use cores::Star;
 pub use net::{Manager, Net, Step};
-pub use parts::{ChannelParts, keys};
+pub use parts::{ChannelParts, Kind, keys};
 pub use restart::Stopped;
 
 /// Two nodes and their channel.
@@ -52,19 +52,20 @@ impl Pair {
         std::mem::take(&mut self.net.tally)
     }
 
-    /// Bytes that each node gave to its store up to now: monitors, channels' records, and the manager's record.
+    /// As [`Net::written`], for both nodes.
     #[must_use]
-    pub fn written(&self) -> [[u64; 2]; 2] {
+    pub fn written(&self) -> [[u64; 5]; 2] {
         [0, 1].map(|node| self.net.written(node))
     }
 }
 
 impl Net {
-    /// Bytes that a node gave to its store up to now: for its channels, and for the manager's own record.
+    /// Bytes that a node gave to its store up to now: by [`Kind`], and last the manager's own record.
     #[must_use]
-    pub fn written(&self, node: usize) -> [u64; 2] {
+    pub fn written(&self, node: usize) -> [u64; 5] {
         let node = &self.nodes[node];
-        [node.manager.environment().monitors.environment().written(), node.record_bytes]
+        let [steps, monitors, changes, records] = node.manager.environment().monitors.environment().written();
+        [steps, monitors, changes, records, node.record_bytes]
     }
 }
 

@@ -7,7 +7,6 @@ use bitcoin::hashes::Hash as _;
 use bitcoin::{BlockHash, ScriptBuf, Transaction, WPubkeyHash};
 use lightning_keys::{Seed, SeedKeys};
 use lightning_monitor::{MonitorEnvironment, MonitorSet};
-use lightning_traits::codec::Encode as _;
 use lightning_traits::id::{ChannelId, PaymentId};
 use lightning_traits::interface::{
     BroadcasterInterface, ConfirmationTarget, Environment, FeeEstimator, MonitorStore, RouteFinder,
@@ -26,26 +25,40 @@ pub fn keys(seed: u8) -> SeedKeys {
     SeedKeys::new(Seed::new([seed; 32]), Arc::new(script)).unwrap()
 }
 
+/// What a store is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// What monitors learn.
+    Steps,
+    /// Whole monitors.
+    Monitors,
+    /// What changed in the channels' records.
+    Changes,
+    /// Whole records of channels.
+    Records,
+}
+
 /// Durable as soon as it is encoded: a disk that takes no time. It counts the bytes, and keeps them if it is told to.
 #[derive(Default)]
 pub struct Memory {
-    written: AtomicU64,
+    /// Bytes by [`Kind`].
+    written: [AtomicU64; 4],
     kept: Option<Mutex<BTreeMap<ChannelId, StoredChannel>>>,
 }
 
 impl Memory {
     fn new(keeps: bool) -> Self {
-        Self { written: AtomicU64::new(0), kept: keeps.then(Mutex::default) }
+        Self { written: Default::default(), kept: keeps.then(Mutex::default) }
     }
 
-    fn count(&self, bytes: &[u8]) {
-        self.written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+    fn count(&self, kind: Kind, bytes: &[u8]) {
+        self.written[kind as usize].fetch_add(bytes.len() as u64, Ordering::Relaxed);
     }
 }
 
 impl MonitorStore for Memory {
     fn write_new(&self, new: &NewMonitor) -> Persist {
-        self.count(&new.to_versioned());
+        self.count(Kind::Monitors, &new.to_versioned());
         if let (Some(kept), RecordChange::Snapshot { bytes: record }) = (&self.kept, new.record.clone()) {
             let new_bytes = NewMonitor { record: RecordChange::Same {}, ..new.clone() }.to_versioned();
             let stored = StoredChannel { new: new_bytes, record, ..StoredChannel::default() };
@@ -56,25 +69,26 @@ impl MonitorStore for Memory {
 
     fn write_update(&self, update: &ChannelMonitorUpdate, snapshot: Option<Vec<u8>>) -> Persist {
         // A snapshot stands in the place of the monitor's steps: a store writes one or the other.
+        let steps = ChannelMonitorUpdate { record: RecordChange::Same {}, ..update.clone() }.to_versioned();
         match &snapshot {
-            None => self.count(&update.to_versioned()),
-            Some(snapshot) => {
-                self.count(snapshot);
-                self.count(&update.record.to_bytes());
-            }
+            None => self.count(Kind::Steps, &steps),
+            Some(snapshot) => self.count(Kind::Monitors, snapshot),
+        }
+        match &update.record {
+            RecordChange::Same {} => {}
+            RecordChange::Append { bytes } => self.count(Kind::Changes, bytes),
+            RecordChange::Snapshot { bytes } => self.count(Kind::Records, bytes),
         }
         if let Some(kept) = &self.kept
             && let Some(stored) = kept.lock().get_mut(&update.channel)
         {
             stored.last_update = update.id;
-            let bytes =
-                ChannelMonitorUpdate { record: RecordChange::Same {}, ..update.clone() }.to_versioned();
             match snapshot {
                 Some(snapshot) => {
                     stored.monitor = Some(snapshot);
                     stored.updates.clear();
                 }
-                None => stored.updates.push(bytes),
+                None => stored.updates.push(steps),
             }
             match update.record.clone() {
                 RecordChange::Same {} => {}
@@ -89,7 +103,7 @@ impl MonitorStore for Memory {
     }
 
     fn write_chain_state(&self, channel: ChannelId, snapshot: Vec<u8>) {
-        self.count(&snapshot);
+        self.count(Kind::Monitors, &snapshot);
         if let Some(kept) = &self.kept
             && let Some(stored) = kept.lock().get_mut(&channel)
         {
@@ -161,10 +175,10 @@ impl MonitorParts {
         Self { keys, store: Memory::new(keeps), broadcaster, fees: Fees }
     }
 
-    /// Bytes that the monitors gave to their store.
+    /// Bytes that the monitors gave to their store, by [`Kind`].
     #[must_use]
-    pub fn written(&self) -> u64 {
-        self.store.written.load(Ordering::Relaxed)
+    pub fn written(&self) -> [u64; 4] {
+        self.store.written.each_ref().map(|bytes| bytes.load(Ordering::Relaxed))
     }
 
     /// A copy of what is stored.

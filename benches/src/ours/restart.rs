@@ -10,15 +10,17 @@ use super::parts::ChannelParts;
 
 /// A node that is not running.
 pub struct Stopped {
+    seed: u8,
     stored: StoredChannels,
     record: RecordRows,
     tip: Tip,
 }
 
 impl Stopped {
-    /// The payee of `htlcs` payments over each of `channels` channels, none of which its user has decided on, stops.
+    /// The payer and the payee of `htlcs` payments over each of `channels` channels, none of which the payee has decided on,
+    /// stop.
     #[must_use]
-    pub fn payee(channels: usize, htlcs: usize) -> Self {
+    pub fn both(channels: usize, htlcs: usize) -> [Self; 2] {
         let mut net = Net::new(2, true);
         let scids = net.open(0, 1, channels);
         net.holds = true;
@@ -26,9 +28,11 @@ impl Stopped {
             (0..htlcs).for_each(|_| net.send(0, &[(1, scid)]));
             net.settle();
         }
-        let node = &net.nodes[1];
-        let stored = node.manager.environment().monitors.environment().stored();
-        Self { stored, record: node.record.clone(), tip: net.tip }
+        [(1, 0), (2, 1)].map(|(seed, node)| {
+            let node = &net.nodes[node];
+            let stored = node.manager.environment().monitors.environment().stored();
+            Self { seed, stored, record: node.record.clone(), tip: net.tip }
+        })
     }
 
     /// What it stores, in bytes.
@@ -49,7 +53,7 @@ impl Stopped {
     /// Starts it from copies of what is stored; the disk itself is not part of it.
     #[must_use]
     pub fn start(&self, stored: StoredChannels) -> Manager {
-        let parts = ChannelParts::restore(2, &stored, (self.tip.hash, self.tip.height));
+        let parts = ChannelParts::restore(self.seed, &stored, (self.tip.hash, self.tip.height));
         let (config, chain) = (UserConfig::default(), ChainHash::REGTEST);
         Manager::restore(parts, config, chain, self.tip, stored, &self.record).unwrap()
     }

@@ -76,7 +76,7 @@ use link::Link;
 use open::Funded;
 use opening::Opening;
 use phase::Ending;
-use record::Journal;
+use record::{Journal, Log};
 use resolving::Resolving;
 use step::Step;
 
@@ -129,7 +129,7 @@ impl<K: KeysInterface> Channel<K> {
             signer,
             phase: Phase::Opening(opening),
             outbox,
-            journal: Journal::new(id, first.next(), 0),
+            journal: Journal::new(id, first.next(), Log::default()),
             connection: Some(features),
             held: VecDeque::new(),
             deaf: false,

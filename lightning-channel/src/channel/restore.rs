@@ -15,7 +15,7 @@ use super::context::Context;
 use super::effects::Outbox;
 use super::link::Link;
 use super::open::Funded;
-use super::record::{Durable, Journal};
+use super::record::{Durable, Journal, Log};
 use super::resolving::Resolving;
 use super::{Channel, Phase};
 use crate::terms::Terms;
@@ -51,7 +51,7 @@ impl<K: KeysInterface> Channel<K> {
             Durable::Resolving(_) => id,
         };
         let next = last.next();
-        let appended = u32::try_from(changes.len()).unwrap_or(u32::MAX);
+        let log = Log::of(snapshot, changes);
         let phase = match durable {
             Durable::Funded(state) => Phase::Funded(Link::offline(state)),
             Durable::Resolving(state) => Phase::Resolving(state),
@@ -63,7 +63,7 @@ impl<K: KeysInterface> Channel<K> {
             signer: cx.keys.signer(&keys),
             phase,
             outbox: Outbox::new(next),
-            journal: Journal::new(id, next, appended),
+            journal: Journal::new(id, next, log),
             connection: None,
             held: VecDeque::new(),
             deaf: false,

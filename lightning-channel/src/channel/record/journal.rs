@@ -4,8 +4,9 @@
 //! crash before it loses only what the peer or the manager says again.
 //!
 //! # Invariants
-//! - the bytes of a write are those of its changes; a whole snapshot only every [`SNAPSHOT_EVERY`] writes and when the
-//!   channel leaves for another phase (I13)
+//! - the bytes of a write are those of its changes; a whole snapshot only once the changes since the last are several
+//!   times as long, and when the channel leaves for another phase: so what a payment costs does not grow with what is in
+//!   flight (I13)
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -20,8 +21,43 @@ use super::facts::Entry;
 use super::retreat::Retreat;
 use crate::commitments::{Commitments, IncomingHtlc, Notice, NoticeKey};
 
-/// Writes between two snapshots: bounds what a restart replays.
-const SNAPSHOT_EVERY: u32 = 100;
+/// The fewest changes between two snapshots.
+const CHANGES_PER_SNAPSHOT: u32 = 100;
+/// How many times as long as the snapshot the changes behind it become: bounds both what snapshots add to the bytes written,
+/// a third, and what a restart reads.
+const CHANGES_TO_SNAPSHOT: usize = 3;
+
+/// How long the snapshot and the changes behind it are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Log {
+    snapshot: usize,
+    changes: u32,
+    bytes: usize,
+}
+
+impl Log {
+    /// A snapshot of so many bytes and nothing behind it.
+    pub(crate) const fn starting_with(snapshot: usize) -> Self {
+        Self { snapshot, changes: 0, bytes: 0 }
+    }
+
+    /// What was read back.
+    pub(crate) fn of(snapshot: &[u8], changes: &[Vec<u8>]) -> Self {
+        let mut log = Self::starting_with(snapshot.len());
+        changes.iter().for_each(|change| log.append(change.len()));
+        log
+    }
+
+    const fn append(&mut self, bytes: usize) {
+        self.changes = self.changes.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    const fn is_long(&self) -> bool {
+        self.changes >= CHANGES_PER_SNAPSHOT
+            && self.bytes >= self.snapshot.saturating_mul(CHANGES_TO_SNAPSHOT)
+    }
+}
 
 /// What is not yet written of one channel.
 #[derive(Clone, Debug)]
@@ -31,7 +67,7 @@ pub(crate) struct Journal {
     entries: Vec<Entry>,
     steps: Vec<MonitorStep>,
     reports: Reports,
-    since_snapshot: u32,
+    log: Log,
     snapshot_due: bool,
     /// While a commitment of ours is on its way to the monitor.
     retreat: Option<Box<Retreat>>,
@@ -66,8 +102,8 @@ impl Reports {
 }
 
 impl Journal {
-    /// A journal of `channel` whose next write is `next`, `since_snapshot` writes after the last snapshot.
-    pub(crate) const fn new(channel: ChannelId, next: UpdateId, since_snapshot: u32) -> Self {
+    /// A journal of `channel` whose next write is `next`, behind what `log` has.
+    pub(crate) const fn new(channel: ChannelId, next: UpdateId, log: Log) -> Self {
         Self {
             channel,
             next,
@@ -79,7 +115,7 @@ impl Journal {
                 notices: Vec::new(),
                 notices_gone: Vec::new(),
             },
-            since_snapshot,
+            log,
             snapshot_due: false,
             retreat: None,
         }
@@ -160,15 +196,17 @@ impl Journal {
     /// All that was noted, as one write; `snapshot` gives the whole state, all notes included.
     pub(crate) fn write(&mut self, snapshot: impl FnOnce() -> Vec<u8>) -> Write {
         let entries = core::mem::take(&mut self.entries);
-        let record = if self.snapshot_due || (!entries.is_empty() && self.since_snapshot >= SNAPSHOT_EVERY) {
+        let record = if self.snapshot_due || (!entries.is_empty() && self.log.is_long()) {
             self.snapshot_due = false;
-            self.since_snapshot = 0;
-            RecordChange::Snapshot { bytes: snapshot() }
+            let bytes = snapshot();
+            self.log = Log::starting_with(bytes.len());
+            RecordChange::Snapshot { bytes }
         } else if entries.is_empty() {
             RecordChange::Same {}
         } else {
-            self.since_snapshot = self.since_snapshot.saturating_add(1);
-            RecordChange::Append { bytes: encode_entries(&entries) }
+            let bytes = encode_entries(&entries);
+            self.log.append(bytes.len());
+            RecordChange::Append { bytes }
         };
         let id = self.next;
         self.next = id.next();

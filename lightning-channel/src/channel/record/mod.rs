@@ -18,7 +18,7 @@ use lightning_traits::codec::{
 
 pub use facts::TheirTerms;
 pub(crate) use facts::{Announcement, Confirmation, Entry, Facts, Funder, Milestone, Ready, Shutdown, Stage};
-pub(crate) use journal::{Journal, decode_entries};
+pub(crate) use journal::{Journal, Log, decode_entries};
 
 use super::open::Funded;
 use super::resolving::Resolving;
