@@ -9,15 +9,18 @@ use lightning_traits::codec::{
 };
 use lightning_traits::event::Event;
 use lightning_traits::id::{EventId, UpdateId};
-use lightning_traits::monitor::MonitorEvent;
+use lightning_traits::monitor::{ChannelMonitorUpdate, MonitorEvent};
 use lightning_traits::record;
 use lightning_traits::units::BlockHeight;
 
-use super::UPDATES_PER_SNAPSHOT;
 use crate::monitor::ChannelMonitor;
 
-/// HTLCs of the past for which one more update passes between two snapshots.
-const PAST_PER_UPDATE: u32 = 4;
+/// The fewest updates between two snapshots.
+const UPDATES_PER_SNAPSHOT: u32 = 64;
+/// How many times as long as the snapshot the updates behind it become. A snapshot names all HTLCs that there ever were, and
+/// those in flight: so, however many they are, it adds a quarter to what updates write (I13); and a restart reads five times
+/// the snapshot at most.
+const UPDATES_TO_SNAPSHOT: usize = 4;
 
 /// How long a resolved channel is still watched: nothing is final at six (RELIABILITY rule 6).
 const ARCHIVE_DEPTH: u32 = 100;
@@ -93,7 +96,33 @@ pub(super) struct Entry {
     pub(super) attention: Option<BlockHeight>,
     /// The outpoints under which the set has filed it.
     pub(super) indexed: Vec<OutPoint>,
-    since_snapshot: u32,
+    pub(super) log: Log,
+}
+
+/// How long the snapshot and the updates behind it are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Log {
+    snapshot: usize,
+    updates: u32,
+    bytes: usize,
+}
+
+impl Log {
+    /// A snapshot of so many bytes and nothing behind it.
+    pub(super) const fn starting_with(snapshot: usize) -> Self {
+        Self { snapshot, updates: 0, bytes: 0 }
+    }
+
+    /// Counts an update of so many bytes.
+    pub(super) const fn append(&mut self, bytes: usize) {
+        self.updates = self.updates.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    const fn is_long(&self) -> bool {
+        self.updates >= UPDATES_PER_SNAPSHOT
+            && self.bytes >= self.snapshot.saturating_mul(UPDATES_TO_SNAPSHOT)
+    }
 }
 
 impl Entry {
@@ -105,19 +134,19 @@ impl Entry {
             next_event: EventId(0),
             attention: None,
             indexed: Vec::new(),
-            since_snapshot: 0,
+            log: Log::default(),
         }
     }
 
     /// Counts an update; gives the snapshot that replaces all updates now and then, or when asked for.
-    pub(super) fn snapshot_if_due(&mut self, now: bool) -> Option<Vec<u8>> {
-        self.since_snapshot = self.since_snapshot.saturating_add(1);
-        // A snapshot carries all HTLCs there ever were; the more there are, the rarer it comes, so that the bytes written
-        // for an update do not grow with past payments (I13). A restart reads the updates since: as much again at most.
-        let past = u32::try_from(self.monitor.theirs.past_len()).unwrap_or(u32::MAX) / PAST_PER_UPDATE;
-        (now || self.since_snapshot >= UPDATES_PER_SNAPSHOT.saturating_add(past)).then(|| {
-            self.since_snapshot = 0;
-            self.to_versioned()
+    pub(super) fn snapshot_if_due(&mut self, update: &ChannelMonitorUpdate, now: bool) -> Option<Vec<u8>> {
+        let mut steps = Vec::new();
+        encode_list(&update.steps, &mut steps);
+        self.log.append(steps.len());
+        (now || self.log.is_long()).then(|| {
+            let snapshot = self.to_versioned();
+            self.log = Log::starting_with(snapshot.len());
+            snapshot
         })
     }
 

@@ -77,9 +77,6 @@ pub trait MonitorEnvironment {
     fn log(&self) -> &Self::Log;
 }
 
-/// Updates between two snapshots of a monitor: bounds what a restart must read.
-const UPDATES_PER_SNAPSHOT: u32 = 64;
-
 /// Many monitors.
 pub struct MonitorSet<E> {
     env: E,
@@ -246,7 +243,7 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
         state.file(channel, &mut todo);
         // What the update led to is written with it: half of it must not survive a crash.
         let entry = state.entries.get_mut(&channel);
-        let snapshot = entry.and_then(|entry| entry.snapshot_if_due(todo.changed));
+        let snapshot = entry.and_then(|entry| entry.snapshot_if_due(&update, todo.changed));
         let teaches = !update.steps.is_empty();
         state.actions.push_back(Action::WriteUpdate(update, snapshot));
         state.plan(channel, todo);

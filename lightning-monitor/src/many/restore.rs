@@ -9,7 +9,7 @@ use lightning_traits::monitor::{
 use lightning_traits::units::BlockHeight;
 use thiserror::Error;
 
-use super::entry::{Entry, Ledger};
+use super::entry::{Entry, Ledger, Log};
 use super::{MonitorEnvironment, MonitorSet};
 use crate::monitor::ChannelMonitor;
 
@@ -86,7 +86,9 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
                 NewMonitor::from_versioned(&stored.new).map_err(damaged)?.init,
             )),
         };
+        entry.log = Log::starting_with(stored.monitor.as_ref().unwrap_or(&stored.new).len());
         for bytes in &stored.updates {
+            entry.log.append(bytes.len());
             let update = ChannelMonitorUpdate::from_versioned(bytes).map_err(damaged)?;
             let applied = entry.monitor.apply(&self.secp, &update);
             applied.map_err(|refusal| RestoreError::Inconsistent { channel, refusal })?;

@@ -12,6 +12,7 @@ use lightning_traits::tx::{CommitmentSecret, TxSide};
 use secp256k1::ecdsa::Signature;
 
 use super::history::{advance, is_whole};
+use super::past::Mark;
 use super::{ChannelMonitor, OurCommitment, Stance};
 
 impl ChannelMonitor {
@@ -53,17 +54,17 @@ impl ChannelMonitor {
     }
 
     /// A copy of all but the past, which only grows at its end: so the cost does not grow with past payments (I13).
-    fn checkpoint(&mut self) -> (Self, usize) {
+    fn checkpoint(&mut self) -> (Self, Mark) {
         let past = core::mem::take(&mut self.theirs.past);
         let copy = self.clone();
-        let length = past.len();
+        let mark = past.mark();
         self.theirs.past = past;
-        (copy, length)
+        (copy, mark)
     }
 
-    fn go_back_to(&mut self, (copy, length): (Self, usize)) {
+    fn go_back_to(&mut self, (copy, mark): (Self, Mark)) {
         let mut past = core::mem::take(&mut self.theirs.past);
-        past.truncate(length);
+        past.go_back_to(mark);
         *self = copy;
         self.theirs.past = past;
     }

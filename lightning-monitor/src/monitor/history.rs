@@ -15,6 +15,8 @@ use lightning_traits::tx::{CommitmentSpec, HtlcSpec, TxSide};
 use lightning_traits::units::Msat;
 use secp256k1::PublicKey;
 
+use super::past::{Interval, Past};
+
 /// A commitment of theirs that is not revoked, in full.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TheirCommitment {
@@ -23,15 +25,6 @@ pub(crate) struct TheirCommitment {
     pub(crate) spec: CommitmentSpec,
 }
 record!(struct TheirCommitment { number, point, spec });
-
-/// An HTLC, and the commitments that had it: from `from` up to, but without, `until`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Interval {
-    htlc: HtlcSpec,
-    from: CommitmentNumber,
-    until: CommitmentNumber,
-}
-record!(struct Interval { htlc, from, until });
 
 /// Their commitments, as far as they matter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,13 +36,14 @@ pub(crate) struct TheirCommitments {
     /// HTLCs of the latest commitment, with the number of the first that had them.
     live: BTreeMap<(TxSide, HtlcId), (HtlcSpec, CommitmentNumber)>,
     /// HTLCs that a commitment before the latest had.
-    pub(super) past: Vec<Interval>,
+    pub(super) past: Past,
 }
 
 impl TheirCommitments {
-    pub(crate) const fn new(spec: CommitmentSpec, point: PublicKey) -> Self {
+    pub(crate) fn new(spec: CommitmentSpec, point: PublicKey) -> Self {
         let current = TheirCommitment { number: CommitmentNumber(0), point, spec };
-        Self { current, next: None, live: BTreeMap::new(), past: Vec::new() }
+        let past = Past::default();
+        Self { current, next: None, live: BTreeMap::new(), past }
     }
 
     /// The newest that we signed.
@@ -70,7 +64,7 @@ impl TheirCommitments {
         let spec = advance(&self.current.spec, change).filter(|spec| is_whole(spec, capacity))?;
         for key in &change.removed {
             if let Some((htlc, from)) = self.live.remove(key) {
-                self.past.push(Interval { htlc, from, until: change.number });
+                self.past.push(&Interval { htlc, from, until: change.number });
             }
         }
         for htlc in &change.added {
@@ -84,11 +78,6 @@ impl TheirCommitments {
     pub(crate) fn revoke_current(&mut self) -> Option<()> {
         self.current = self.next.take()?;
         Some(())
-    }
-
-    /// How many HTLCs the past has: what a snapshot costs beside what is in flight.
-    pub(crate) fn past_len(&self) -> usize {
-        self.past.len()
     }
 
     /// The HTLCs of the revoked commitment `number`.
@@ -106,7 +95,7 @@ impl Encode for TheirCommitments {
         self.next.encode(out);
         let live: Vec<(HtlcSpec, CommitmentNumber)> = self.live.values().copied().collect();
         encode_list(&live, out);
-        encode_list(&self.past, out);
+        self.past.encode(out);
     }
 }
 
@@ -115,7 +104,7 @@ impl Decode for TheirCommitments {
         let (current, next) = (reader.read()?, reader.read()?);
         let live: Vec<(HtlcSpec, CommitmentNumber)> = decode_list(reader)?;
         let live = live.into_iter().map(|entry| ((entry.0.offered_by, entry.0.id), entry)).collect();
-        Ok(Self { current, next, live, past: decode_list(reader)? })
+        Ok(Self { current, next, live, past: reader.read()? })
     }
 }
 

@@ -1,7 +1,7 @@
 //! One channel's monitor: what it knows.
 //!
-//! `apply.rs` how it learns from the channel, `history.rs` what it keeps of their commitments,
-//! `snapshot.rs` its encoding, `balance.rs` what is still to come. What happens on chain is in
+//! `apply.rs` how it learns from the channel, `history.rs` what it keeps of their commitments, `past.rs` of the HTLCs that they
+//! had, `snapshot.rs` its encoding, `balance.rs` what is still to come. What happens on chain is in
 //! `../detect.rs`, `../claim/` and `../resolve.rs`.
 //!
 //! # Invariants
@@ -11,6 +11,7 @@
 mod apply;
 mod balance;
 mod history;
+mod past;
 mod snapshot;
 
 use alloc::collections::BTreeMap;
