@@ -51,7 +51,8 @@ fn a_context_that_threads_share_reads_each_entry_right_the_first_time() {
                 scope.spawn(move || {
                     for byte in 0..50_u8 {
                         let scalar = [start.wrapping_mul(37) ^ byte.wrapping_mul(5) ^ (thread & 1), byte, 77];
-                        let bytes: [u8; 32] = std::array::from_fn(|at| scalar[at % 3].wrapping_add(at as u8) & 0x7f);
+                        let bytes: [u8; 32] =
+                            std::array::from_fn(|at| scalar[at % 3].wrapping_add(at as u8) & 0x7f);
                         let alone = SecretKey::from_slice(&bytes).unwrap().public_key(&SECP);
                         assert_eq!(shared.sum(None, &bytes), Some(alone));
                     }
