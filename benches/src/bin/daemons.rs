@@ -9,6 +9,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
+    clippy::disallowed_types,
     reason = "a program that measures programs; when it cannot go on it stops and says where"
 )]
 
