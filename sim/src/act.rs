@@ -193,7 +193,7 @@ impl Run {
     fn close(&mut self) {
         let Some(link) = self.dice.some(&self.world.links) else { return };
         let end = self.dice.of(&link.ends);
-        let closed = self.world.nodes[end].manager().close_channel(link.channel, None);
+        let closed = self.world.nodes[end].manager().close_channel(link.channel, Default::default());
         self.world.say(|| format!("{end} closes {}: {closed:?}", link.channel));
     }
 

@@ -128,10 +128,21 @@ impl<K: KeysInterface> Channel<K> {
         }
         state.note_fees(&step);
         let Some(online) = online else { return };
-        let owes = state.commitments().awaits_revocation() && !frozen;
-        online.waited = if owes { online.waited.saturating_add(1) } else { 0 };
-        if online.waited > PATIENCE && !deaf {
-            self.react(cx, &Violation::Overdue("commitment_signed"));
+        let owed = if state.commitments().awaits_revocation() {
+            Some("commitment_signed")
+        } else if online.exchange.awaits_answer() {
+            // BOLT 2: "SHOULD close the connection if it doesn't receive `closing_sig`."
+            Some("closing_complete")
+        } else {
+            None
+        };
+        let owed = owed.filter(|_| !frozen);
+        online.waited = if owed.is_some() { online.waited.saturating_add(1) } else { 0 };
+        if let Some(owed) = owed
+            && online.waited > PATIENCE
+            && !deaf
+        {
+            self.react(cx, &Violation::Overdue(owed));
             return;
         }
         state.refresh_update(&mut step);

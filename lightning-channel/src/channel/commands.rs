@@ -1,7 +1,7 @@
 //! What user and manager ask of a channel.
 use alloc::boxed::Box;
 
-use bitcoin::{ScriptBuf, Transaction};
+use bitcoin::Transaction;
 use lightning_traits::event::{ChannelRequest, Event};
 use lightning_traits::feature::Features;
 use lightning_traits::id::{HtlcId, NodeId};
@@ -16,7 +16,7 @@ use super::opening::{AcceptOptions, FundError, Offered, OpenError, OpenParams, O
 use super::phase::Ending;
 use super::record::{Entry, Milestone, Stage};
 use super::violation::BadTerms;
-use super::{Channel, Phase, ShutdownError, closing, error_message};
+use super::{Channel, CloseParams, Phase, ShutdownError, closing, error_message};
 use crate::commitments::{Change, FeeRefused, NotNow, NoticeKey, OutgoingHtlc, Removal, RemovalRefused};
 
 /// Why an HTLC is not removed.
@@ -250,15 +250,16 @@ impl<K: KeysInterface> Channel<K> {
 
 /// Closing.
 impl<K: KeysInterface> Channel<K> {
-    /// Closes the channel together with the peer, once its HTLCs are gone. `script` may name where our funds go, unless the
-    /// opening bound us.
+    /// Closes the channel together with the peer, once its HTLCs are gone. Asked again of a peer that knows
+    /// `option_simple_close`, it changes where our funds go or pays more.
     ///
     /// # Errors
-    /// When it is opening, closing or closed, or the script is not allowed.
-    pub fn shutdown(&mut self, cx: &Context<'_, K>, script: Option<ScriptBuf>) -> Result<(), ShutdownError> {
+    /// When it is opening or closed, closing and nothing can be changed about it, or the script is not allowed.
+    pub fn shutdown(&mut self, cx: &Context<'_, K>, params: CloseParams) -> Result<(), ShutdownError> {
         let (phase, mut step) = self.split(cx);
         let Phase::Funded(link) = phase else { return Err(ShutdownError::NotOpen) };
-        closing::ask(link.any().0, script, &mut step)?;
+        let (state, online) = link.any();
+        closing::ask(state, params, online, &mut step)?;
         self.advance(cx);
         Ok(())
     }

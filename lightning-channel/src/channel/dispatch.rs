@@ -69,5 +69,7 @@ table! {
         ChannelReady => on_channel_ready,
         AnnouncementSignatures => on_announcement_signatures,
         Shutdown => on_shutdown,
-        ClosingSigned => on_closing_signed;
+        ClosingSigned => on_closing_signed,
+        ClosingComplete => on_closing_complete,
+        ClosingSig => on_closing_sig;
 }

@@ -73,7 +73,7 @@ impl<K: KeysInterface> Channel<K> {
         if matches!(ending, Ending::NeverFunded { .. }) {
             state.fail_all(&mut step);
         }
-        let agreed = closing::agreed(&state).to_vec();
+        let agreed: alloc::vec::Vec<Transaction> = closing::agreed(&state).cloned().collect();
         let was_agreed = !agreed.is_empty();
         let told = was_agreed && !state.facts().untold.contains(&Milestone::Closed {});
         let names = (state.scid(), state.facts().alias);
@@ -100,12 +100,16 @@ impl<K: KeysInterface> Channel<K> {
     /// Broadcasts again what is not in a block yet: our funding transaction, or the closing transactions that both signed.
     pub(super) fn rebroadcast(&mut self, cx: &Context<'_, K>) {
         let (phase, mut step) = self.split(cx);
-        let (funding, agreed) = match phase {
-            Phase::Funded(link) => (link.state().unconfirmed_transaction(), closing::agreed(link.state())),
-            Phase::Resolving(state) => (state.unconfirmed_transaction(), state.agreed()),
+        let again: alloc::vec::Vec<Transaction> = match phase {
+            Phase::Funded(link) => {
+                let state = link.state();
+                state.unconfirmed_transaction().into_iter().chain(closing::agreed(state)).cloned().collect()
+            }
+            Phase::Resolving(state) => {
+                state.unconfirmed_transaction().into_iter().chain(state.agreed()).cloned().collect()
+            }
             Phase::Opening(_) | Phase::Closed(_) => return,
         };
-        let again: alloc::vec::Vec<Transaction> = funding.into_iter().chain(agreed).cloned().collect();
         let mut gated = step.effects.after_all();
         for transaction in again {
             gated.broadcast(alloc::vec![transaction]);

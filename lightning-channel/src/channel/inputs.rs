@@ -8,8 +8,9 @@ use lightning_traits::interface::{KeysInterface, Level};
 use lightning_traits::monitor::{NewMonitor, Receipt, RecordChange};
 use lightning_traits::wire::{
     AcceptChannel, AnnouncementSignatures, ChannelMessage, ChannelReady, ChannelReestablish, ChannelUpdate,
-    ClosingSigned, CommitmentSigned, ErrorMessage, FundingCreated, FundingSigned, RevokeAndAck, Shutdown,
-    UpdateAddHtlc, UpdateFailHtlc, UpdateFailMalformedHtlc, UpdateFee, UpdateFulfillHtlc,
+    ClosingComplete, ClosingSig, ClosingSigned, CommitmentSigned, ErrorMessage, FundingCreated,
+    FundingSigned, RevokeAndAck, Shutdown, UpdateAddHtlc, UpdateFailHtlc, UpdateFailMalformedHtlc, UpdateFee,
+    UpdateFulfillHtlc,
 };
 use secp256k1::ecdsa::Signature;
 
@@ -19,7 +20,9 @@ use super::open::Funded;
 use super::opening::{FirstCommitments, Opening};
 use super::phase::Ending;
 use super::reaction::{Reaction, reaction};
-use super::record::{self, Announcement, Confirmation, Facts, Funder, Journal, Log, Milestone, Ready, Stage};
+use super::record::{
+    self, Announcement, ClosingWish, Confirmation, Facts, Funder, Journal, Log, Milestone, Ready, Stage,
+};
 use super::step::{Step, Stop};
 use super::violation::Violation;
 use super::{Channel, Phase, closing, warning_message};
@@ -126,7 +129,7 @@ impl<K: KeysInterface> Channel<K> {
         match &self.phase {
             Phase::Opening(_) => self.abandon(cx, &text, false),
             // Both have signed a closing transaction, which costs less than a commitment.
-            Phase::Funded(link) if !closing::agreed(link.state()).is_empty() => self.rebroadcast(cx),
+            Phase::Funded(link) if closing::is_agreed(link.state()) => self.rebroadcast(cx),
             Phase::Funded(_) => self.leave(cx, Ending::PeerError { text: text.into_bytes() }),
             Phase::Resolving(_) | Phase::Closed(_) => {}
         }
@@ -275,6 +278,7 @@ impl<K: KeysInterface> Channel<K> {
             update_time: 0,
             their_terms: None,
             untold: alloc::vec![Milestone::Pending {}],
+            closing_wish: ClosingWish::default(),
             stage: Stage::AwaitingReady {},
         };
         let destination = cx.keys.destination_script(&first.terms.keys);
@@ -431,5 +435,23 @@ impl<K: KeysInterface> Channel<K> {
     ) -> Result<(), Stop> {
         let (state, online, mut step) = self.online(cx)?;
         closing::on_closing_signed(state, message, online, &mut step)
+    }
+
+    pub(super) fn on_closing_complete(
+        &mut self,
+        cx: &Context<'_, K>,
+        message: Box<ClosingComplete>,
+    ) -> Result<(), Stop> {
+        let (state, online, mut step) = self.online(cx)?;
+        closing::on_complete(state, *message, online, &mut step)
+    }
+
+    pub(super) fn on_closing_sig(
+        &mut self,
+        cx: &Context<'_, K>,
+        message: Box<ClosingSig>,
+    ) -> Result<(), Stop> {
+        let (state, online, mut step) = self.online(cx)?;
+        closing::on_sig(state, *message, online, &mut step)
     }
 }

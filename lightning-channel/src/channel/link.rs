@@ -10,7 +10,7 @@ use alloc::boxed::Box;
 use lightning_traits::feature::Features;
 use lightning_traits::wire::AnnouncementSignatures;
 
-use super::closing::Talk;
+use super::closing::{Exchange, Talk};
 use super::violation::Violation;
 
 /// A funded state and its connection.
@@ -35,6 +35,10 @@ pub(crate) struct Online {
     pub(crate) features: Features,
     /// How far the closing negotiation is: it starts again on each connection.
     pub(crate) talk: Talk,
+    /// Closing transactions of each side's making.
+    pub(crate) exchange: Exchange,
+    /// Whether their `shutdown` came on this connection.
+    pub(crate) shutdown_heard: bool,
     /// Whether our `announcement_signatures` went out on this connection.
     pub(crate) announcement_sent: bool,
     /// Theirs, which came before we were ready for it ("SHOULD defer handling").
@@ -48,10 +52,12 @@ pub(crate) struct Online {
 }
 
 impl Online {
-    const fn new(features: Features) -> Self {
+    fn new(features: Features) -> Self {
         Self {
             features,
             talk: Talk::Silent,
+            exchange: Exchange::default(),
+            shutdown_heard: false,
             announcement_sent: false,
             early_announcement: None,
             update_sent: false,

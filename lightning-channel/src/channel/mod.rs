@@ -12,7 +12,7 @@
 //! | --- | --- |
 //! | `opening/` | until both first commitments are signed |
 //! | `open/` | a funded channel: updates, depth, announcements, reconnection |
-//! | `closing/` | `shutdown` and `closing_signed` |
+//! | `closing/` | `shutdown`, then the closing transactions |
 //! | `resolving.rs` | after a force-close or a spend of the funding output |
 //! | `footing.rs` | whether the funding output of such a channel is there at all |
 //! | `link.rs` | the connection of a funded channel |
@@ -56,7 +56,7 @@ use lightning_traits::id::{ChannelId, NodeId, UpdateId};
 use lightning_traits::interface::KeysInterface;
 use lightning_traits::wire::{ChannelMessage, ErrorMessage, WarningMessage};
 
-pub use closing::ShutdownError;
+pub use closing::{CloseParams, ShutdownError};
 pub use commands::{FeeUpdateError, SettleError};
 pub use context::{Context, FeeQuotes};
 pub use details::{ChannelDetails, FundedDetails};
@@ -68,7 +68,7 @@ pub use phase::PhaseName;
 pub use reaction::{Reaction, reaction};
 pub use record::TheirTerms;
 pub use restore::RestoreError;
-pub use script::{dust_limit, is_shutdown_script};
+pub use script::{dust_limit, is_op_return_script, is_shutdown_script};
 pub use violation::{BadTerms, Violation};
 
 use effects::{Effects, Outbox};

@@ -47,6 +47,14 @@ pub fn reaction(violation: &Violation, phase: PhaseName) -> Reaction {
         Violation::ClosingFeeMoved(_) => Reaction::FailChannel,
         // BOLT 2: "if one of the outputs in the closing transaction is below the dust limit ...: MUST fail the channel".
         Violation::ClosingDust | Violation::ClosingTransaction(_) => Reaction::FailChannel,
+        // BOLT 2, `closing_complete` and `closing_sig`: "MUST either send a `warning` and close the connection, or send an `error`
+        // and fail the channel"; of scripts that crossed: "SHOULD send a `warning`. SHOULD close the connection."
+        Violation::ClosingProposal(_)
+        | Violation::ClosingScripts
+        | Violation::ClosingSignatures
+        | Violation::ClosingSigUnasked => Reaction::WarnAndDisconnect,
+        // Those that are signed will do.
+        Violation::TooManyCloses => Reaction::Warn,
         Violation::Commitment(violation) => of_commitment(violation),
         Violation::Desync(desync) => of_desync(desync),
         // BOLT 2: "MUST NOT broadcast its commitment transaction. SHOULD send an `error` to request the peer to fail the channel."

@@ -18,10 +18,32 @@ fn is_later_segwit(script: &Script) -> bool {
     }
 }
 
+/// Whether `script` gives the funds to the miners in a form that BOLT 2 allows with `option_simple_close`.
+///
+/// "`OP_RETURN` followed by one of: `6` to `75` inclusive followed by exactly that many bytes; `76` followed by `76` to `80`
+/// followed by exactly that many bytes".
+#[must_use]
+pub fn is_op_return_script(script: &Script) -> bool {
+    match script.as_bytes() {
+        [0x6a, length @ 6..=75, data @ ..] => data.len() == usize::from(*length),
+        [0x6a, 76, length @ 76..=80, data @ ..] => data.len() == usize::from(*length),
+        _ => false,
+    }
+}
+
+/// As [`dust_limit`], but by what bitcoind really holds against each known script: less for taproot. Between the two, peers
+/// differ.
+pub(crate) fn least_dust_limit(script: &Script) -> Amount {
+    if script.is_p2tr() { Amount::from_sat(330) } else { dust_limit(script) }
+}
+
 /// The smallest output to `script` that nodes relay (BOLT 3, "Dust Limits").
 #[must_use]
 pub fn dust_limit(script: &Script) -> Amount {
-    let sat = if script.is_p2pkh() {
+    let sat = if script.is_op_return() {
+        // "never dust".
+        0
+    } else if script.is_p2pkh() {
         546
     } else if script.is_p2sh() {
         540

@@ -136,6 +136,18 @@ pub enum Violation {
     /// BOLT 2: "if `fee_satoshis` is not in the overlap between the sent and received `fee_range`".
     #[error("closing fee of {0} is outside of both ranges, or changed")]
     ClosingFeeMoved(Amount),
+    /// `closing_complete`: no such transaction can be built.
+    #[error("no such closing transaction: {0}")]
+    ClosingProposal(ClosingError),
+    /// `closing_complete` for a script of ours other than the last one we sent.
+    #[error("closing_complete for another script than our last one")]
+    ClosingScripts,
+    /// `closing_complete` or `closing_sig` without the one signature that it must have.
+    #[error("not the signature that the closing transaction needs")]
+    ClosingSignatures,
+    /// `closing_sig` for nothing that we proposed.
+    #[error("closing_sig for a transaction that was not proposed")]
+    ClosingSigUnasked,
     /// An output of the closing transaction would never be relayed.
     #[error("the closing transaction has an output below the dust limit of its script")]
     ClosingDust,
@@ -181,6 +193,9 @@ pub enum Violation {
     /// BOLT 2: "that `shutdown_scriptpubkey` is not equal to `scriptpubkey`: ... MUST fail the connection".
     #[error("shutdown script is not the one committed to upfront")]
     ShutdownNotUpfront,
+    /// More closing transactions than anybody needs (RELIABILITY K4).
+    #[error("too many closing transactions")]
+    TooManyCloses,
     /// More updates without a signature than any commitment could hold.
     #[error("too many updates without commitment_signed")]
     TooManyUpdates,

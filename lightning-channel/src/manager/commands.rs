@@ -1,14 +1,13 @@
 //! Closing channels, and lists.
 use alloc::vec::Vec;
 
-use bitcoin::ScriptBuf;
 use lightning_traits::id::{ChannelId, NodeId};
 use lightning_traits::interface::Environment;
 use lightning_traits::route::FirstHop;
 use thiserror::Error;
 
 use super::ChannelManager;
-use crate::channel::{ChannelDetails, PhaseName, ShutdownError};
+use crate::channel::{ChannelDetails, CloseParams, PhaseName, ShutdownError};
 use crate::payment::PaymentDetails;
 
 /// Why a command about a channel is not carried out.
@@ -27,15 +26,15 @@ pub enum CommandError {
 }
 
 impl<E: Environment> ChannelManager<E> {
-    /// Closes a channel together with its peer, once its HTLCs are gone. `script` may name where our funds go, unless the
-    /// opening bound us to another.
+    /// Closes a channel together with its peer, once its HTLCs are gone. `params` may name where our funds go, unless the
+    /// opening bound us to another, and the feerate. Asked again, it changes these, where the peer knows `option_simple_close`.
     ///
     /// # Errors
     /// [`CommandError`].
-    pub fn close_channel(&self, channel: ChannelId, script: Option<ScriptBuf>) -> Result<(), CommandError> {
+    pub fn close_channel(&self, channel: ChannelId, params: CloseParams) -> Result<(), CommandError> {
         let slot = self.table.lock().channel_by_any_id(channel);
         let slot = slot.ok_or(CommandError::UnknownChannel(channel))?;
-        let done = self.step(&slot, |channel, cx| channel.shutdown(cx, script));
+        let done = self.step(&slot, |channel, cx| channel.shutdown(cx, params));
         self.run();
         done.map_err(CommandError::Shutdown)
     }

@@ -1,7 +1,8 @@
-//! Closing together: who asks, what fee, what if the wire is cut or a side crashes in between.
+//! Closing together by the legacy negotiation: who asks, what fee, what if the wire is cut or a side crashes in between.
 use bitcoin::{Amount, ScriptBuf, Transaction};
-use lightning_channel::channel::{PhaseName, ShutdownError};
+use lightning_channel::channel::{CloseParams, PhaseName, ShutdownError};
 use lightning_traits::event::CloseReason;
+use lightning_traits::feature::Feature;
 use lightning_traits::id::EventId;
 use lightning_traits::interface::{ChannelSigner as _, KeysInterface as _};
 use lightning_traits::monitor::{MonitorEvent, MonitorStep, SpendKind};
@@ -13,8 +14,16 @@ use super::pair::{FUNDING, Fate, Fault, Pair};
 
 const PUSH: Msat = Msat::from_sat(300_000);
 
+/// A channel with a peer that does not know `option_simple_close`.
+fn open(push: Msat) -> Pair {
+    let mut pair = Pair::new();
+    pair.nodes[1].features.clear_bit(Feature::SimpleClose.optional_bit());
+    pair.establish(push, false);
+    pair
+}
+
 fn ask(pair: &mut Pair, side: usize) {
-    pair.nodes[side].with(|channel, cx| channel.shutdown(cx, None)).expect("may close");
+    pair.nodes[side].with(|channel, cx| channel.shutdown(cx, CloseParams::default())).expect("may close");
 }
 
 /// Both broadcast the same transaction; returns it.
@@ -36,7 +45,7 @@ fn fee(transaction: &Transaction) -> Amount {
 #[test]
 fn either_side_can_close_and_the_opener_pays() {
     for side in 0..2 {
-        let mut pair = Pair::open(PUSH);
+        let mut pair = open(PUSH);
         ask(&mut pair, side);
         pair.run();
         assert_eq!(pair.phases(), [PhaseName::Negotiating; 2]);
@@ -65,7 +74,7 @@ fn either_side_can_close_and_the_opener_pays() {
 
 #[test]
 fn the_closing_transaction_spends_the_funding_output_by_script() {
-    let mut pair = Pair::open(PUSH);
+    let mut pair = open(PUSH);
     ask(&mut pair, 0);
     pair.run();
     let transaction = agreed(&pair);
@@ -92,21 +101,22 @@ fn the_closing_transaction_spends_the_funding_output_by_script() {
 
 #[test]
 fn both_asking_at_once_close_once() {
-    let mut pair = Pair::open(PUSH);
+    let mut pair = open(PUSH);
     ask(&mut pair, 0);
     ask(&mut pair, 1);
     pair.run();
     agreed(&pair);
     assert!((0..2).all(|side| pair.sent(side).iter().filter(|kind| **kind == 38).count() == 1));
-    let again = pair.nodes[0].with(|channel, cx| channel.shutdown(cx, None));
+    let again = pair.nodes[0].with(|channel, cx| channel.shutdown(cx, CloseParams::default()));
     assert_eq!(again, Err(ShutdownError::AlreadyClosing));
 }
 
 #[test]
 fn a_script_other_than_the_one_bound_upfront_is_refused() {
-    let mut pair = Pair::open(PUSH);
+    let mut pair = open(PUSH);
     let other = ScriptBuf::from_bytes([vec![0, 20], vec![9; 20]].concat());
-    let refused = pair.nodes[0].with(|channel, cx| channel.shutdown(cx, Some(other.clone())));
+    let refused = pair.nodes[0]
+        .with(|channel, cx| channel.shutdown(cx, CloseParams { script: Some(other.clone()), feerate: None }));
     assert_eq!(refused, Err(ShutdownError::BoundToAnother));
     // From the peer: a warning and the end of the connection, the channel lives on.
     pair.tamper = Some(Box::new(move |_, message| {
@@ -122,7 +132,7 @@ fn a_script_other_than_the_one_bound_upfront_is_refused() {
 
 #[test]
 fn a_script_of_no_allowed_form_is_refused() {
-    let mut pair = Pair::open(PUSH);
+    let mut pair = open(PUSH);
     pair.tamper = Some(Box::new(|_, message| {
         if let Message::Shutdown(shutdown) = message {
             shutdown.scriptpubkey = ScriptBuf::from_bytes(vec![0x6a, 1, 1]);
@@ -135,7 +145,7 @@ fn a_script_of_no_allowed_form_is_refused() {
 
 #[test]
 fn closing_waits_for_htlcs_and_takes_no_new_ones() {
-    let mut pair = Pair::open(PUSH);
+    let mut pair = open(PUSH);
     pair.want(1, 0, Msat::from_sat(50_000), Fate::Claim);
     pair.want(2, 1, Msat::from_sat(20_000), Fate::Fail);
     while pair.nodes[1].incoming.is_empty() {
@@ -154,6 +164,7 @@ fn closing_waits_for_htlcs_and_takes_no_new_ones() {
 #[test]
 fn closing_before_channel_ready_works() {
     let mut pair = Pair::new();
+    pair.nodes[0].features.clear_bit(Feature::SimpleClose.optional_bit());
     pair.propose(PUSH, false);
     pair.run();
     pair.fund();
@@ -165,7 +176,7 @@ fn closing_before_channel_ready_works() {
 
 #[test]
 fn a_side_without_balance_gets_no_output() {
-    let mut pair = Pair::open(Msat::ZERO);
+    let mut pair = open(Msat::ZERO);
     ask(&mut pair, 1);
     pair.run();
     assert_eq!(agreed(&pair).output.len(), 1);
@@ -173,7 +184,7 @@ fn a_side_without_balance_gets_no_output() {
 
 #[test]
 fn an_opener_whose_fees_are_far_above_is_still_taken_by_the_accepter() {
-    let mut pair = Pair::open(PUSH);
+    let mut pair = open(PUSH);
     pair.nodes[0].fees.normal = FeeratePerKw::new(60_000);
     ask(&mut pair, 0);
     pair.run();
@@ -199,7 +210,7 @@ fn accepters_signature(pair: &Pair, fee: Amount) -> bitcoin::secp256k1::ecdsa::S
 
 /// The opener proposes, the accepter answers with `fee`; returns the opener's `closing_signed`s and whether it is content.
 fn answered_with(fee: Amount, range: Option<FeeRange>) -> (Vec<Amount>, Pair) {
-    let mut pair = Pair::open(PUSH);
+    let mut pair = open(PUSH);
     let signature = accepters_signature(&pair, fee);
     let mut answered = false;
     pair.tamper = Some(Box::new(move |from, message| {
@@ -259,7 +270,7 @@ fn an_accepter_of_old_is_met_halfway() {
 
 #[test]
 fn a_range_below_the_relay_floor_is_warned_about_and_no_commitment_is_broadcast() {
-    let mut pair = Pair::open(PUSH);
+    let mut pair = open(PUSH);
     pair.nodes[0].fees.normal = FeeratePerKw::new(20);
     // Past our own floor: a peer that insists on what nobody relays.
     pair.tamper = Some(Box::new(|from, message| {
@@ -277,7 +288,7 @@ fn a_range_below_the_relay_floor_is_warned_about_and_no_commitment_is_broadcast(
 
 #[test]
 fn a_wrong_closing_signature_is_refused() {
-    let mut pair = Pair::open(PUSH);
+    let mut pair = open(PUSH);
     pair.tamper = Some(Box::new(|from, message| {
         if let (0, Message::ClosingSigned(closing)) = (from, message) {
             closing.fee_satoshis += Amount::ONE_SAT;
@@ -290,7 +301,7 @@ fn a_wrong_closing_signature_is_refused() {
 
 #[test]
 fn without_a_fee_range_the_accepter_still_agrees() {
-    let mut pair = Pair::open(PUSH);
+    let mut pair = open(PUSH);
     pair.tamper = Some(Box::new(|_, message| {
         if let Message::ClosingSigned(closing) = message {
             closing.fee_range = None;
@@ -306,7 +317,7 @@ fn fault_at_every_step_of_closing_ends_in_one_closing_transaction() {
     for fault in [Fault::Disconnect, Fault::Crash(0), Fault::Crash(1), Fault::CrashBoth] {
         let mut points = 0;
         for at in 1..2_000 {
-            let mut pair = Pair::open(PUSH);
+            let mut pair = open(PUSH);
             pair.want(1, 0, Msat::from_sat(50_000), Fate::Claim);
             while pair.nodes[1].incoming.is_empty() {
                 assert!(pair.move_once() || pair.manage());
@@ -341,7 +352,7 @@ fn fault_at_every_step_of_closing_ends_in_one_closing_transaction() {
 
 #[test]
 fn the_confirmed_close_is_resolved_and_forgotten_once_all_is_told() {
-    let mut pair = Pair::open(PUSH);
+    let mut pair = open(PUSH);
     ask(&mut pair, 0);
     pair.run();
     let transaction = agreed(&pair);
@@ -385,7 +396,7 @@ fn the_confirmed_close_is_resolved_and_forgotten_once_all_is_told() {
 
 #[test]
 fn a_peer_that_reports_an_error_after_agreement_does_not_make_us_force_close() {
-    let mut pair = Pair::open(PUSH);
+    let mut pair = open(PUSH);
     ask(&mut pair, 0);
     pair.run();
     let before = pair.nodes[0].broadcasts.len();

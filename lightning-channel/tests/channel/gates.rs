@@ -94,7 +94,7 @@ fn receipts_that_come_in_reverse_release_everything_at_the_first() {
     pair.want(1, 1, Msat::from_sat(9_000), Fate::Claim);
     pair.run();
     let node = &mut pair.nodes[0];
-    node.with(|channel, cx| channel.shutdown(cx, None)).unwrap();
+    node.with(|channel, cx| channel.shutdown(cx, Default::default())).unwrap();
     while let Some(output) = node.channel.as_mut().unwrap().poll() {
         match output {
             Output::Persist(persisting) => node.writing.push_back(persisting),

@@ -16,6 +16,7 @@ mod refused;
 mod resolving;
 mod restart;
 mod resync;
+mod simple_close;
 mod trusted;
 mod unfunded;
 mod unsent;

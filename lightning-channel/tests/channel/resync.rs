@@ -74,7 +74,7 @@ fn nothing_but_reestablish_leaves_before_theirs_has_come() {
     let features = pair.nodes[1].features.clone();
     let node = &mut pair.nodes[0];
     node.with(|channel, cx| channel.connected(cx, &features));
-    node.with(|channel, cx| channel.shutdown(cx, None)).unwrap();
+    node.with(|channel, cx| channel.shutdown(cx, Default::default())).unwrap();
     while node.step() {}
     let sent: Vec<_> = node.outgoing.iter().map(Message::type_id).collect();
     assert_eq!(sent, [136]);

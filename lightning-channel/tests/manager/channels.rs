@@ -34,7 +34,7 @@ fn a_channel_opens_and_is_announced_by_both() {
 fn a_channel_closes_cooperatively() {
     let mut world = World::new(&["a", "b"]);
     let channel = world.open(0, 1, 1_000_000, 0, false);
-    world.manager(0).close_channel(channel, None).unwrap();
+    world.manager(0).close_channel(channel, Default::default()).unwrap();
     world.settle();
     for node in 0..2 {
         let closed = world.seen(node, |event| {
@@ -238,7 +238,7 @@ fn a_closing_channel_waits_for_its_htlcs() {
     world.nodes[1].user.claims = false;
     let (id, hash) = world.pay(0, 1, 5_000_000);
     world.settle();
-    world.manager(0).close_channel(channel, None).unwrap();
+    world.manager(0).close_channel(channel, Default::default()).unwrap();
     world.settle();
     world.restart(1);
     world.settle();

@@ -24,6 +24,7 @@ pub const NODE_OPTIONAL: &[Feature] = &[
     Feature::ShutdownAnySegwit,
     Feature::AttributionData,
     Feature::ScidAlias,
+    Feature::SimpleClose,
 ];
 
 /// Why a feature vector is not acceptable.

@@ -245,16 +245,16 @@ pub(crate) fn close(world: &mut World, dice: &mut Dice) -> u64 {
             let channels = world.nodes[end].manager().list_channels();
             let funded =
                 channels.into_iter().find(|c| c.channel == link.channel).and_then(|c| c.funded).unwrap();
-            due.push((link.funding, end, funded.our_balance.to_sat_floor(), funded.we_opened));
+            due.push((link.funding, end, funded.our_balance.to_sat_floor()));
         }
-        let closed = world.nodes[closer].manager().close_channel(link.channel, None);
+        let closed = world.nodes[closer].manager().close_channel(link.channel, Default::default());
         hold(Oracle::Live, closed.is_ok(), || format!("an open channel does not close: {closed:?}"));
         world.settle();
     }
     world.mine(1);
     world.catch_up();
     let spends = spends(world);
-    for (funding, end, balance, pays) in due {
+    for (funding, end, balance) in due {
         let Some(close) = spends.get(&funding) else {
             broken(Oracle::Live, format!("the close of {funding} is not in the next block"));
         };
@@ -263,7 +263,8 @@ pub(crate) fn close(world: &mut World, dice: &mut Dice) -> u64 {
         let script = crate::node::script(end);
         let to_us = close.output.iter().filter(|output| output.script_pubkey == script);
         let (paid, fee) = (to_us.map(|o| o.value.to_sat()).sum::<u64>(), capacity.to_sat() - total);
-        let least = if pays { balance.saturating_sub(fee) } else { balance };
+        // Either side may have proposed the transaction that was mined, and pays for it.
+        let least = balance.saturating_sub(fee);
         let is_dust = paid == 0 && i128::from(balance) * 1_000 < DUST;
         hold(Oracle::Money, paid >= least && paid <= balance || is_dust, || {
             format!("node {end} is paid {paid} of {balance} at a fee of {fee}")

@@ -284,6 +284,12 @@ pub const METHODS: &[Method] = &[
                 "Do it without the peer, by our last commitment: slower and dearer",
             ),
             flag("address", "to", Kind::Address, "Send our share there instead of into the wallet"),
+            flag(
+                "feerate_sat_per_vbyte",
+                "feerate",
+                Kind::Number(MAX_FEERATE),
+                "What we pay for the closing transaction in sat per vbyte; asked again with more, it is replaced",
+            ),
         ],
         view: View::Fields,
         read_only: false,

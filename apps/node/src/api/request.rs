@@ -102,6 +102,10 @@ pub struct CloseChannel {
     /// Where our share goes; without it, into the wallet. Only for a close with the peer.
     #[serde(default, deserialize_with = "text_option")]
     pub address: Option<Address<NetworkUnchecked>>,
+    /// The feerate of the closing transaction that we pay for; without it the node estimates. Asked again with a higher one, it
+    /// is replaced. Only for a close with the peer.
+    #[serde(default)]
+    pub feerate_sat_per_vbyte: Option<u32>,
 }
 
 /// `forceclose`: a [`CloseChannel`] with `force`.
@@ -115,7 +119,7 @@ pub struct ForceClose {
 
 impl From<ForceClose> for CloseChannel {
     fn from(request: ForceClose) -> Self {
-        Self { channel: request.channel, force: true, address: None }
+        Self { channel: request.channel, force: true, address: None, feerate_sat_per_vbyte: None }
     }
 }
 

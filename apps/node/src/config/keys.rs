@@ -102,6 +102,12 @@ pub const KEYS: &[Key] = &[
         "Confirmations before we use a channel that a peer funded",
     ),
     key(
+        "channels.bind_close_address",
+        KeyKind::Bool,
+        "true",
+        "Agree at the opening that a close with the peer pays into our wallet, and nowhere else",
+    ),
+    key(
         "payments.max_fee_millionths",
         KeyKind::Number(0, 1_000_000),
         "10000",

@@ -184,6 +184,7 @@ fn user_config(read: &value::Values<'_>) -> Result<UserConfig, ApiError> {
     if user.handshake.min_funding > user.handshake.max_funding {
         return Err(read.wrong("channels.min_sat", "it must not be above channels.max_sat"));
     }
+    user.handshake.upfront_shutdown = read.truth("channels.bind_close_address")?;
     user.handshake.minimum_depth = read.number("channels.minimum_depth")?;
     user.payment.max_fee_millionths = read.number("payments.max_fee_millionths")?;
     user.payment.max_attempts = read.number("payments.max_attempts")?;

@@ -195,7 +195,9 @@ fn close_with(who: &Person, peer_id: &str, force: bool) -> Result<(), DemoError>
     let id =
         found.ok_or_else(|| DemoError::Unaccounted(format!("{} has no channel with {peer_id}", who.name)))?;
     let channel = ChannelRef::from_text(&id).ok_or_else(|| DemoError::Unaccounted(id.clone()))?;
-    who.ask(|api| api.closechannel(request::CloseChannel { channel, force, address: None }))?;
+    who.ask(|api| {
+        api.closechannel(request::CloseChannel { channel, force, address: None, feerate_sat_per_vbyte: None })
+    })?;
     Ok(())
 }
 

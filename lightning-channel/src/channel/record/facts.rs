@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use bitcoin::{ScriptBuf, Transaction};
 use lightning_traits::id::{ChannelId, ShortChannelId};
 use lightning_traits::record;
-use lightning_traits::units::{BlockHeight, CltvDelta, Msat};
+use lightning_traits::units::{BlockHeight, CltvDelta, FeeratePerKw, Msat};
 use secp256k1::ecdsa::Signature;
 
 use crate::commitments::Change;
@@ -113,12 +113,42 @@ pub(crate) enum Stage {
         /// Their script.
         theirs: ScriptBuf,
         /// Closing transactions that both have signed; one of them will confirm.
-        agreed: Vec<Transaction>,
+        agreed: Vec<Agreed>,
     },
 }
 record!(enum Stage {
     0 => AwaitingReady {}, 1 => Open {}, 2 => ShuttingDown { shutdown }, 3 => Negotiating { ours, theirs, agreed list },
 });
+
+/// A closing transaction that both have signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Agreed {
+    pub(crate) transaction: Transaction,
+    pub(crate) closer: Closer,
+}
+record!(struct Agreed { transaction, closer });
+
+/// Who proposed a closing transaction and pays for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Closer {
+    /// The opener pays, the fee was negotiated.
+    Legacy {},
+    /// We do, to this script of ours, with a fee of this rate.
+    Us { script: ScriptBuf, feerate: FeeratePerKw },
+    /// They do.
+    Them {},
+}
+record!(enum Closer { 0 => Legacy {}, 1 => Us { script, feerate }, 2 => Them {} });
+
+/// What our user wants of the closing transaction beyond what the peer was told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ClosingWish {
+    /// Where we want to be paid, if not where our `shutdown` said.
+    pub(crate) script: Option<ScriptBuf>,
+    /// Which feerate we pay, if not the estimate.
+    pub(crate) feerate: Option<FeeratePerKw>,
+}
+record!(struct ClosingWish { script, feerate });
 
 /// Who has asked to close.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -210,10 +240,12 @@ pub(crate) struct Facts {
     pub(crate) their_terms: Option<TheirTerms>,
     /// What the user has not acknowledged yet.
     pub(crate) untold: Vec<Milestone>,
+    pub(crate) closing_wish: ClosingWish,
     pub(crate) stage: Stage,
 }
 record!(struct Facts {
-    temporary, funder, confirmation, ready, alias, their_alias, announcement, update_time, their_terms, untold list, stage
+    temporary, funder, confirmation, ready, alias, their_alias, announcement, update_time, their_terms, untold list,
+    closing_wish, stage
 });
 
 /// One durable change.
@@ -230,12 +262,14 @@ pub(crate) enum Entry {
     ShutdownReceived { ours: ScriptBuf, theirs: ScriptBuf },
     ShutdownSent {},
     NegotiationStarted {},
-    ClosingAgreed { transaction: Transaction },
+    ClosingAgreed { transaction: Transaction, closer: Closer },
     UpdateSent { time: u32 },
     Told { milestone: Milestone },
     Resolved {},
     TheirTerms { terms: TheirTerms },
     GivenUp {},
+    ClosingWished { script: Option<ScriptBuf>, feerate: Option<FeeratePerKw> },
+    ClosingScripts { ours: ScriptBuf, theirs: ScriptBuf },
 }
 record!(enum Entry {
     0 => Commitments { change },
@@ -249,12 +283,14 @@ record!(enum Entry {
     8 => ShutdownReceived { ours, theirs },
     9 => ShutdownSent {},
     10 => NegotiationStarted {},
-    11 => ClosingAgreed { transaction },
+    11 => ClosingAgreed { transaction, closer },
     12 => UpdateSent { time },
     13 => Told { milestone },
     14 => Resolved {},
     15 => TheirTerms { terms },
     16 => GivenUp {},
+    17 => ClosingWished { script, feerate },
+    18 => ClosingScripts { ours, theirs },
 });
 
 impl Facts {
@@ -288,7 +324,11 @@ impl Facts {
             Entry::ShutdownAsked { .. }
             | Entry::ShutdownReceived { .. }
             | Entry::ShutdownSent {}
+            | Entry::ClosingScripts { .. }
             | Entry::NegotiationStarted {} => self.stage.evolve(entry),
+            Entry::ClosingWished { script, feerate } => {
+                self.closing_wish = ClosingWish { script: script.clone(), feerate: *feerate };
+            }
             Entry::UpdateSent { time } => self.update_time = *time,
             Entry::TheirTerms { terms } => self.their_terms = Some(*terms),
             Entry::Told { milestone } => self.untold.retain(|untold| untold != milestone),
@@ -316,12 +356,15 @@ impl Stage {
                 }
             }
             (Self::ShuttingDown { shutdown }, _) => shutdown.evolved(entry),
-            (Self::Negotiating { ours, theirs, agreed }, Entry::ClosingAgreed { transaction }) => {
+            (Self::Negotiating { ours, theirs, agreed }, Entry::ClosingAgreed { transaction, closer }) => {
                 let mut agreed = agreed.clone();
-                if !agreed.contains(transaction) {
-                    agreed.push(transaction.clone());
+                if !agreed.iter().any(|known| known.transaction == *transaction) {
+                    agreed.push(Agreed { transaction: transaction.clone(), closer: closer.clone() });
                 }
                 Self::Negotiating { ours: ours.clone(), theirs: theirs.clone(), agreed }
+            }
+            (Self::Negotiating { agreed, .. }, Entry::ClosingScripts { ours, theirs }) => {
+                Self::Negotiating { ours: ours.clone(), theirs: theirs.clone(), agreed: agreed.clone() }
             }
             (stage, _) => stage.clone(),
         };
@@ -339,6 +382,12 @@ impl Shutdown {
                 Self::Answering { ours, theirs: theirs.clone() }
             }
             (Self::Sent { ours }, Entry::ShutdownReceived { theirs, .. }) => {
+                Self::Both { ours, theirs: theirs.clone() }
+            }
+            (Self::Answering { ours, .. }, Entry::ShutdownReceived { theirs, .. }) => {
+                Self::Answering { ours, theirs: theirs.clone() }
+            }
+            (Self::Both { ours, .. }, Entry::ShutdownReceived { theirs, .. }) => {
                 Self::Both { ours, theirs: theirs.clone() }
             }
             (Self::Both { ours, theirs }, Entry::NegotiationStarted {}) => {

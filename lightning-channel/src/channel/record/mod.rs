@@ -17,7 +17,9 @@ use lightning_traits::codec::{
 };
 
 pub use facts::TheirTerms;
-pub(crate) use facts::{Announcement, Confirmation, Entry, Facts, Funder, Milestone, Ready, Shutdown, Stage};
+pub(crate) use facts::{
+    Announcement, Closer, ClosingWish, Confirmation, Entry, Facts, Funder, Milestone, Ready, Shutdown, Stage,
+};
 pub(crate) use journal::{Journal, Log, decode_entries};
 
 use super::open::Funded;

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use bitcoin::Amount;
-use lightning_channel::channel::{ChannelDetails, PhaseName};
+use lightning_channel::channel::{ChannelDetails, CloseParams, PhaseName};
 use lightning_channel::manager::{CommandError, OpenChannelError};
 use lightning_traits::id::ChannelId;
 
@@ -116,7 +116,8 @@ pub(super) fn close(node: &Inner, request: request::CloseChannel) -> Answer<resp
     let done = if request.force {
         node.channels.force_close(details.channel)
     } else {
-        node.channels.close_channel(details.channel, script)
+        let feerate = request.feerate_sat_per_vbyte.map(|sat| feerate(&node.fees, Some(sat)));
+        node.channels.close_channel(details.channel, CloseParams { script, feerate })
     };
     done.map_err(|error| command_error(&error))?;
     node.net.wake();

@@ -7,19 +7,17 @@
 //! # Invariants
 //! - nothing is signed that has an output which would not be relayed
 //! - a transaction that both have signed may confirm at any time: all of them are kept
-use bitcoin::{Amount, ScriptBuf, Transaction};
-use lightning_traits::event::{CloseReason, Event};
+use bitcoin::{Amount, Transaction};
 use lightning_traits::interface::{ChannelSigner, KeysInterface};
-use lightning_traits::tx::{
-    ClosingKind, ClosingOutput, ClosingSpec, ClosingTx, SignatureError, signature, weight,
-};
+use lightning_traits::tx::{ClosingKind, ClosingOutput, ClosingSpec, ClosingTx, SignatureError, signature};
 use lightning_traits::units::FeeratePerKw;
 use lightning_traits::wire::{ClosingSigned, FeeRange};
 use secp256k1::ecdsa::Signature;
 
+use super::Scripts;
 use crate::channel::link::Online;
 use crate::channel::open::Funded;
-use crate::channel::record::{Entry, Stage};
+use crate::channel::record::Closer;
 use crate::channel::script::dust_limit;
 use crate::channel::step::{Step, Stop};
 use crate::channel::violation::Violation;
@@ -42,28 +40,6 @@ pub(super) fn advance<K: KeysInterface>(channel: &mut Funded, online: &mut Onlin
         let range = our_range(channel, &scripts, step);
         let fee = proposal(channel, &scripts, step);
         propose(channel, online, step, &scripts, fee, range);
-    }
-}
-
-/// Where each side is paid.
-#[derive(Clone, Debug)]
-struct Scripts {
-    ours: ScriptBuf,
-    theirs: ScriptBuf,
-}
-
-impl Scripts {
-    fn of(channel: &Funded) -> Option<Self> {
-        match &channel.facts().stage {
-            Stage::Negotiating { ours, theirs, .. } => {
-                Some(Self { ours: ours.clone(), theirs: theirs.clone() })
-            }
-            Stage::AwaitingReady {} | Stage::Open {} | Stage::ShuttingDown { .. } => None,
-        }
-    }
-
-    fn weight(&self) -> u64 {
-        weight::closing_tx([self.ours.len(), self.theirs.len()])
     }
 }
 
@@ -175,7 +151,7 @@ fn our_range<K: KeysInterface>(channel: &Funded, scripts: &Scripts, step: &Step<
         // "SHOULD set `min_fee_satoshis` to a fairly low value": we do not pay, it need only be relayed.
         return FeeRange { min_fee_satoshis: floor.min(affordable), max_fee_satoshis: affordable };
     }
-    let fair = step.cx.fees.normal.fee(weight).to_sat();
+    let fair = wanted_feerate(channel, step).fee(weight).to_sat();
     let (low, high) = step.cx.config.channel.closing_fee_percent;
     let share = |percent: u32| Amount::from_sat(fair.saturating_mul(u64::from(percent)) / 100);
     let max = share(high.max(100)).max(floor).min(affordable);
@@ -185,7 +161,13 @@ fn our_range<K: KeysInterface>(channel: &Funded, scripts: &Scripts, step: &Step<
 /// The fee that we open with.
 fn proposal<K: KeysInterface>(channel: &Funded, scripts: &Scripts, step: &Step<'_, K>) -> Amount {
     let range = our_range(channel, scripts, step);
-    step.cx.fees.normal.fee(scripts.weight()).clamp(range.min_fee_satoshis, range.max_fee_satoshis)
+    let fee = wanted_feerate(channel, step).fee(scripts.weight());
+    fee.clamp(range.min_fee_satoshis, range.max_fee_satoshis)
+}
+
+/// What the user asked for, or the estimate.
+fn wanted_feerate<K: KeysInterface>(channel: &Funded, step: &Step<'_, K>) -> FeeratePerKw {
+    channel.facts().closing_wish.feerate.unwrap_or(step.cx.fees.normal)
 }
 
 /// Signs and sends a proposal. Waits for the write that told the monitor to expect a cooperative close.
@@ -222,32 +204,17 @@ fn agree<K: KeysInterface>(
     answer: bool,
 ) -> Result<(), ()> {
     let terms = channel.terms();
-    let (id, peer, fee) = (terms.channel, terms.peer, message.fee_satoshis);
+    let (id, fee) = (terms.channel, message.fee_satoshis);
     let ours = step.signer.sign_closing(&terms.funding, closing.tx()).map_err(|_| ())?;
     let transaction = closing.signed(&terms.ours.keys.funding, &ours, &message.signature);
-    let first = super::agreed(channel).is_empty();
     let range = FeeRange { min_fee_satoshis: fee, max_fee_satoshis: fee };
     let range = match online.talk {
         Talk::Proposed { range, .. } => range,
         Talk::Silent | Talk::Agreed => message.fee_range.unwrap_or(range),
     };
-    let reply = answer.then(|| closing_signed(id, fee, ours, range));
+    let reply = answer.then(|| closing_signed(id, fee, ours, range).into());
     online.talk = Talk::Agreed;
-    if super::agreed(channel).contains(&transaction) {
-        if let Some(reply) = reply {
-            step.effects.after_all().send(reply);
-        }
-        return Ok(());
-    }
-    channel.record(Entry::ClosingAgreed { transaction: transaction.clone() }, step);
-    let mut gated = channel.persist(step);
-    if let Some(reply) = reply {
-        gated.send(reply);
-    }
-    gated.broadcast(alloc::vec![transaction]);
-    if first {
-        gated.event(Event::ChannelClosed { channel: id, peer, reason: CloseReason::Cooperative });
-    }
+    super::agree(channel, step, transaction, Closer::Legacy {}, reply);
     Ok(())
 }
 
