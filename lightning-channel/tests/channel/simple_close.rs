@@ -86,7 +86,7 @@ fn told(pair: &Pair, side: usize) -> ScriptBuf {
         Message::Shutdown(shutdown) => Some(shutdown.scriptpubkey.clone()),
         _ => None,
     });
-    scripts.last().expect("said")
+    scripts.fold(None, |_, script| Some(script)).expect("said")
 }
 
 /// Both have the same set of transactions, and nobody went to the chain with a commitment.
@@ -394,7 +394,7 @@ fn k10_dust_is_left_out_by_the_rules_of_the_side_that_has_less() {
                 let fee = fee(tx);
                 match paid(tx, &less) {
                     Some(value) => {
-                        assert!(value.to_sat() <= push && value.to_sat() + fee.to_sat() >= push.min(294))
+                        assert!(value.to_sat() <= push && value.to_sat() + fee.to_sat() >= push.min(294));
                     }
                     None => assert!(push < dust || fee.to_sat() + dust > push, "{push} at {fee}"),
                 }
@@ -438,6 +438,8 @@ fn k10_op_return_takes_nothing_and_is_no_dust() {
     assert_eq!(move_to(&mut pair, 0, op_return(&[1; 20])), Err(ShutdownError::ScriptForm));
 }
 
+type Spoil<M> = (&'static str, fn(&mut M));
+
 /// A message of the negotiation that is not as it must be: a warning, a new connection, and no new transaction.
 fn spoiled(spoil: impl Fn(&mut Message) + 'static) -> Pair {
     let mut pair = Pair::open(PUSH);
@@ -457,7 +459,7 @@ fn spoiled(spoil: impl Fn(&mut Message) + 'static) -> Pair {
 
 #[test]
 fn proposals_that_break_a_rule_hang_up_and_the_next_connection_closes() {
-    let spoils: [(&str, fn(&mut ClosingComplete)); 9] = [
+    let spoils: [Spoil<ClosingComplete>; 9] = [
         ("fee above the balance", |m| m.fee_satoshis = Amount::from_sat(700_001)),
         ("absurd fee", |m| m.fee_satoshis = Amount::MAX_MONEY),
         ("another fee", |m| m.fee_satoshis += Amount::ONE_SAT),
@@ -470,7 +472,7 @@ fn proposals_that_break_a_rule_hang_up_and_the_next_connection_closes() {
         }),
         ("only the one without us", |m| m.closer_and_closee_outputs = None),
         ("signatures swapped", |m| {
-            core::mem::swap(&mut m.closer_output_only, &mut m.closer_and_closee_outputs)
+            core::mem::swap(&mut m.closer_output_only, &mut m.closer_and_closee_outputs);
         }),
     ];
     for (name, spoil) in spoils {
@@ -489,7 +491,7 @@ fn proposals_that_break_a_rule_hang_up_and_the_next_connection_closes() {
 #[test]
 fn answers_that_break_a_rule_hang_up_and_the_next_connection_closes() {
     use lightning_traits::wire::ClosingSig;
-    let spoils: [(&str, fn(&mut ClosingSig)); 7] = [
+    let spoils: [Spoil<ClosingSig>; 7] = [
         ("another fee", |m| m.fee_satoshis += Amount::ONE_SAT),
         ("another locktime", |m| m.locktime += 1),
         ("another script", |m| m.closer_scriptpubkey = script(9)),

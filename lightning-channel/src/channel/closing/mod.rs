@@ -173,7 +173,8 @@ pub(crate) fn on_shutdown<K: KeysInterface>(
     let theirs = message.scriptpubkey;
     let any_segwit = step.cx.negotiated(&online.features, Feature::ShutdownAnySegwit);
     let simple = is_simple(online, step);
-    if !is_shutdown_script(&theirs, any_segwit) && !(simple && is_op_return_script(&theirs)) {
+    let allowed = is_shutdown_script(&theirs, any_segwit) || simple && is_op_return_script(&theirs);
+    if !allowed {
         return Err(Violation::ShutdownScript(theirs).into());
     }
     if channel.terms().their_shutdown.as_ref().is_some_and(|bound| *bound != theirs) {
