@@ -114,7 +114,10 @@ fn bytes() {
 }
 
 fn restart() {
-    for (who, stopped) in ["payer", "payee"].into_iter().zip(ours::Stopped::both(1_000, 50)) {
+    let [payer, payee] = ours::Stopped::both(1_000, 50);
+    for (who, stopped) in
+        [("payer", payer), ("payee", payee), ("forwarder", ours::Stopped::forwarder(1_000, 50))]
+    {
         let mut times = Vec::new();
         for _ in 0..5 {
             let stored = stopped.copy();

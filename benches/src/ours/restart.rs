@@ -28,11 +28,27 @@ impl Stopped {
             (0..htlcs).for_each(|_| net.send(0, &[(1, scid)]));
             net.settle();
         }
-        [(1, 0), (2, 1)].map(|(seed, node)| {
-            let node = &net.nodes[node];
-            let stored = node.manager.environment().monitors.environment().stored();
-            Self { seed, stored, record: node.record.clone(), tip: net.tip }
-        })
+        [0, 1].map(|node| Self::stop(&net, node))
+    }
+
+    /// The node between stops, with as many channels to each side, each with so many HTLCs that the payee has not decided on.
+    #[must_use]
+    pub fn forwarder(channels: usize, htlcs: usize) -> Self {
+        let mut net = Net::new(3, true);
+        let (ins, outs) = (net.open(0, 1, channels / 2), net.open(1, 2, channels / 2));
+        net.holds = true;
+        for (from, to) in ins.into_iter().zip(outs) {
+            (0..htlcs).for_each(|_| net.send(0, &[(1, from), (2, to)]));
+            net.settle();
+        }
+        Self::stop(&net, 1)
+    }
+
+    fn stop(net: &Net, node: usize) -> Self {
+        let here = &net.nodes[node];
+        let stored = here.manager.environment().monitors.environment().stored();
+        let seed = u8::try_from(node + 1).unwrap();
+        Self { seed, stored, record: here.record.clone(), tip: net.tip }
     }
 
     /// What it stores, in bytes.

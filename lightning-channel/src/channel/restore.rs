@@ -18,6 +18,7 @@ use super::open::Funded;
 use super::record::{Durable, Journal, Log};
 use super::resolving::Resolving;
 use super::{Channel, Phase};
+use crate::payment::onion;
 use crate::terms::Terms;
 
 /// Why a record is no channel.
@@ -40,7 +41,11 @@ impl<K: KeysInterface> Channel<K> {
         changes: &[Vec<u8>],
         last: UpdateId,
     ) -> Result<Self, RestoreError> {
-        let durable = Durable::read(snapshot, changes).map_err(RestoreError::Decode)?;
+        let mut durable = Durable::read(snapshot, changes).map_err(RestoreError::Decode)?;
+        if let Durable::Funded(state) = &mut durable {
+            let built = state.build_onions(|recipe| onion::rebuild(cx.secp, recipe));
+            built.ok_or(RestoreError::Decode(DecodeError::InvalidValue("what an onion is built from")))?;
+        }
         let terms: &Terms = match &durable {
             Durable::Funded(state) => state.terms(),
             Durable::Resolving(state) => state.commitments().terms(),

@@ -44,7 +44,7 @@ impl Commitments {
             amount,
             hash: message.payment_hash,
             expiry,
-            onion: message.onion_routing_packet.clone(),
+            onion: message.onion_routing_packet.clone().into(),
             path_key: message.path_key,
             over_exposed: false,
         };

@@ -3,7 +3,6 @@
 //! # Invariants
 //! - an HTLC is named by its direction and id only, never by hash, amount or onion (RELIABILITY B15)
 //! - onions are shared, never copied
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -12,10 +11,12 @@ use lightning_traits::id::{ChannelId, HtlcId, PaymentId};
 use lightning_traits::payment::{PaymentHash, Preimage};
 use lightning_traits::record;
 use lightning_traits::route::Path;
-use lightning_traits::sphinx::{AttributionData, OnionPacket};
+use lightning_traits::sphinx::AttributionData;
 use lightning_traits::units::{CltvExpiry, Msat};
 use secp256k1::PublicKey;
 use zeroize::Zeroize as _;
+
+use super::onion::Onion;
 
 /// Why we offered an HTLC: where its outcome goes. Durable in the record of the channel that carries the HTLC.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +94,7 @@ pub struct OutgoingHtlc {
     /// From when it may be timed out.
     pub expiry: CltvExpiry,
     /// The onion for the peer.
-    pub onion: Arc<OnionPacket>,
+    pub onion: Onion,
     /// Set when relaying inside a blinded path (BOLT 4, "Route Blinding").
     pub path_key: Option<PublicKey>,
     /// Where its outcome goes.
@@ -135,7 +136,7 @@ pub struct IncomingHtlc {
     /// From when it may be timed out.
     pub expiry: CltvExpiry,
     /// The onion for us.
-    pub onion: Arc<OnionPacket>,
+    pub onion: Onion,
     /// Set inside a blinded path.
     pub path_key: Option<PublicKey>,
     /// BOLT 2, "Bounding exposure to trimmed in-flight HTLCs": it exceeded our bound on dust when it came, so "SHOULD

@@ -6,7 +6,7 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `htlc.rs` `notice.rs` `change.rs` | the values that others see |
+//! | `htlc.rs` `onion.rs` `notice.rs` `change.rs` | the values that others see |
 //! | `refusal.rs` `violation.rs` | why we, or they, may not |
 //! | `log.rs` | updates on their way, and `reduce` |
 //! | `limits.rs` `dust.rs` | balances, reserve, fees; value without outputs |
@@ -32,6 +32,7 @@ mod limits;
 mod log;
 mod notice;
 mod offer;
+mod onion;
 mod refusal;
 mod resync;
 mod sign;
@@ -45,6 +46,8 @@ pub use change::{Change, Evolved, Proof};
 pub use htlc::{BADONION, IncomingHtlc, Origin, OutgoingHtlc, PendingOutgoing, Removal, SessionKey};
 pub use limits::Policy;
 pub use notice::{Notice, NoticeKey, Outcome};
+pub use onion::Onion;
+pub(crate) use onion::Recipe;
 pub use refusal::{CommitRefused, Desync, FeeRefused, NotNow, OfferRefused, RemovalRefused};
 pub use resync::Resend;
 pub use violation::Violation;

@@ -3,9 +3,11 @@
 //! # Invariants
 //! - nothing is offered that the peer could take for a violation
 //! - `decide` refuses doubles, so whoever has an intent may repeat it
+use alloc::sync::Arc;
+
 use lightning_traits::codec::TlvRecords;
 use lightning_traits::id::HtlcId;
-use lightning_traits::sphinx::MAX_ATTRIBUTED_REASON_LEN;
+use lightning_traits::sphinx::{MAX_ATTRIBUTED_REASON_LEN, OnionPacket, PAYMENT_PAYLOADS_LEN};
 use lightning_traits::units::{FeeratePerKw, Msat};
 use lightning_traits::wire::{
     Message, UpdateAddHtlc, UpdateFailHtlc, UpdateFailMalformedHtlc, UpdateFee, UpdateFulfillHtlc,
@@ -174,7 +176,8 @@ impl Commitments {
             amount_msat: htlc.amount,
             payment_hash: htlc.hash,
             cltv_expiry: htlc.expiry,
-            onion_routing_packet: htlc.onion.clone(),
+            // At hand: the manager has built it, or the restart has built it again.
+            onion_routing_packet: htlc.onion.packet().cloned().unwrap_or_else(unreadable),
             path_key: htlc.path_key,
             unknown: TlvRecords::default(),
         }
@@ -203,6 +206,12 @@ impl Commitments {
     fn fee_message(&self, feerate: FeeratePerKw) -> UpdateFee {
         UpdateFee { channel_id: self.terms.channel, feerate_per_kw: feerate, unknown: TlvRecords::default() }
     }
+}
+
+/// An onion that nobody can read: the HTLC comes back, instead of taking money with it.
+fn unreadable() -> Arc<OnionPacket> {
+    let (ephemeral_key, payloads) = ([0; 33], [0; PAYMENT_PAYLOADS_LEN]);
+    Arc::new(OnionPacket { version: 0, ephemeral_key, payloads, hmac: [0; 32] })
 }
 
 /// The HTLC as the peer receives it. Its exposure is for the peer to judge.

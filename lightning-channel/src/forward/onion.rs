@@ -1,8 +1,8 @@
 //! What an incoming HTLC's onion asks of us, and failures on their way back through us (BOLT 4).
 //!
 //! # Invariants
-//! - the shared secret is not stored: it comes again out of the onion, which the channel's record keeps. Nor is attribution
-//!   data: after a restart we begin it anew
+//! - an onion is peeled when it comes, and the channel's record keeps what was in it: a restart peels none again. Attribution
+//!   data is not stored: after a restart we begin it anew
 use alloc::sync::Arc;
 
 use lightning_traits::Secp;
@@ -11,12 +11,12 @@ use lightning_traits::interface::{KeysInterface, SignError};
 use lightning_traits::payment::Preimage;
 use lightning_traits::sphinx::{
     self, AttributionData, Failure, FailureCode, FinalPayload, ForwardPayload, HopPayload,
-    MAX_ATTRIBUTED_REASON_LEN, OnionPacket, PeelError, SharedSecret,
+    MAX_ATTRIBUTED_REASON_LEN, OnionPacket, PeelError, Peeled, SharedSecret,
 };
 use lightning_traits::units::Msat;
 use secp256k1::PublicKey;
 
-use crate::commitments::{BADONION, IncomingHtlc, Outcome, Removal};
+use crate::commitments::{BADONION, IncomingHtlc, Onion, Outcome, Removal};
 
 /// What the onion asks.
 #[derive(Clone, Debug)]
@@ -39,7 +39,20 @@ pub(crate) struct Back {
     pub(crate) hold_time: Option<u32>,
 }
 
-/// Peels the onion of an HTLC. `understood` are even records of applications that its payee may be sent.
+/// Takes our layer off the onion of an HTLC that has just come, so that the record need not keep all of it. `None` where that
+/// fails, or the signer needs time: then [`read`] says what to answer, once the HTLC is committed.
+pub(crate) fn peel(secp: &Secp, keys: &impl KeysInterface, htlc: &IncomingHtlc) -> Option<Onion> {
+    if htlc.path_key.is_some() {
+        return None;
+    }
+    let packet = htlc.onion.packet()?;
+    let (point, secret) = opened(keys, htlc).ok()?;
+    let peeled = sphinx::peel_at(secp, point, secret, packet, &htlc.hash.0).ok()?;
+    let Peeled { shared_secret: secret, payload, next } = peeled;
+    Some(Onion::Peeled { secret, payload, next: next.map(Arc::new) })
+}
+
+/// What the onion of an HTLC asks. `understood` are even records of applications that its payee may be sent.
 ///
 /// # Errors
 /// When the signer needs time.
@@ -56,20 +69,27 @@ pub(crate) fn read(
         let failure = Failure::InvalidOnionBlinding { sha256_of_onion: [0; 32] };
         return Ok(Asked::Refuse(malformed(&failure, [0; 32])));
     }
+    let packet = match &htlc.onion {
+        Onion::Peeled { secret, payload, next } => {
+            return Ok(asked(secret.clone(), payload, next.clone(), understood, hold_time));
+        }
+        Onion::Whole { packet } | Onion::Ours { built: Some(packet), .. } => packet,
+        // No peer sends such.
+        Onion::Ours { built: None, .. } => return Ok(Asked::Refuse(unreadable([0; 32]))),
+    };
     let (point, secret) = match opened(keys, htlc) {
         Ok(shared) => shared,
         Err(Unshared::Signer(SignError::InProgress)) => return Err(SignError::InProgress),
         // Without a secret no failure can be encrypted for the payer.
         Err(Unshared::Signer(_)) => {
-            let sha256 = htlc.onion.sha256();
-            return Ok(Asked::Refuse(malformed(&PeelError::InvalidKey.failure(sha256), sha256)));
+            return Ok(Asked::Refuse(unreadable(packet.sha256())));
         }
         Err(Unshared::Onion(error)) => {
             let sha256 = htlc.onion.sha256();
             return Ok(Asked::Refuse(malformed(&error.failure(sha256), sha256)));
         }
     };
-    let peeled = match sphinx::peel_at(secp, point, secret.clone(), &htlc.onion, &htlc.hash.0) {
+    let peeled = match sphinx::peel_at(secp, point, secret.clone(), packet, &htlc.hash.0) {
         Ok(peeled) => peeled,
         Err(error) => {
             let sha256 = htlc.onion.sha256();
@@ -82,18 +102,26 @@ pub(crate) fn read(
             return Ok(Asked::Refuse(removal));
         }
     };
-    let asked = HopPayload::decode(&peeled.payload, peeled.next.is_none(), understood);
-    Ok(match (asked, peeled.next) {
-        (Ok(HopPayload::Forward(payload)), Some(next)) => {
-            Asked::Forward { secret, payload, next: Arc::new(next) }
-        }
+    Ok(asked(secret, &peeled.payload, peeled.next.map(Arc::new), understood, hold_time))
+}
+
+/// What the layer for us asks.
+fn asked(
+    secret: SharedSecret,
+    payload: &[u8],
+    next: Option<Arc<OnionPacket>>,
+    understood: &[u64],
+    hold_time: Option<u32>,
+) -> Asked {
+    match (HopPayload::decode(payload, next.is_none(), understood), next) {
+        (Ok(HopPayload::Forward(payload)), Some(next)) => Asked::Forward { secret, payload, next },
         (Ok(HopPayload::Final(payload)), _) => Asked::Keep { secret, payload },
         (Ok(_), _) => {
             let failure = Failure::InvalidOnionBlinding { sha256_of_onion: [0; 32] };
             Asked::Refuse(fail(&secret, &failure, hold_time))
         }
         (Err(error), _) => Asked::Refuse(fail(&secret, &error.failure(), hold_time)),
-    })
+    }
 }
 
 /// Why there is no shared secret.
@@ -104,7 +132,8 @@ enum Unshared {
 
 /// The onion's ephemeral key, and what we share with its origin.
 fn opened(keys: &impl KeysInterface, htlc: &IncomingHtlc) -> Result<(PublicKey, SharedSecret), Unshared> {
-    let point = htlc.onion.ephemeral_point().map_err(Unshared::Onion)?;
+    let packet = htlc.onion.packet().ok_or(Unshared::Onion(PeelError::InvalidKey))?;
+    let point = packet.ephemeral_point().map_err(Unshared::Onion)?;
     let secret = keys.ecdh(&point).map(SharedSecret::new).map_err(Unshared::Signer)?;
     Ok((point, secret))
 }
@@ -115,9 +144,9 @@ fn shared_secret(
     htlc: &IncomingHtlc,
     back: &Back,
 ) -> Result<SharedSecret, Unshared> {
-    match &back.secret {
-        Some(secret) => Ok(secret.clone()),
-        None => opened(keys, htlc).map(|(_, secret)| secret),
+    match (&back.secret, &htlc.onion) {
+        (Some(secret), _) | (None, Onion::Peeled { secret, .. }) => Ok(secret.clone()),
+        (None, Onion::Whole { .. } | Onion::Ours { .. }) => opened(keys, htlc).map(|(_, secret)| secret),
     }
 }
 
@@ -155,6 +184,11 @@ pub(crate) fn fulfill(
     Removal::Fulfill { preimage, attribution, claimed }
 }
 
+/// The answer to an onion without a shared secret.
+fn unreadable(sha256: [u8; 32]) -> Removal {
+    malformed(&PeelError::InvalidKey.failure(sha256), sha256)
+}
+
 fn malformed(failure: &Failure, sha256_of_onion: [u8; 32]) -> Removal {
     let FailureCode(code) = failure.code();
     Removal::Malformed { sha256_of_onion, code: code | BADONION }
@@ -173,10 +207,7 @@ pub(crate) fn fail_back(
     match shared_secret(keys, htlc, back) {
         Ok(secret) => Ok(fail(&secret, failure, back.hold_time)),
         Err(Unshared::Signer(SignError::InProgress)) => Err(SignError::InProgress),
-        Err(Unshared::Signer(_) | Unshared::Onion(_)) => {
-            let sha256 = htlc.onion.sha256();
-            Ok(malformed(&PeelError::InvalidKey.failure(sha256), sha256))
-        }
+        Err(Unshared::Signer(_) | Unshared::Onion(_)) => Ok(unreadable(htlc.onion.sha256())),
     }
 }
 

@@ -117,7 +117,7 @@ impl<E: Environment> ChannelManager<E> {
             amount: payload.amount,
             hash: htlc.hash,
             expiry: payload.expiry,
-            onion: next.clone(),
+            onion: next.clone().into(),
             path_key: None,
             origin: Origin::Forward { channel: key.0, htlc: key.1 },
         };

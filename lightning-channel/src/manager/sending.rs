@@ -141,7 +141,7 @@ impl<E: Environment> ChannelManager<E> {
     /// Offers one part.
     pub(super) fn try_attempt(&self, attempt: &Attempt) -> Result<(), String> {
         let Attempt { id, hash, session, path, recipient, total } = attempt;
-        let (packet, secrets) = onion::build(&self.secp, session, path, recipient, *total, *hash)
+        let (onion, secrets) = onion::build(&self.secp, session, path, recipient, *total, *hash)
             .map_err(|error| error.to_string())?;
         self.table.lock().payments.on_built(attempt, secrets);
         let first = path.hops.first().ok_or("the path has no hops")?;
@@ -149,7 +149,7 @@ impl<E: Environment> ChannelManager<E> {
             amount: first.amount,
             hash: *hash,
             expiry: first.expiry,
-            onion: packet,
+            onion,
             path_key: None,
             origin: Origin::Payment {
                 id: *id,

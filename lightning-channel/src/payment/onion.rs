@@ -16,7 +16,7 @@ use secp256k1::{PublicKey, SecretKey};
 use thiserror::Error;
 
 use super::params::PayError;
-use crate::commitments::SessionKey;
+use crate::commitments::{Onion, Recipe, SessionKey};
 
 /// What the payee's own layer of the onion says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,7 +111,27 @@ pub(crate) fn build(
     recipient: &Recipient,
     total: Msat,
     hash: PaymentHash,
-) -> Result<(Arc<OnionPacket>, Vec<SharedSecret>), PathError> {
+) -> Result<(Onion, Vec<SharedSecret>), PathError> {
+    let last = path.hops.last().map(|last| FinalPayload {
+        amount: last.amount,
+        expiry: last.expiry,
+        payment_data: recipient.secret.clone().map(|payment_secret| PaymentData { payment_secret, total }),
+        payment_metadata: recipient.metadata.clone(),
+        keysend: recipient.keysend.clone(),
+        custom: recipient.custom.clone(),
+    });
+    let payload = last.map(|last| HopPayload::Final(last).to_bytes()).unwrap_or_default();
+    let (packet, secrets) = packet(secp, &Recipe { path, session_key, payload: &payload, hash })?;
+    Ok((Onion::Ours { payload, built: Some(packet) }, secrets))
+}
+
+/// The same onion again, after a restart.
+pub(crate) fn rebuild(secp: &Secp, recipe: &Recipe<'_>) -> Option<Arc<OnionPacket>> {
+    packet(secp, recipe).ok().map(|(packet, _)| packet)
+}
+
+fn packet(secp: &Secp, recipe: &Recipe<'_>) -> Result<(Arc<OnionPacket>, Vec<SharedSecret>), PathError> {
+    let Recipe { path, session_key, payload, hash } = *recipe;
     let key = SecretKey::from_slice(session_key.as_bytes()).map_err(|_| PathError::BadNode)?;
     let mut payloads = Vec::with_capacity(path.hops.len());
     for next in path.hops.iter().skip(1) {
@@ -124,20 +144,7 @@ pub(crate) fn build(
         };
         payloads.push(HopPayload::Forward(payload).to_bytes());
     }
-    if let Some(last) = path.hops.last() {
-        let payload = FinalPayload {
-            amount: last.amount,
-            expiry: last.expiry,
-            payment_data: recipient
-                .secret
-                .clone()
-                .map(|payment_secret| PaymentData { payment_secret, total }),
-            payment_metadata: recipient.metadata.clone(),
-            keysend: recipient.keysend.clone(),
-            custom: recipient.custom.clone(),
-        };
-        payloads.push(HopPayload::Final(payload).to_bytes());
-    }
+    payloads.push(payload.to_vec());
     let hops: Vec<_> = nodes(path)?.into_iter().zip(payloads).collect();
     let (packet, secrets) = sphinx::build(secp, &key, &hops, &hash.0).map_err(PathError::Onion)?;
     Ok((Arc::new(packet), secrets))

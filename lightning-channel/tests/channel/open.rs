@@ -123,7 +123,7 @@ fn an_update_before_both_are_ready_hangs_up() {
         amount_msat: offer.amount,
         payment_hash: offer.hash,
         cltv_expiry: offer.expiry,
-        onion_routing_packet: offer.onion,
+        onion_routing_packet: offer.onion.packet().unwrap().clone(),
         path_key: None,
         unknown: Default::default(),
     };

@@ -84,7 +84,8 @@ pub(crate) fn htlc(intent: &Intent, height: u32) -> OutgoingHtlc {
             ephemeral_key: [2; 33],
             payloads: [intent.name; 1300],
             hmac: [0; 32],
-        }),
+        })
+        .into(),
         path_key: None,
         origin: Origin::Payment {
             id: PaymentId([intent.name; 32]),
@@ -402,7 +403,7 @@ impl Pair {
         let incoming = std::mem::take(&mut self.nodes[side].incoming);
         let mut acted = false;
         for htlc in incoming {
-            let name = htlc.onion.payloads[0];
+            let name = htlc.onion.packet().unwrap().payloads[0];
             let fate = self.intents.iter().find(|intent| intent.name == name).expect("wanted").fate;
             let removal = match fate {
                 Fate::Claim => Removal::Fulfill {

@@ -197,7 +197,7 @@ fn learn_preimages(node: &mut Node, what: &str) {
     node.slow_disk = false;
     let incoming: Vec<_> = node.channel().pending_incoming().cloned().collect();
     for htlc in incoming {
-        let preimage = preimage(htlc.onion.payloads[0]);
+        let preimage = preimage(htlc.onion.packet().unwrap().payloads[0]);
         let bytes = *preimage.as_bytes();
         let removal = Removal::Fulfill { preimage, attribution: None, claimed: None };
         node.with(|channel, cx| channel.settle(cx, htlc.id, removal)).expect("not decided yet");

@@ -37,7 +37,11 @@ fn an_htlc_that_was_told_as_unsent_is_not_told_again_after_a_crash() {
         if !crash_before_told {
             pair.disconnect();
             outputs(&mut pair, 0);
-            let told: Vec<_> = pair.nodes[0].unsent.iter().map(|(_, htlc)| htlc.onion.payloads[0]).collect();
+            let told: Vec<_> = pair.nodes[0]
+                .unsent
+                .iter()
+                .map(|(_, htlc)| htlc.onion.packet().unwrap().payloads[0])
+                .collect();
             assert_eq!(told, [3]);
         }
         pair.nodes[0].unsent.clear();
@@ -58,7 +62,7 @@ fn an_htlc_that_was_told_as_unsent_is_not_told_again_after_a_crash() {
             while pair.move_once() {}
         }
         let incoming = &pair.nodes[1].incoming;
-        let brought: Vec<_> = incoming.iter().map(|htlc| htlc.onion.payloads[0]).collect();
+        let brought: Vec<_> = incoming.iter().map(|htlc| htlc.onion.packet().unwrap().payloads[0]).collect();
         assert_eq!(brought, [1, 4]);
         assert!(pair.nodes[0].unsent.is_empty());
     }

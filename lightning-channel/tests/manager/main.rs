@@ -11,6 +11,7 @@ mod intercepting;
 mod keys;
 mod mocks;
 mod on_chain;
+mod onions;
 mod parts;
 mod payments;
 mod probes;

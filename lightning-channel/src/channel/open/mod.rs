@@ -18,11 +18,13 @@ mod funding;
 mod resync;
 mod updates;
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use lightning_traits::event::Event;
 use lightning_traits::id::ShortChannelId;
 use lightning_traits::interface::KeysInterface;
+use lightning_traits::sphinx::OnionPacket;
 use lightning_traits::units::BlockHeight;
 
 pub use updates::SendError;
@@ -36,7 +38,7 @@ use super::phase::PhaseName;
 use super::record::{Confirmation, Entry, Facts, Milestone, Ready, Stage, snapshot_funded};
 use super::step::Step;
 use super::violation::Violation;
-use crate::commitments::{Commitments, Evolved, IncomingHtlc, Notice, Outcome};
+use crate::commitments::{Commitments, Evolved, IncomingHtlc, Notice, Outcome, Recipe};
 use crate::terms::Terms;
 
 /// A channel with a funding output.
@@ -69,6 +71,14 @@ impl Funded {
 
     pub(crate) const fn commitments(&self) -> &Commitments {
         &self.commitments
+    }
+
+    /// As [`Commitments::build_onions`].
+    pub(crate) fn build_onions(
+        &mut self,
+        build: impl Fn(&Recipe<'_>) -> Option<Arc<OnionPacket>>,
+    ) -> Option<()> {
+        self.commitments.build_onions(build)
     }
 
     pub(crate) const fn facts(&self) -> &Facts {

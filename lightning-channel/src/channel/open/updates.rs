@@ -16,8 +16,9 @@ use crate::channel::record::{Entry, Ready, Stage};
 use crate::channel::step::{Step, Stop};
 use crate::channel::violation::Violation;
 use crate::commitments::{
-    self, CommitRefused, FeeRefused, NotNow, OfferRefused, OutgoingHtlc, Removal, RemovalRefused,
+    self, Change, CommitRefused, FeeRefused, NotNow, OfferRefused, OutgoingHtlc, Removal, RemovalRefused,
 };
+use crate::forward::onion;
 
 /// Why an HTLC is not offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -124,7 +125,12 @@ impl Funded {
             return Err(Violation::UpdateNotAllowed(self.phase()).into());
         }
         let policy = step.policy(&self.terms().channel_type);
-        let change = self.commitments.accept_add(&message, &policy).map_err(Violation::from)?;
+        let mut change = self.commitments.accept_add(&message, &policy).map_err(Violation::from)?;
+        if let Change::TheirAdd { htlc } = &mut change
+            && let Some(onion) = onion::peel(step.cx.secp, step.cx.keys, htlc)
+        {
+            htlc.onion = onion;
+        }
         self.record(Entry::Commitments { change }, step);
         Ok(())
     }

@@ -297,7 +297,7 @@ impl Pair {
             amount,
             hash: hash(secret),
             expiry: CltvExpiry::new(800_100),
-            onion: self.onion.clone(),
+            onion: self.onion.clone().into(),
             path_key: None,
             origin: Origin::Forward { channel: ChannelId([0; 32]), htlc: HtlcId(self.next_origin) },
         }

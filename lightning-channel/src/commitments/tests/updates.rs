@@ -27,7 +27,7 @@ fn update_add(pair: &mut Pair, id: u64, amount: Msat) -> UpdateAddHtlc {
         amount_msat: htlc.amount,
         payment_hash: htlc.hash,
         cltv_expiry: htlc.expiry,
-        onion_routing_packet: htlc.onion,
+        onion_routing_packet: htlc.onion.packet().unwrap().clone(),
         path_key: None,
         unknown: TlvRecords::default(),
     }

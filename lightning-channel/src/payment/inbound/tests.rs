@@ -94,7 +94,7 @@ impl Payee {
             amount: Msat::new(piece.amount),
             hash: piece.hash,
             expiry: piece.payload.expiry,
-            onion: Arc::new(onion),
+            onion: Arc::new(onion).into(),
             path_key: None,
             over_exposed: false,
         };
