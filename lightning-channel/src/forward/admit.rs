@@ -140,4 +140,49 @@ mod tests {
         assert!(matches!(judge(max, 1_200, max, 1_120), Err(Failure::FeeInsufficient { .. })));
         assert!(matches!(judge(1_001_100, 5, 1_000_000, u32::MAX), Err(Failure::IncorrectCltvExpiry { .. })));
     }
+
+    /// Whatever the amounts and the terms: what is forwarded pays for it to the last millisatoshi, as BOLT 7 counts it.
+    #[test]
+    fn f14_nothing_is_forwarded_for_less_than_our_terms() {
+        let edges =
+            [0, 1, 2, 999, 1_000_000, 1 << 32, 1 << 51, (1 << 51) + 1, u64::MAX / 2, u64::MAX - 1, u64::MAX];
+        let (mut taken, mut refused) = (0, 0);
+        for (base, millionths) in [0, 1, 1_000, u64::from(u32::MAX), u64::MAX]
+            .into_iter()
+            .flat_map(|base| [0, 1, 100, 1_000_000, 2_000_001, u32::MAX].map(|millionths| (base, millionths)))
+        {
+            let config = ChannelConfig {
+                fee_base: Msat::new(base),
+                fee_proportional_millionths: millionths,
+                ..ChannelConfig::default()
+            };
+            for amount in edges {
+                let due = u128::from(base)
+                    + u128::from(amount) * u128::from(millionths) / 1_000_000
+                    + u128::from(amount);
+                for incoming in edges.into_iter().chain(u64::try_from(due).into_iter().flat_map(around)) {
+                    let payload = ForwardPayload {
+                        amount: Msat::new(amount),
+                        expiry: CltvExpiry::new(1_120),
+                        short_channel_id: ShortChannelId(1),
+                        unknown: TlvRecords::default(),
+                    };
+                    let wish = Wish {
+                        amount: Msat::new(incoming),
+                        expiry: CltvExpiry::new(1_200),
+                        payload: &payload,
+                        height: BlockHeight::new(1_000),
+                    };
+                    let answer = admit(&wish, &config, Msat::ZERO);
+                    assert_eq!(answer.is_ok(), u128::from(incoming) >= due, "{incoming} for {amount}");
+                    *(if answer.is_ok() { &mut taken } else { &mut refused }) += 1;
+                }
+            }
+        }
+        assert!(taken > 500 && refused > 500, "{taken} taken, {refused} refused");
+    }
+
+    fn around(due: u64) -> [u64; 3] {
+        [due.saturating_sub(1), due, due.saturating_add(1)]
+    }
 }

@@ -379,6 +379,43 @@ mod tests {
         assert_eq!(avoided(&returned.verdict.unwrap()), [101, 102]);
     }
 
+    /// Bytes of any length and content, with and without attribution data of any content, from a short and a long path.
+    #[test]
+    fn f9_whatever_comes_back_nothing_outside_of_the_path_is_blamed() {
+        let secp = Secp::new();
+        let judge_ = Judge { secp: &secp, chain: ChainHash::REGTEST, payer: node(9) };
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut byte = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 11) as u8
+        };
+        let whole = path();
+        for hops in 1..=3 {
+            let path = Path { hops: whole.hops[..hops].to_vec() };
+            for length in (0..400).step_by(13) {
+                let reason: Vec<u8> = (0..length).map(|_| byte()).collect();
+                let data: Vec<u8> = (0..sphinx::ATTRIBUTION_DATA_LEN).map(|_| byte()).collect();
+                let data =
+                    <sphinx::AttributionData as lightning_traits::codec::Decode>::from_bytes(&data).ok();
+                assert!(data.is_some());
+                for attribution in [None, data] {
+                    let outcome = Outcome::Failed { reason: reason.clone(), attribution };
+                    let returned = judge(&judge_, &path, &SESSION, None, &outcome);
+                    let verdict = returned.verdict.unwrap();
+                    assert_eq!((verdict.report.clone(), verdict.channel), (PathOutcome::Unreadable, None));
+                    assert!(!verdict.refused && returned.hold_times.is_empty());
+                    let scids = avoided(&verdict);
+                    assert!(scids.iter().all(|scid| (101..100 + hops as u64).contains(scid)), "{scids:?}");
+                }
+            }
+        }
+        // A failure that says it is of a node beyond the last is the last one's word.
+        assert_eq!(by_hop(&judge_, &whole, 27, Some(&Failure::PermanentNodeFailure)).channel, None);
+        assert!(by_hop(&judge_, &whole, usize::MAX, None).lessons.len() <= 2);
+    }
+
     #[test]
     fn what_happened_in_our_own_channel_blames_it() {
         let secp = Secp::new();

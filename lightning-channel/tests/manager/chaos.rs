@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 
 use lightning_channel::channel::PhaseName;
 use lightning_channel::manager::InboundPayment;
+use lightning_channel::payment::{PayParams, ProbeParams};
+use lightning_traits::config::Interception;
 use lightning_traits::event::Event;
 use lightning_traits::id::PaymentId;
 use lightning_traits::interface::EventsProvider as _;
@@ -46,12 +48,19 @@ struct Trouble {
     slow_disks: bool,
     slow_others: bool,
     lost_records: bool,
+    /// Users decide on forwards, pay without being asked, and send probes.
+    everything_else: bool,
 }
 
 const LINKS: [(usize, usize); 2] = [(0, 1), (1, 2)];
 
-fn network() -> World {
-    let mut world = World::new(&["a", "b", "c"]);
+fn network(trouble: Trouble) -> World {
+    let mut world = World::with(&["a", "b", "c"], |config| {
+        if trouble.everything_else {
+            config.forward.intercept = Interception::All;
+        }
+    });
+    world.nodes.iter_mut().for_each(|node| node.user.forwards = true);
     world.open(0, 1, 1_000_000, 400_000, true);
     world.open(0, 1, 500_000, 200_000, true);
     world.open(1, 2, 1_000_000, 500_000, true);
@@ -87,6 +96,11 @@ fn step(world: &mut World, dice: &mut Dice, payments: &mut Vec<Payment>, trouble
         87..=90 if payments.len() < 12 => {
             let payee = (node + 1 + dice.pick(2)) % 3;
             let msat = [1_000, 700_000, 30_000_000, 150_000_000, 350_000_000][dice.pick(5)];
+            world.manager(node).note_time(dice.roll(1 << 20));
+            if trouble.everything_else && dice.roll(3) == 0 {
+                unasked(world, dice, payments, (node, payee, msat));
+                return;
+            }
             let invoice = invoice(world, payee, msat, dice);
             let mut params = world.params(payee, msat, &invoice);
             params.max_parts = 1 + dice.pick(3) as u16;
@@ -125,6 +139,26 @@ fn step(world: &mut World, dice: &mut Dice, payments: &mut Vec<Payment>, trouble
         99 if dice.roll(4) == 0 => world.tick(),
         _ => {}
     }
+}
+
+/// Something that no invoice asks for: a payment, or a probe, of which nothing must remain.
+fn unasked(
+    world: &mut World,
+    dice: &mut Dice,
+    payments: &mut Vec<Payment>,
+    (payer, payee, msat): (usize, usize, u64),
+) {
+    let id = world.new_payment();
+    let (node, amount) = (world.id(payee), Msat::new(msat));
+    if dice.roll(2) == 0 {
+        world.manager(payer).send_probe(id, ProbeParams::new(node, amount)).unwrap();
+        return;
+    }
+    let preimage = Preimage::new(core::array::from_fn(|_| dice.roll(256) as u8));
+    let params = PayParams::spontaneous(node, amount, preimage);
+    let hash = params.hash;
+    world.manager(payer).pay(id, params).unwrap();
+    payments.push(Payment { id, hash, payer, payee, msat });
 }
 
 /// An invoice of one of three kinds: claimed, held by the user's own hash, given back.
@@ -198,7 +232,7 @@ fn check(world: &World, payments: &[Payment], before: [u64; 3]) -> usize {
 }
 
 fn run(seed: u64, trouble: Trouble) -> (usize, usize) {
-    let mut world = network();
+    let mut world = network(trouble);
     let before = [0, 1, 2].map(|node| world.nodes[node].balance());
     let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let mut payments = Vec::new();
@@ -243,11 +277,23 @@ fn crashes_at_any_step() {
     run_many(200..280, trouble, 22);
 }
 
+const ALL: Trouble = Trouble {
+    crashes: true,
+    disconnects: true,
+    slow_disks: true,
+    slow_others: true,
+    lost_records: true,
+    everything_else: false,
+};
+
 #[test]
 fn everything_at_once() {
-    let all =
-        Trouble { crashes: true, disconnects: true, slow_disks: true, slow_others: true, lost_records: true };
     // Over 1,800 seeds 29 of a hundred arrive. 37 find no way, as a link of theirs is down; 14 are forgotten with the record
     // before they left; 5 are lost in a crash before they left; 4 are refused; the others fail as links and nodes do.
-    run_many(300..360, all, 20);
+    run_many(300..360, ALL, 20);
+}
+
+#[test]
+fn f15_users_who_decide_on_forwards_and_pay_without_being_asked() {
+    run_many(400..460, Trouble { everything_else: true, ..ALL }, 15);
 }

@@ -4,7 +4,7 @@ use bitcoin::hashes::Hash as _;
 use lightning_traits::event::Event;
 use lightning_traits::id::{ChannelId, CommitmentNumber, HtlcId, PaymentId};
 use lightning_traits::monitor::{HtlcOutcome, MonitorEvent, MonitorStep, SpendKind};
-use lightning_traits::payment::PaymentHash;
+use lightning_traits::payment::{PaymentHash, PaymentSecret};
 use lightning_traits::route::{Path, Route, RouteHop};
 use lightning_traits::units::{BlockHeight, CltvExpiry, Msat};
 
@@ -213,4 +213,57 @@ fn an_outcome_is_kept_downstream_until_it_is_durable_upstream() {
     };
     assert_eq!(balance(first), Msat::new(10_002_000));
     assert_eq!(balance(second), Msat::new(990_000_000));
+}
+
+/// What a node's monitor of a channel may claim with.
+fn preimages(world: &World, node: usize, channel: ChannelId) -> usize {
+    let steps = world.nodes[node].env.monitors.steps(channel);
+    steps.iter().filter(|step| matches!(step, MonitorStep::Preimage { .. })).count()
+}
+
+/// CVE-2020-26896: somebody sends an HTLC with the hash of our own invoice through us, or to us without its secret, and goes to
+/// the chain. Our preimage is for those who pay the invoice.
+#[test]
+fn f1_the_preimage_of_an_invoice_is_not_for_forwards_of_its_hash() {
+    for closes in [0, 1, 2] {
+        let mut world = World::new(&["a", "b", "c"]);
+        let first = world.open(0, 1, 1_000_000, 0, true);
+        let second = world.open(1, 2, 1_000_000, 0, true);
+        world.nodes[2].user.claims = false;
+        let ours = world.invoice(1, 10_000_000);
+        // c waits for a payment to the same hash, so the forward stays where it is.
+        let (hash, expires) = (ours.hash, world.now() + 36_000);
+        let theirs = world.manager(2).create_inbound_payment_for_hash(hash, None, expires, None);
+        let (id, _) = world.pay_invoice(0, 2, 10_000_000, &theirs);
+        world.settle();
+        assert_eq!(world.seen(2, |event| matches!(event, Event::PaymentClaimable { .. })).len(), 1);
+        match closes {
+            0 => world.nodes[1].env.monitors.report(spent(&world, first)),
+            1 => drop(world.manager(1).force_close(first)),
+            _ => world.restart(1),
+        }
+        world.settle();
+        assert_eq!((preimages(&world, 1, first), preimages(&world, 1, second)), (0, 0));
+        assert!(world.seen(1, |event| matches!(event, Event::PaymentClaimable { .. })).is_empty());
+        world.manager(2).fail(hash).unwrap();
+        world.settle();
+        assert_eq!(preimages(&world, 1, first), 0);
+        assert!(!matches!(world.endings(0, id)[..], [Event::PaymentSent { .. }]));
+    }
+}
+
+#[test]
+fn f1_nor_for_htlcs_to_us_that_lack_its_secret() {
+    for keysend in [false, true] {
+        let mut world = World::new(&["a", "b"]);
+        let channel = world.open(0, 1, 1_000_000, 0, true);
+        let invoice = world.invoice(1, 10_000_000);
+        let mut params = world.params(1, 10_000_000, &invoice);
+        params.recipient.secret = keysend.then(|| PaymentSecret::new([9; 32]));
+        let id = world.new_payment();
+        world.manager(0).pay(id, params).unwrap();
+        world.settle();
+        assert!(matches!(world.endings(0, id)[..], [Event::PaymentFailed { .. }]));
+        assert_eq!(preimages(&world, 1, channel), 0);
+    }
 }

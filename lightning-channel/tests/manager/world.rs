@@ -46,6 +46,8 @@ pub(crate) struct User {
     pub(crate) claims: bool,
     /// Payments that are given back.
     pub(crate) refuses: BTreeSet<PaymentHash>,
+    /// Whether forwards that wait are let go at once, or refused where that cannot be.
+    pub(crate) forwards: bool,
     /// Preimages that the user keeps for held invoices.
     pub(crate) held: BTreeMap<PaymentHash, Preimage>,
 }
@@ -352,6 +354,12 @@ impl World {
                     (None, Some(preimage)) => self.manager(node).claim_with(preimage.clone()),
                     (None, None) => Ok(()),
                 };
+            }
+            Event::ForwardIntercepted { channel, htlc, .. } if self.nodes[node].user.forwards => {
+                let manager = self.manager(node);
+                if manager.forward_intercepted(*channel, *htlc, None, None).is_err() {
+                    let _gone = manager.refuse_intercepted(*channel, *htlc);
+                }
             }
             _ => {}
         }

@@ -407,3 +407,45 @@ fn what_somebody_on_the_way_keeps_is_said_to_those_who_allow_it() {
     let Some(Event::PaymentClaimable { amount, skimmed, .. }) = payee.claimable(payee.hash) else { panic!() };
     assert_eq!((amount, skimmed), (Msat::new(950), Msat::new(50)));
 }
+
+/// Whatever is wrong about a payment, somebody who guesses learns nothing from the answer (BOLT 4: all of it is
+/// `incorrect_or_unknown_payment_details`, with the amount of the HTLC and our height, which the guesser knows).
+#[test]
+fn f2_one_answer_for_all_that_is_wrong() {
+    let mut payee = Payee::new();
+    let stranger = PaymentHash([9; 32]);
+    let right = payee.piece(1, 1_000, 1_000, 1_000);
+    let with_total = |total: u64| {
+        right.clone().with(|payload| {
+            payload.payment_data.as_mut().unwrap().total = Msat::new(total);
+        })
+    };
+    let wrong = [
+        ("unknown hash", Piece { hash: stranger, ..right.clone() }),
+        ("no secret", right.clone().with(|payload| payload.payment_data = None)),
+        (
+            "wrong secret",
+            right.clone().with(|payload| {
+                payload.payment_data.as_mut().unwrap().payment_secret = PaymentSecret::new([9; 32]);
+            }),
+        ),
+        ("too little", with_total(999)),
+        ("more than twice", with_total(2_001)),
+        ("nothing", with_total(0)),
+        ("too soon", right.clone().with(|payload| payload.expiry = CltvExpiry::new(120))),
+        (
+            "a preimage of another hash",
+            right.clone().with(|payload| {
+                payload.payment_data = None;
+                payload.keysend = Some(Preimage::new([9; 32]));
+            }),
+        ),
+    ];
+    for (what, piece) in wrong {
+        assert_eq!(payee.take(&piece), Judgement::Fail(unknown(1_000)), "{what}");
+    }
+    payee.limits.time = 2_001;
+    assert_eq!(payee.take(&right), Judgement::Fail(unknown(1_000)), "expired");
+    payee.limits.time = 2_000;
+    assert_eq!(payee.take(&right), Judgement::Held);
+}
