@@ -6,6 +6,7 @@
 //! | `nostd` | the component crates compile without std (I1), and the check notices std when it is there |
 //! | `wasm` | one module with every component linked in imports nothing (I1) |
 //! | `multiples` | nothing: it writes `lightning-traits/src/curve/multiples.bin` (`docs/adr/0015`), which tests check |
+//! | `soak [--minutes N]` | three released daemons under mixed traffic and `kill -9` lose nothing (`apps/node/tests/soak/`) |
 //! | `tested <log>` | what `cargo test --workspace` printed: every package was tested, nothing was skipped |
 //!
 //! Each check is fed a violating sample in its own unit tests: a check that cannot fail proves nothing.
@@ -14,6 +15,7 @@
 mod multiples;
 mod probe;
 mod report;
+mod soak;
 mod tested;
 mod tidy;
 mod tree;
@@ -24,7 +26,8 @@ use std::process::ExitCode;
 use report::Failure;
 use tree::Tree;
 
-const USAGE: &str = "usage: cargo xtask <tidy | nostd | wasm | all | multiples | tested LOG>";
+const USAGE: &str =
+    "usage: cargo xtask <tidy | nostd | wasm | all | multiples | soak [--minutes N] | tested LOG>";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -45,6 +48,11 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
         ["nostd"] => probe::nostd(&tree),
         ["wasm"] => probe::wasm(&tree),
         ["multiples"] => multiples::write(&tree),
+        ["soak"] => soak::run(&tree, 30),
+        ["soak", "--minutes", minutes] => match minutes.parse() {
+            Ok(minutes) => soak::run(&tree, minutes),
+            Err(_) => Err(Failure::Usage(USAGE)),
+        },
         ["tested", log] => tested::run(&tree, log),
         ["all"] => {
             tidy::run(&tree)?;

@@ -60,6 +60,8 @@ pub struct SeedKeys {
     secp: Arc<Secp>,
     seed: Seed,
     node: SecretKey,
+    /// The point of `node`: asked for at every turn, and a multiplication to compute.
+    node_id: PublicKey,
     inbound: Zeroizing<[u8; 32]>,
     scripts: Arc<dyn Scripts>,
 }
@@ -82,8 +84,9 @@ impl SeedKeys {
         let mut secp = Secp256k1::new();
         secp.seeded_randomize(&probe);
         let node = seed.secret_key("node").ok_or(KeysError::UnusableSeed)?;
+        let node_id = node.public_key(&secp);
         let inbound = Zeroizing::new(*seed.child("inbound payments").as_bytes());
-        Ok(Self { secp: Arc::new(Secp::from(secp)), seed, node, inbound, scripts })
+        Ok(Self { secp: Arc::new(Secp::from(secp)), seed, node, node_id, inbound, scripts })
     }
 
     /// The curve's context, for whoever has signatures to check: making one takes longer than that.
@@ -113,7 +116,7 @@ impl KeysInterface for SeedKeys {
     type Signer = SeedSigner;
 
     fn node_id(&self) -> PublicKey {
-        self.node.public_key(&self.secp)
+        self.node_id
     }
 
     fn ecdh(&self, their_key: &PublicKey) -> Result<[u8; 32], SignError> {

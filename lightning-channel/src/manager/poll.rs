@@ -78,6 +78,8 @@ impl<E: Environment> ChannelManager<E> {
             table.now.fees = fees;
             let late = table.inbound.on_tick();
             let payments = table.payments.on_tick();
+            // Time that has passed counts over restarts.
+            table.records.is_due |= table.payments.count_time();
             table.work.extend(payments.into_iter().map(Work::Advance));
             (table.all(), late)
         };

@@ -10,6 +10,7 @@ use lightning_traits::units::{CltvDelta, Msat};
 
 use super::ChannelManager;
 use super::events::Source;
+use super::table::Forgetting;
 use super::work::Work;
 use crate::commitments::IncomingHtlc;
 use crate::payment::ClaimError;
@@ -186,7 +187,8 @@ impl<E: Environment> ChannelManager<E> {
     ) {
         let is_recovering = {
             let mut table = self.table.lock();
-            table.inbound.on_claimed(channel, htlc, hash, total, preimage);
+            let time = table.now.tip.time;
+            table.inbound.on_claimed((channel, htlc), hash, total, preimage, time);
             table.is_recovering
         };
         // At a restart other parts of it may still be undecided.
@@ -207,10 +209,12 @@ impl<E: Environment> ChannelManager<E> {
         match source {
             Source::Payment { id } => self.on_payment_acknowledged(id),
             Source::Claimed { hash } => {
-                let notices: Vec<_> = self.table.lock().inbound.acknowledged(hash);
-                for (channel, notice) in notices {
-                    self.notice_done(channel, notice);
-                }
+                let mut table = self.table.lock();
+                let notices = table.inbound.acknowledged(hash);
+                // Until the record says that the hash was paid, the notices do (RELIABILITY F17).
+                let record =
+                    table.records.made.saturating_add(u64::from(table.inbound.is_paid_unsaid(&hash)));
+                table.records.forgetting.push(Forgetting { record, notices });
             }
             Source::Channel { channel, .. } => {
                 let slot = self.table.lock().channel(channel);

@@ -11,7 +11,7 @@ use lightning_traits::units::Msat;
 
 use super::ChannelManager;
 use super::events::Source;
-use super::table::Finishing;
+use super::table::{Failing, Finishing};
 use super::work::Work;
 use crate::commitments::{NoticeKey, Origin, Outcome, OutgoingHtlc, SessionKey};
 use crate::payment::onion::{self, Recipient};
@@ -22,7 +22,9 @@ use crate::payment::{PayError, PayParams};
 impl<E: Environment> ChannelManager<E> {
     /// Pays. The end comes as an event, [`PaymentSent`](lightning_traits::event::Event::PaymentSent) or
     /// [`PaymentFailed`](lightning_traits::event::Event::PaymentFailed).
-    /// Failed parts are tried again over other channels while attempts and fees last. After a restart nothing is tried again.
+    /// Failed parts are tried again over other channels while attempts and fees last, after a restart as well, if the record of
+    /// [`take_record`](Self::take_record) was kept. That a payment failed is told once that record says so: so
+    /// `take_record` is called after it until it gives nothing.
     ///
     /// # Errors
     /// [`PayError`]; with [`PayError::Duplicate`] the payment of that id goes on as it is.
@@ -81,10 +83,25 @@ impl<E: Environment> ChannelManager<E> {
             let next = {
                 let mut table = self.table.lock();
                 let height = table.now.tip.height;
-                table.payments.next(id, &self.config.payment, self.node, height)
+                let next = table.payments.next(id, &self.config.payment, self.node, height);
+                match next {
+                    // Attempts count over restarts.
+                    Next::Ask(_) => table.records.is_due = true,
+                    Next::Note => {
+                        let record = table.records.made.saturating_add(1);
+                        table.records.is_due = true;
+                        table.records.failing.push(Failing { record, id });
+                    }
+                    Next::Park | Next::Tell(_) | Next::Wait => {}
+                }
+                next
             };
             match next {
-                Next::Wait => return,
+                Next::Wait | Next::Note => return,
+                Next::Park => {
+                    self.park(Work::Advance(id));
+                    return;
+                }
                 Next::Tell(event) => {
                     self.tell(event, Source::Payment { id });
                     self.release(id);

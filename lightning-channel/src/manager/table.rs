@@ -112,6 +112,10 @@ pub(crate) struct Records {
     pub(crate) listed: BTreeSet<PaymentId>,
     /// Payments that are over and that a record still names.
     pub(crate) finishing: Vec<Finishing>,
+    /// Notices of payments to us whose event is acknowledged.
+    pub(crate) forgetting: Vec<Forgetting>,
+    /// Payments that have failed, of which no record says so yet.
+    pub(crate) failing: Vec<Failing>,
 }
 
 /// A payment whose notices may be done with once no durable record names it.
@@ -121,6 +125,22 @@ pub(crate) struct Finishing {
     pub(crate) record: u64,
     pub(crate) id: PaymentId,
     pub(crate) notices: Vec<(ChannelId, NoticeKey)>,
+}
+
+/// Notices that may be done with once a durable record says that their hash was paid.
+#[derive(Debug)]
+pub(crate) struct Forgetting {
+    /// The first record that says so.
+    pub(crate) record: u64,
+    pub(crate) notices: Vec<(ChannelId, NoticeKey)>,
+}
+
+/// A payment that is told to have failed once a durable record says so.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Failing {
+    /// The first record that says so.
+    pub(crate) record: u64,
+    pub(crate) id: PaymentId,
 }
 
 impl<K: KeysInterface> Table<K> {

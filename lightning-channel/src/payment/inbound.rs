@@ -67,6 +67,9 @@ const MPP_TICKS: u32 = 2;
 /// How long the hash of a payment that nobody asked for is remembered: no invoice says until when it may come again.
 const SPONTANEOUS_SECONDS: u32 = 24 * 3_600;
 
+/// How long a hash that was paid is remembered when nobody knows until when its invoice is good.
+const UNKNOWN_SECONDS: u32 = 30 * 24 * 3_600;
+
 /// What becomes of a part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Judgement {
@@ -220,12 +223,16 @@ impl Inbound {
     /// A claim of a part is durable.
     pub(crate) fn on_claimed(
         &mut self,
-        channel: ChannelId,
-        htlc: HtlcId,
+        (channel, htlc): HtlcKey,
         hash: PaymentHash,
         total: Msat,
         preimage: Preimage,
+        time: u32,
     ) {
+        // A crash lost what the manager's record had to say of it, and with it until when its invoice is good.
+        if !self.paid.contains(&hash) {
+            self.paid.insert(hash, time.saturating_add(UNKNOWN_SECONDS));
+        }
         let claim = self.claims.entry(hash).or_insert_with(|| Claim {
             preimage,
             total,
@@ -304,6 +311,11 @@ impl Inbound {
     /// yet.
     pub(crate) fn take_paid_changes(&mut self) -> Vec<(PaymentHash, Option<u32>)> {
         self.paid.take_changes()
+    }
+
+    /// Whether the manager's record does not say yet that the hash was paid.
+    pub(crate) fn is_paid_unsaid(&self, hash: &PaymentHash) -> bool {
+        self.paid.is_unsaid(hash)
     }
 
     /// Restores a hash that must not be paid again.

@@ -6,8 +6,10 @@
 //! # Invariants
 //! - nothing closes and nothing is paid twice because of the manager's record (I6)
 //! - no payment ends before all channels have told what they know of it
+mod intent;
 mod record;
 
+pub(crate) use intent::{Intent, Plan};
 pub use record::{RecordRows, RowChange};
 
 use alloc::sync::Arc;
@@ -23,7 +25,7 @@ use thiserror::Error;
 use crate::channel::{Channel, RestoreError};
 use crate::commitments::{Notice, Origin};
 use crate::manager::slot::Slot;
-use crate::manager::table::Finishing;
+use crate::manager::table::{Failing, Finishing};
 use crate::manager::work::Work;
 use crate::manager::{ChannelManager, Tip};
 use record::{Row, changes, paid_key};
@@ -130,10 +132,10 @@ impl<E: Environment> ChannelManager<E> {
                     first_event = next_event;
                     self.table.lock().announced_at = announced_at;
                 }
-                Ok(Row::Intent { id, hash, total }) => {
+                Ok(Row::Intent(intent)) => {
                     let mut table = self.table.lock();
-                    table.payments.restore_intent(id, hash, total);
-                    table.records.listed.insert(id);
+                    table.records.listed.insert(intent.id);
+                    table.payments.restore_intent(intent);
                 }
                 Ok(Row::Paid { hash, expires }) => {
                     self.table.lock().inbound.restore_paid(hash, expires);
@@ -187,7 +189,7 @@ impl<E: Environment> ChannelManager<E> {
     /// handed to [`restore`](Self::restore). By calling again the caller says that what it was given before is stored.
     #[must_use]
     pub fn take_record(&self) -> Vec<RowChange> {
-        let (is_due, done) = {
+        let (is_due, notices) = {
             let mut table = self.table.lock();
             let records = &mut table.records;
             let durable = records.made;
@@ -195,15 +197,33 @@ impl<E: Environment> ChannelManager<E> {
             let (done, waiting): (Vec<_>, Vec<_>) =
                 finishing.into_iter().partition(|finishing| finishing.record <= durable);
             records.finishing = waiting;
+            // Those that have failed, as the record says by now: so they may be said to have.
+            let failing = core::mem::take(&mut records.failing);
+            let (failed, waiting): (Vec<_>, Vec<_>) =
+                failing.into_iter().partition(|failing| failing.record <= durable);
+            records.failing = waiting;
             for Finishing { id, .. } in &done {
                 records.listed.remove(id);
             }
-            (records.is_due, done)
+            let forgetting = core::mem::take(&mut records.forgetting);
+            let (forgotten, waiting): (Vec<_>, Vec<_>) =
+                forgetting.into_iter().partition(|forgetting| forgetting.record <= durable);
+            records.forgetting = waiting;
+            for Failing { id, .. } in &failed {
+                table.payments.on_noted(*id);
+                table.work.push_back(Work::Advance(*id));
+            }
+            let notices = done.into_iter().flat_map(|finishing| finishing.notices);
+            let notices: Vec<_> =
+                notices.chain(forgotten.into_iter().flat_map(|forgetting| forgetting.notices)).collect();
+            (table.records.is_due, notices)
         };
-        for (channel, notice) in done.into_iter().flat_map(|finishing| finishing.notices) {
+        for (channel, notice) in notices {
             self.notice_done(channel, notice);
         }
-        if is_due { self.make_record() } else { Vec::new() }
+        let changed = if is_due { self.make_record() } else { Vec::new() };
+        self.run();
+        changed
     }
 
     fn make_record(&self) -> Vec<RowChange> {
@@ -211,15 +231,15 @@ impl<E: Environment> ChannelManager<E> {
         let mut table = self.table.lock();
         let intents: Vec<_> = table.payments.intents().collect();
         let counters = Row::Counters { next_event, announced_at: table.announced_at };
-        let rows =
-            intents.iter().map(|(id, hash, total)| Row::Intent { id: *id, hash: *hash, total: *total });
+        let ids: Vec<_> = intents.iter().map(|intent| intent.id).collect();
+        let rows = intents.into_iter().map(Row::Intent);
         let told = told.into_iter().map(|(id, source)| Row::Told { id, source });
         let rows: RecordRows = rows.chain(told).chain([counters]).map(|row| row.encode()).collect();
         let paid = table.inbound.take_paid_changes();
         let records = &mut table.records;
         records.is_due = false;
         records.made = records.made.saturating_add(1);
-        records.listed.extend(intents.iter().map(|(id, ..)| *id));
+        records.listed.extend(ids);
         let mut changed = changes(&records.rows, &rows);
         records.rows = rows;
         changed.extend(paid.into_iter().map(|(hash, expires)| RowChange {

@@ -12,11 +12,13 @@ use lightning_traits::codec::{
 use lightning_traits::id::{EventId, PaymentId};
 use lightning_traits::payment::PaymentHash;
 use lightning_traits::record;
-use lightning_traits::units::Msat;
 
+use super::intent::{Body, Intent, Stored};
 use crate::manager::events::Source;
 
 const VERSION: u8 = 1;
+/// Of rows of payments: those before had no plan.
+const INTENT_VERSION: u8 = 2;
 
 /// The manager's record as it is stored: rows by their keys, both opaque.
 pub type RecordRows = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -58,21 +60,13 @@ struct Counters {
 }
 record!(struct Counters { next_event, announced_at });
 
-/// What a payment of ours is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Intended {
-    hash: PaymentHash,
-    total: Msat,
-}
-record!(struct Intended { hash, total });
-
 /// A row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Row {
     /// Event ids below `next_event` may be in use.
     Counters { next_event: u64, announced_at: u32 },
     /// A payment of ours that is not over.
-    Intent { id: PaymentId, hash: PaymentHash, total: Msat },
+    Intent(Intent),
     /// A hash that was paid to us, until when an invoice may name it.
     Paid { hash: PaymentHash, expires: u32 },
     /// An event that may come again.
@@ -82,15 +76,17 @@ pub(crate) enum Row {
 impl Row {
     /// Key and value.
     pub(crate) fn encode(&self) -> (Vec<u8>, Vec<u8>) {
-        match *self {
+        match self {
             Self::Counters { next_event, announced_at } => {
-                (bytes(&Key::Counters {}), value(&Counters { next_event, announced_at }))
+                let counters = Counters { next_event: *next_event, announced_at: *announced_at };
+                (bytes(&Key::Counters {}), value(&counters))
             }
-            Self::Intent { id, hash, total } => {
-                (bytes(&Key::Intent { id }), value(&Intended { hash, total }))
+            Self::Intent(intent) => {
+                let body = encode_versioned(INTENT_VERSION, &Body(intent), &TlvRecords::default());
+                (bytes(&Key::Intent { id: intent.id }), body)
             }
-            Self::Paid { hash, expires } => (paid_key(hash), value(&expires)),
-            Self::Told { id, source } => (bytes(&Key::Told { source }), value(&id)),
+            Self::Paid { hash, expires } => (paid_key(*hash), value(expires)),
+            Self::Told { id, source } => (bytes(&Key::Told { source: *source }), value(id)),
         }
     }
 
@@ -105,8 +101,8 @@ impl Row {
                 Self::Counters { next_event, announced_at }
             }
             Key::Intent { id } => {
-                let Intended { hash, total } = read(row)?;
-                Self::Intent { id, hash, total }
+                let (stored, _): (Stored, _) = decode_versioned(INTENT_VERSION, row)?;
+                Self::Intent(stored.of(id))
             }
             Key::Paid { hash } => Self::Paid { hash, expires: read(row)? },
             Key::Told { source } => Self::Told { id: read(row)?, source },
@@ -144,18 +140,71 @@ fn read<T: Decode>(row: &[u8]) -> Result<T, DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lightning_traits::id::ChannelId;
+    use alloc::string::ToString as _;
+
+    use lightning_traits::event::PaymentFailure;
+    use lightning_traits::id::{ChannelId, NodeId, ShortChannelId};
+    use lightning_traits::payment::{PaymentSecret, Preimage};
+    use lightning_traits::route::{HintHop, RouteHint};
+    use lightning_traits::units::{CltvDelta, Msat};
+
+    use super::super::intent::Plan;
+    use crate::payment::PayParams;
+    use crate::payment::onion::Recipient;
+
+    /// Payments with everything that they can have, given up in all ways.
+    fn intents() -> impl Iterator<Item = Row> {
+        let text = || "why, and what else \u{df}".to_string();
+        let failures = [
+            None,
+            Some(PaymentFailure::RefusedByPayee(text())),
+            Some(PaymentFailure::NoRoute(text())),
+            Some(PaymentFailure::RetriesExhausted { attempts: 7, last: text() }),
+            Some(PaymentFailure::Abandoned),
+            Some(PaymentFailure::TimedOut { last: "".to_string() }),
+            Some(PaymentFailure::LostBeforeSending),
+        ];
+        let mut custom = TlvRecords::default();
+        custom.put_raw(65_537, vec![1, 2, 3]);
+        let hop = HintHop {
+            node: NodeId([2; 33]),
+            scid: ShortChannelId(77),
+            fee_base: Msat::new(1),
+            fee_proportional_millionths: 2,
+            cltv_delta: CltvDelta::new(3),
+        };
+        let recipients = [
+            Recipient::invoice(PaymentSecret::new([8; 32])).with_metadata(Some(vec![9; 40])),
+            Recipient::spontaneous(Preimage::new([7; 32])).with_custom(custom),
+        ];
+        failures.into_iter().enumerate().map(move |(at, given_up)| {
+            let (payee, hash) = (NodeId([3; 33]), PaymentHash([2; 32]));
+            let recipient = recipients[at % 2].clone();
+            let mut params = PayParams::new(payee, Msat::new(3), hash, recipient, CltvDelta::new(18));
+            if at > 1 {
+                params.hints = vec![RouteHint { hops: vec![hop.clone(), hop.clone()] }; 2];
+                (params.max_fee, params.max_parts, params.max_ticks) = (Some(Msat::new(5)), 16, Some(60));
+            }
+            let plan = Plan { params, attempts: 3, ticks: 4, given_up };
+            Row::Intent(Intent { id: PaymentId([1; 32]), hash, total: Msat::new(3), plan: Some(plan) })
+        })
+    }
 
     #[test]
     fn rows_come_back_as_they_were_and_damaged_ones_are_refused() {
         let rows = [
             Row::Counters { next_event: 7, announced_at: 8 },
-            Row::Intent { id: PaymentId([1; 32]), hash: PaymentHash([2; 32]), total: Msat::new(3) },
+            Row::Intent(Intent {
+                id: PaymentId([1; 32]),
+                hash: PaymentHash([2; 32]),
+                total: Msat::new(3),
+                plan: None,
+            }),
             Row::Paid { hash: PaymentHash([4; 32]), expires: 5 },
             Row::Told { id: EventId(1), source: Source::Payment { id: PaymentId([1; 32]) } },
             Row::Told { id: EventId(2), source: Source::Channel { channel: ChannelId([6; 32]), what: 1 } },
         ];
-        for row in rows {
+        for row in rows.into_iter().chain(intents()) {
             let (key, value) = row.encode();
             assert!(key.len() <= 80);
             assert_eq!(Row::decode(&key, &value), Ok(row));

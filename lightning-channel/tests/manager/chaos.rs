@@ -108,7 +108,9 @@ fn step(world: &mut World, dice: &mut Dice, payments: &mut Vec<Payment>, trouble
             world.manager(node).pay(id, params).unwrap();
             payments.push(Payment { id, hash: invoice.hash, payer: node, payee, msat });
         }
-        91..=93 => world.keep_record(node),
+        91..=93 => {
+            let _changed = world.keep_record(node);
+        }
         94 if trouble.crashes => {
             if trouble.lost_records && dice.roll(3) == 0 {
                 world.nodes[node].record.clear();

@@ -17,6 +17,7 @@ mod payments;
 mod probes;
 mod record;
 mod refusals;
+mod resuming;
 mod world;
 mod zero_conf;
 

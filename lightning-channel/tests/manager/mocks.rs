@@ -275,6 +275,8 @@ pub(crate) struct Edge {
 struct Map {
     edges: Vec<Edge>,
     is_late: bool,
+    /// Questions are never answered.
+    is_mute: bool,
     /// Terms that a payment has learnt are not heeded.
     is_deaf: bool,
     late: VecDeque<(PaymentId, Result<Route, NoRoute>)>,
@@ -301,6 +303,10 @@ impl Routes {
 
     pub(crate) fn set_late(&self, is_late: bool) {
         self.0.lock().is_late = is_late;
+    }
+
+    pub(crate) fn set_mute(&self, is_mute: bool) {
+        self.0.lock().is_mute = is_mute;
     }
 
     /// Answers on their way are lost.
@@ -459,6 +465,9 @@ impl RouteFinder for Routes {
         let mut map = self.0.lock();
         let answer = map.find(&query);
         map.queries.push(query.clone());
+        if map.is_mute {
+            return RouteAnswer::InProgress;
+        }
         if map.is_late {
             map.late.push_back((query.payment, answer));
             return RouteAnswer::InProgress;

@@ -329,14 +329,24 @@ fn routes_may_come_late_and_a_payment_can_be_given_up_before() {
     assert!(world.claimed(1, hash).is_empty());
 }
 
+/// There is nothing to try again with: one that looks for its own way goes on (`resuming.rs`).
 #[test]
-fn a_payment_that_was_never_sent_is_lost_with_a_crash_and_says_so() {
+fn a_payment_along_a_route_that_was_never_sent_is_lost_with_a_crash_and_says_so() {
     let mut world = World::new(&["a", "b"]);
     world.open(0, 1, 1_000_000, 0, false);
-    world.nodes[0].env.routes.set_late(true);
-    let (id, _) = world.pay(0, 1, 5_000_000);
+    let amount = Msat::new(5_000_000);
+    let invoice = world.invoice(1, amount.to_msat());
+    let first = world.manager(0).first_hops()[0].clone();
+    let expiry = CltvExpiry::new(world.height() + 30);
+    let hop = RouteHop { node: first.node, scid: first.scid, amount, expiry };
+    let route = Route { paths: vec![Path { hops: vec![hop] }] };
+    let id = world.new_payment();
+    world.nodes[0].env.monitors.set_slow(true);
+    let recipient = Recipient::invoice(invoice.secret.clone());
+    world.manager(0).send_along(id, invoice.hash, route, &recipient).unwrap();
     world.keep_record(0);
     world.restart(0);
+    world.nodes[0].env.monitors.set_slow(false);
     world.settle();
     let [Event::PaymentFailed { reason, .. }] = &world.endings(0, id)[..] else { panic!() };
     assert_eq!(*reason, PaymentFailure::LostBeforeSending);

@@ -278,13 +278,15 @@ impl World {
 
     /// Moves everything until nothing moves, and lets the users react.
     pub(crate) fn settle(&mut self) {
+        // What a record lets go on in one round shows in the next.
+        let mut quiet = 0;
         for _ in 0..10_000 {
             let mut moved = false;
             for node in 0..self.nodes.len() {
                 if self.nodes[node].running.is_some() {
                     self.manager(node).process();
+                    moved |= self.keep_record(node);
                     moved |= self.react(node);
-                    self.keep_record(node);
                 }
                 self.collect(node);
             }
@@ -292,7 +294,8 @@ impl World {
             for (from, to) in wires {
                 moved |= self.deliver(from, to);
             }
-            if !moved && self.wires.values().all(VecDeque::is_empty) {
+            quiet = if moved { 0 } else { quiet + 1 };
+            if quiet >= 2 && self.wires.values().all(VecDeque::is_empty) {
                 return;
             }
         }
@@ -306,8 +309,7 @@ impl World {
         for node in 0..self.nodes.len() {
             if self.nodes[node].running.is_some() {
                 self.manager(node).process();
-                self.react(node);
-                self.keep_record(node);
+                while self.keep_record(node) | self.react(node) {}
             }
             self.collect(node);
         }
@@ -318,10 +320,14 @@ impl World {
         self.nodes.iter().any(|node| node.env.monitors.write_one(skip))
     }
 
-    pub(crate) fn keep_record(&mut self, node: usize) {
-        for row in self.nodes[node].manager().take_record() {
+    /// The node's record reaches its disk. `false` when nothing has changed.
+    pub(crate) fn keep_record(&mut self, node: usize) -> bool {
+        let rows = self.nodes[node].manager().take_record();
+        let changed = !rows.is_empty();
+        for row in rows {
             row.apply(&mut self.nodes[node].record);
         }
+        changed
     }
 
     /// The user sees all events, reacts, and acknowledges them. `false` when there were none.

@@ -349,6 +349,8 @@ pub struct Payment {
     pub failure: Option<String>,
     /// When it began, in seconds since 1970.
     pub created_at: u64,
+    /// Until when it is tried, in seconds since 1970; `null` without such a limit.
+    pub pay_until: Option<u64>,
 }
 
 /// `listevents`.

@@ -11,7 +11,7 @@ use lightning_store_redb::{RedbStore, StoreError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::api::response::{Channel, ChannelState, EventEntry, InvoiceEntry, Payment};
+use crate::api::response::{Channel, ChannelState, EventEntry, InvoiceEntry, Payment, PaymentState};
 
 /// All that was forwarded, in sum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +100,21 @@ impl Books {
     pub(crate) fn put_payment(&self, row: Payment) {
         self.write(PAYMENTS, &row.payment_hash, &row);
         self.rows().payments.insert(row.payment_hash.clone(), row);
+    }
+
+    /// Writes a payment that is about to be begun, unless it is under way or done: then its row is the error. Answers the row
+    /// of an earlier try that failed.
+    pub(crate) fn begin_payment(&self, row: &Payment) -> Result<Option<Payment>, Box<Payment>> {
+        let mut rows = self.rows();
+        let before = rows.payments.get(&row.payment_hash).cloned();
+        match before {
+            Some(known) if known.state != PaymentState::Failed => Err(Box::new(known)),
+            before => {
+                self.write(PAYMENTS, &row.payment_hash, row);
+                rows.payments.insert(row.payment_hash.clone(), row.clone());
+                Ok(before)
+            }
+        }
     }
 
     /// A payment by its hash, which is its name: no invoice is paid twice.

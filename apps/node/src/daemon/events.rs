@@ -73,6 +73,11 @@ fn on_event(node: &Inner, event: Event) -> bool {
             });
         }
         Event::PaymentFailed { hash, ref reason, .. } => {
+            // The user may pay in another way once it reads this: first the disk says that this one is not tried again.
+            if let Err(error) = node.store.commit() {
+                tracing::error!("{error}; payment {hash} has failed, and is told so once it works again");
+                return false;
+            }
             let reason = reason.to_string();
             update_payment(node, hash, |row| {
                 row.state = PaymentState::Failed;

@@ -15,6 +15,7 @@ mod received;
 mod record;
 mod run;
 mod seed;
+mod snapshots;
 mod wallet;
 
 pub use backend::NodeBackend;

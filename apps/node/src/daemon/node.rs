@@ -31,7 +31,7 @@ use lightning_traits::units::{BlockHeight, FeeratePerKw};
 use lightning_traits::wire::{Addresses, NodeAddress, NodeAlias};
 use thiserror::Error;
 
-use super::books::Books;
+use super::books::{Books, now};
 use super::environment::{Broadcaster, ChannelParts, Channels, MonitorParts, Monitors, PeerParts, Source};
 use super::options::NodeOptions;
 use super::pump::Wake;
@@ -42,7 +42,7 @@ use crate::api::response::PaymentState;
 use crate::logging::TracingLogger;
 
 const NETWORK: &str = "network";
-const GRAPH: &str = "graph";
+pub(super) const GRAPH: &str = "graph";
 
 /// Why a node does not start. Nothing was changed.
 #[derive(Debug, Error)]
@@ -241,6 +241,7 @@ impl Node {
         if let Err(error) = inner.fees.refresh(&*inner.source) {
             tracing::warn!("no fee estimates yet: {error}");
         }
+        settle_lost_payments(&inner);
         for address in &inner.options.listen {
             let bound = inner.runtime.block_on(inner.net.listen(*address))?;
             inner.notes().bound.push(bound);
@@ -252,7 +253,6 @@ impl Node {
         inner.runtime.spawn(tell_time(Arc::downgrade(&inner)));
         let node = Self { inner, threads };
         node.inner.call_lost_peers();
-        node.settle_lost_payments();
         node.announce();
         Ok(node)
     }
@@ -261,20 +261,6 @@ impl Node {
     #[must_use]
     pub(crate) const fn inner(&self) -> &Arc<Inner> {
         &self.inner
-    }
-
-    /// Payments that were written down and never sent, since the node died in between, have failed: all others are known
-    /// to the channels, from their records.
-    fn settle_lost_payments(&self) {
-        let known: Vec<String> =
-            self.inner.channels.list_payments().iter().map(|payment| payment.hash.to_string()).collect();
-        for mut row in self.inner.books.payments() {
-            if row.state == PaymentState::Pending && !known.contains(&row.payment_hash) {
-                row.state = PaymentState::Failed;
-                row.failure = Some("the node stopped before anything was sent; pay it again".to_owned());
-                self.inner.books.put_payment(row);
-            }
-        }
     }
 
     fn announce(&self) {
@@ -304,6 +290,33 @@ impl Node {
         for thread in threads {
             // A thread that panicked has said so already; the store is whole either way.
             let _ended = thread.join();
+        }
+    }
+}
+
+/// Payments that were written down and never begun, since the node died in between, have failed. All others are known to the
+/// channels, and go on; but not those whose invoice has expired meanwhile, of which nothing new is sent.
+fn settle_lost_payments(node: &Inner) {
+    let known: BTreeMap<String, _> = node
+        .channels
+        .list_payments()
+        .into_iter()
+        .map(|payment| (payment.hash.to_string(), payment.id))
+        .collect();
+    for mut row in node.books.payments() {
+        if row.state != PaymentState::Pending {
+            continue;
+        }
+        match known.get(&row.payment_hash) {
+            Some(id) if row.pay_until.is_some_and(|until| until <= now()) => {
+                node.channels.abandon(*id);
+            }
+            Some(_) => {}
+            None => {
+                row.state = PaymentState::Failed;
+                row.failure = Some("the node stopped before anything was sent; pay it again".to_owned());
+                node.books.put_payment(row);
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::node::Inner;
+use super::snapshots::Snapshots;
 
 /// A flag that somebody waits for.
 #[derive(Default)]
@@ -66,12 +67,14 @@ pub(super) fn start(node: Arc<Inner>) -> std::io::Result<JoinHandle<()>> {
 fn run(node: &Inner) {
     let mut last_tick = Instant::now();
     let mut unhurried = Unhurried::default();
+    let mut snapshots = Snapshots::default();
     while !node.wake.is_stopping() {
         unhurried.after(turn(node));
         if last_tick.elapsed() >= TICK {
             last_tick = Instant::now();
             node.channels.timer_tick();
             node.call_lost_peers();
+            snapshots.keep(node);
             unhurried.after(turn(node));
         }
         match unhurried.left(node) {
@@ -124,11 +127,12 @@ fn turn(node: &Inner) -> bool {
         node.channels.process();
         // What may go out now goes while the rest is done.
         node.net.wake();
+        // Before the events: what failed is told once the record says so.
+        super::record::keep(&node.store, node.channels.take_record());
         super::events::handle(node);
         if let Err(error) = node.wallet.keep() {
             tracing::error!("the wallet cannot be stored: {error}");
         }
-        super::record::keep(&node.store, node.channels.take_record());
         node.net.wake();
         if !node.store.is_pressing() {
             return written;

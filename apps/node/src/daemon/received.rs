@@ -29,9 +29,10 @@ pub(super) fn on_claimable(node: &Inner, hash: PaymentHash, deadline: BlockHeigh
         _ => (LOST, false),
     };
     let mut row = row(node, hash, stand_in);
-    if row.state == InvoiceState::Cancelled {
+    // Whoever pays what is paid does so by mistake: the books remember longer than the channels (RELIABILITY F17).
+    if matches!(row.state, InvoiceState::Cancelled | InvoiceState::Paid) {
         if let Err(error) = node.channels.fail(hash) {
-            tracing::warn!("payment {hash} of a cancelled invoice: {error}");
+            tracing::warn!("payment {hash} of an invoice that is paid or called off: {error}");
         }
         return;
     }

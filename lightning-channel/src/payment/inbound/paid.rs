@@ -35,6 +35,11 @@ impl PaidHashes {
         self.by_time.insert((expires, hash));
     }
 
+    /// Whether the record does not say it yet.
+    pub(super) fn is_unsaid(&self, hash: &PaymentHash) -> bool {
+        self.changed.contains(hash)
+    }
+
     /// Forgets what no invoice names any more.
     pub(super) fn forget_before(&mut self, time: u32) {
         while let Some((expires, hash)) = self.by_time.first().copied().filter(|(expires, _)| *expires < time)

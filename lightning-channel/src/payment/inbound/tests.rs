@@ -163,7 +163,7 @@ fn a_claim_is_told_once_all_parts_are_durable_and_survives_a_restart_in_between(
     let told = Event::PaymentClaimed { hash: payee.hash, amount: Msat::new(1_000) };
     let claimed = |inbound: &mut Inbound, channel| {
         let (channel, htlc) = key(channel);
-        inbound.on_claimed(channel, htlc, payee.hash, total, preimage.clone());
+        inbound.on_claimed((channel, htlc), payee.hash, total, preimage.clone(), 2_000);
     };
     claimed(&mut payee.inbound, 1);
     assert_eq!(payee.inbound.all_claimed(payee.hash), None);

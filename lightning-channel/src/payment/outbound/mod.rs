@@ -13,7 +13,8 @@
 //!   offer's answer or its outcome, means the same
 //! - notices of a payment stay in the channels' records until its terminal event is acknowledged, so no crash loses the
 //!   outcome (RELIABILITY F11, F12)
-//! - after a restart nothing is sent anew: what is in flight ends, and tells how
+//! - a payment that failed is told to have failed once the manager's record says so: a restart goes on with all others, as far
+//!   as attempts, time and fees last
 mod learnt;
 mod payment;
 #[cfg(test)]
@@ -35,6 +36,7 @@ use super::onion::Recipient;
 use super::params::{PayError, PayParams, PaymentDetails, PaymentState};
 use super::verdict::{Verdict, directed};
 use crate::commitments::{NoticeKey, SessionKey};
+use crate::recover::Intent;
 pub(crate) use learnt::Lesson;
 use learnt::in_use;
 use payment::{Arrived, Part, Payment, Phase};
@@ -55,6 +57,10 @@ pub(crate) struct Attempt {
 pub(crate) enum Next {
     /// A route; first hops are to be filled in.
     Ask(alloc::boxed::Box<RouteQuery>),
+    /// The manager's record has to say that it has failed, before the user hears it.
+    Note,
+    /// There is no way yet: it waits for a peer, or for a tick.
+    Park,
     /// The user hears the outcome.
     Tell(Event),
     /// Nothing.
@@ -120,7 +126,7 @@ impl Payments {
         }
         let same = self.by_hash.get(&hash).into_iter().flatten();
         let mut same = same.filter_map(|other| self.payments.get(other));
-        if same.any(|other| other.phase == Phase::Pending) {
+        if same.any(|other| other.phase.is_open()) {
             return Err(PayError::SameHash(hash));
         }
         if amount == Msat::ZERO { Err(PayError::Nothing) } else { Ok(()) }
@@ -157,13 +163,31 @@ impl Payments {
     }
 
     /// Remembers a payment that the manager's own record knows, but perhaps no channel.
-    pub(crate) fn restore_intent(&mut self, id: PaymentId, hash: PaymentHash, total: Msat) {
-        self.known(id, hash, total);
+    pub(crate) fn restore_intent(&mut self, intent: Intent) {
+        let Intent { id, hash, total, plan } = intent;
+        let payment = self.known(id, hash, total);
+        // An id names one payment, whose HTLCs say what it is.
+        if let Some(plan) = plan.filter(|_| payment.hash == hash && payment.total == total) {
+            payment.resume(plan);
+        }
     }
 
     /// Payments that are not finished: what the manager's record keeps.
-    pub(crate) fn intents(&self) -> impl Iterator<Item = (PaymentId, PaymentHash, Msat)> {
-        self.payments.iter().map(|(id, payment)| (*id, payment.hash, payment.total))
+    pub(crate) fn intents(&self) -> impl Iterator<Item = Intent> {
+        self.payments.iter().map(|(id, payment)| Intent {
+            id: *id,
+            hash: payment.hash,
+            total: payment.total,
+            plan: payment.plan(),
+        })
+    }
+
+    /// The manager's record says that the payment has failed.
+    pub(crate) fn on_noted(&mut self, id: PaymentId) {
+        let phase = self.payments.get_mut(&id).map(|payment| &mut payment.phase);
+        if let Some(Phase::Failing { is_noted, .. }) = phase {
+            *is_noted = true;
+        }
     }
 
     /// What the payment needs next; marks it as under way.
@@ -190,8 +214,11 @@ impl Payments {
                 fee: payment.cost(),
             });
         }
+        if core::mem::take(&mut payment.is_parked) {
+            return Next::Park;
+        }
         if payment.waits() {
-            return Next::Wait;
+            return payment.tell_failed(id);
         }
         if let Some(query) = payment.ask(id, config, payer, height) {
             return Next::Ask(alloc::boxed::Box::new(query));
@@ -200,9 +227,10 @@ impl Payments {
             return Next::Wait;
         }
         let reason = payment.failure(config);
-        payment.phase = Phase::Failed(reason.clone());
-        payment.told = true;
-        Next::Tell(Event::PaymentFailed { id, hash: payment.hash, reason })
+        // Nothing would be tried again after a restart either.
+        let is_noted = payment.retry.is_none();
+        payment.phase = Phase::Failing { reason, is_noted };
+        if is_noted { payment.tell_failed(id) } else { Next::Note }
     }
 
     /// Takes the answer to a question; returns the attempts to make.
@@ -227,6 +255,13 @@ impl Payments {
     pub(crate) fn on_tick(&mut self) -> Vec<PaymentId> {
         let due = self.payments.iter_mut().filter_map(|(id, payment)| payment.on_tick().then_some(*id));
         due.collect()
+    }
+
+    /// Whether there are payments that end when their time is over.
+    pub(crate) fn count_time(&self) -> bool {
+        let limited =
+            |payment: &Payment| payment.retry.as_ref().is_some_and(|params| params.max_ticks.is_some());
+        self.payments.values().any(|payment| payment.phase == Phase::Pending && limited(payment))
     }
 
     /// The onion of an attempt is made.
@@ -306,7 +341,7 @@ impl Payments {
         let part = Arrived { delivered: path.delivered(), fee: path.fee() };
         payment.arrived.insert(*session.as_bytes(), part);
         payment.fulfilled.insert(notice);
-        if payment.phase == Phase::Pending {
+        if payment.phase.is_open() {
             payment.phase = Phase::Sent { preimage };
         }
     }
@@ -370,7 +405,7 @@ impl Payments {
             hash: payment.hash,
             amount: payment.total,
             state: match &payment.phase {
-                Phase::Pending => PaymentState::Pending {
+                Phase::Pending | Phase::Failing { .. } => PaymentState::Pending {
                     attempts: payment.attempts,
                     parts: payment.parts.len(),
                     in_flight: payment.in_flight(),

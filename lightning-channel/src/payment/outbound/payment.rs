@@ -5,28 +5,47 @@ use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
 use lightning_traits::config::PaymentConfig;
-use lightning_traits::event::PaymentFailure;
+use lightning_traits::event::{Event, PaymentFailure};
 use lightning_traits::id::{ChannelId, NodeId, PaymentId};
 use lightning_traits::payment::{PaymentHash, Preimage};
 use lightning_traits::route::{NoRoute, Path, Route, RouteQuery};
 use lightning_traits::sphinx::SharedSecret;
 use lightning_traits::units::{BlockHeight, CltvDelta, Msat};
 
+use super::Next;
 use super::learnt::{Learnt, in_use};
 use crate::commitments::NoticeKey;
 use crate::payment::params::PayParams;
+use crate::recover::Plan;
 
 /// Blocks that may come in while a payment is under way, beyond what the payee asks for.
 const BLOCKS_UNDER_WAY: u16 = 3;
 /// Ticks after which a question for a route is asked again: whoever was to answer may have lost it.
 const ANSWER_TICKS: u32 = 2;
+/// Ticks after a restart in which no way is no reason to give up: peers are not connected yet.
+const PATIENCE_AFTER_RESTART: u32 = 3;
 
 /// Where a payment is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Pending,
-    Sent { preimage: Preimage },
+    /// Nothing of it is in flight and nothing more is tried; told once the manager's record says so, lest a restart went on
+    /// with what its user believes to have failed (RELIABILITY F12).
+    Failing {
+        reason: PaymentFailure,
+        is_noted: bool,
+    },
+    Sent {
+        preimage: Preimage,
+    },
     Failed(PaymentFailure),
+}
+
+impl Phase {
+    /// Whether its user waits for the end.
+    pub(super) const fn is_open(&self) -> bool {
+        matches!(self, Self::Pending | Self::Failing { .. })
+    }
 }
 
 /// A question for a route that is open.
@@ -54,7 +73,7 @@ pub(super) struct Arrived {
 pub(super) struct Payment {
     pub(super) hash: PaymentHash,
     pub(super) total: Msat,
-    /// What retries need: gone after a restart, absent for a given route.
+    /// What retries need: absent for a given route, and when the record that had it was lost.
     pub(super) retry: Option<PayParams>,
     pub(super) phase: Phase,
     /// What is in flight, by session key.
@@ -70,6 +89,10 @@ pub(super) struct Payment {
     pub(super) attempts: u32,
     pub(super) learnt: Learnt,
     asked: Option<Asked>,
+    /// For how many ticks more it waits for peers.
+    patience: u32,
+    /// There was no way; it is looked for again when a peer has come, or time has passed.
+    pub(super) is_parked: bool,
     ticks: u32,
     /// Why nothing more is tried.
     pub(super) given_up: Option<PaymentFailure>,
@@ -94,12 +117,39 @@ impl Payment {
             attempts: 0,
             learnt: Learnt::default(),
             asked: None,
+            patience: 0,
+            is_parked: false,
             ticks: 0,
             given_up: None,
             last: String::new(),
             told: false,
             is_acknowledged: false,
         }
+    }
+
+    /// What the manager's record keeps of it.
+    pub(super) fn plan(&self) -> Option<Plan> {
+        let given_up = match &self.phase {
+            Phase::Failing { reason, .. } | Phase::Failed(reason) => Some(reason.clone()),
+            Phase::Pending | Phase::Sent { .. } => self.given_up.clone(),
+        };
+        let plan = |params: &PayParams| Plan {
+            params: params.clone(),
+            attempts: self.attempts,
+            ticks: self.ticks,
+            given_up,
+        };
+        self.retry.as_ref().map(plan)
+    }
+
+    /// Goes on as the manager's record says.
+    pub(super) fn resume(&mut self, plan: Plan) {
+        let Plan { params, attempts, ticks, given_up } = plan;
+        self.retry = Some(params);
+        self.attempts = self.attempts.max(attempts);
+        self.ticks = ticks;
+        self.patience = PATIENCE_AFTER_RESTART;
+        self.given_up = given_up;
     }
 
     /// The paths that are in flight.
@@ -155,6 +205,15 @@ impl Payment {
         self.phase != Phase::Pending || self.asked.is_some() || self.missing() == Msat::ZERO
     }
 
+    /// Tells that it has failed, once that may be told.
+    pub(super) fn tell_failed(&mut self, id: PaymentId) -> Next {
+        let Phase::Failing { reason, is_noted: true } = &self.phase else { return Next::Wait };
+        let reason = reason.clone();
+        self.phase = Phase::Failed(reason.clone());
+        self.told = true;
+        Next::Tell(Event::PaymentFailed { id, hash: self.hash, reason })
+    }
+
     /// The question for what is missing, if more may be tried.
     pub(super) fn ask(
         &mut self,
@@ -195,6 +254,12 @@ impl Payment {
         }
         let Some(params) = &self.retry else { return Vec::new() };
         let reason = match answer {
+            Err(_) if self.patience > 0 => {
+                // Not asked of all who will be there.
+                self.attempts = self.attempts.saturating_sub(1);
+                self.is_parked = true;
+                return Vec::new();
+            }
             Ok(route) if self.is_sound(&route, params, config, height) => return route.paths,
             Ok(_) => "the route found does not fit".to_string(),
             Err(reason) if self.last.is_empty() => reason.to_string(),
@@ -238,9 +303,11 @@ impl Payment {
             return false;
         }
         self.ticks = self.ticks.saturating_add(1);
+        self.patience = self.patience.saturating_sub(1);
         let max_ticks = self.retry.as_ref().and_then(|params| params.max_ticks);
         if max_ticks.is_some_and(|max| self.ticks >= max) {
             self.asked = None;
+            self.is_parked = false;
             self.given_up = Some(PaymentFailure::TimedOut { last: self.last.clone() });
             return true;
         }
@@ -259,6 +326,7 @@ impl Payment {
         if self.phase == Phase::Pending && self.given_up.is_none() {
             self.given_up = Some(PaymentFailure::Abandoned);
             self.asked = None;
+            self.is_parked = false;
         }
     }
 

@@ -80,6 +80,18 @@ fn ask(payments: &mut Payments) -> RouteQuery {
     }
 }
 
+/// What comes next, the manager's record having said what it has to say before.
+fn end(payments: &mut Payments) -> Next {
+    match payments.next(ID, &config(), US, NOW) {
+        Next::Note => {
+            assert_eq!(payments.next(ID, &config(), US, NOW), Next::Wait, "told before it was written");
+            payments.on_noted(ID);
+            payments.next(ID, &config(), US, NOW)
+        }
+        other => other,
+    }
+}
+
 #[test]
 fn a_second_begin_with_the_id_or_the_hash_is_refused() {
     let mut payments = begun();
@@ -117,9 +129,7 @@ fn a_payment_fails_only_once_nothing_is_in_flight() {
     payments.on_failed(ID, WHAT, &attempts[0].session, notice(0), (US, &verdict(true)));
     assert_eq!(payments.next(ID, &config(), US, NOW), Next::Wait);
     payments.on_failed(ID, WHAT, &attempts[1].session, notice(1), (US, &verdict(true)));
-    let Next::Tell(Event::PaymentFailed { reason, .. }) = payments.next(ID, &config(), US, NOW) else {
-        panic!()
-    };
+    let Next::Tell(Event::PaymentFailed { reason, .. }) = end(&mut payments) else { panic!() };
     assert_eq!(reason, PaymentFailure::RefusedByPayee("x".to_string()));
     assert_eq!(payments.next(ID, &config(), US, NOW), Next::Wait);
     assert_eq!(payments.release(ID), None);
@@ -161,7 +171,7 @@ fn routes_that_do_not_fit_are_not_taken() {
         let mut payments = begun();
         ask(&mut payments);
         assert!(payments.on_route(ID, route(paths), &config(), NOW, sessions()).is_empty());
-        assert!(matches!(payments.next(ID, &config(), US, NOW), Next::Tell(Event::PaymentFailed { .. })));
+        assert!(matches!(end(&mut payments), Next::Tell(Event::PaymentFailed { .. })));
     }
 }
 
@@ -169,7 +179,7 @@ fn routes_that_do_not_fit_are_not_taken() {
 fn after_a_restart_nothing_is_sent_and_a_fulfilment_wins_over_a_failure() {
     let mut payments = Payments::default();
     payments.freeze(true);
-    payments.restore_intent(ID, WHAT.0, WHAT.1);
+    payments.restore_intent(Intent { id: ID, hash: WHAT.0, total: WHAT.1, plan: None });
     let session = SessionKey::new([1; 32]);
     payments.on_failed(ID, WHAT, &session, notice(0), (US, &verdict(false)));
     assert_eq!(payments.next(ID, &config(), US, NOW), Next::Wait);
@@ -179,8 +189,8 @@ fn after_a_restart_nothing_is_sent_and_a_fulfilment_wins_over_a_failure() {
     assert!(matches!(payments.next(ID, &config(), US, NOW), Next::Tell(Event::PaymentSent { .. })));
 
     let mut lost = Payments::default();
-    lost.restore_intent(ID, WHAT.0, WHAT.1);
-    let Next::Tell(Event::PaymentFailed { reason, .. }) = lost.next(ID, &config(), US, NOW) else { panic!() };
+    lost.restore_intent(Intent { id: ID, hash: WHAT.0, total: WHAT.1, plan: None });
+    let Next::Tell(Event::PaymentFailed { reason, .. }) = end(&mut lost) else { panic!() };
     assert_eq!(reason, PaymentFailure::LostBeforeSending);
 }
 
@@ -192,18 +202,14 @@ fn attempts_run_out_and_an_abandoned_payment_is_not_tried_again() {
         let attempts = payments.on_route(ID, route(vec![path(1_000, 0, 20)]), &config(), NOW, sessions());
         payments.on_failed(ID, WHAT, &attempts[0].session, notice(htlc), (US, &verdict(false)));
     }
-    let Next::Tell(Event::PaymentFailed { reason, .. }) = payments.next(ID, &config(), US, NOW) else {
-        panic!()
-    };
+    let Next::Tell(Event::PaymentFailed { reason, .. }) = end(&mut payments) else { panic!() };
     assert_eq!(reason, PaymentFailure::RetriesExhausted { attempts: 3, last: "x".to_string() });
 
     let mut payments = begun();
     ask(&mut payments);
     assert!(payments.abandon(ID));
     assert!(payments.on_route(ID, route(vec![path(1_000, 0, 20)]), &config(), NOW, sessions()).is_empty());
-    let Next::Tell(Event::PaymentFailed { reason, .. }) = payments.next(ID, &config(), US, NOW) else {
-        panic!()
-    };
+    let Next::Tell(Event::PaymentFailed { reason, .. }) = end(&mut payments) else { panic!() };
     assert_eq!(reason, PaymentFailure::Abandoned);
     assert!(!payments.abandon(PaymentId([7; 32])));
 }
@@ -330,9 +336,7 @@ fn a_payment_has_its_time_and_what_is_in_flight_then_still_counts() {
     assert_eq!(payments.next(ID, &config(), US, NOW), Next::Wait);
     let mut again = payments.clone();
     again.on_failed(ID, WHAT, &attempts[1].session, notice(1), (US, &verdict(false)));
-    let Next::Tell(Event::PaymentFailed { reason, .. }) = again.next(ID, &config(), US, NOW) else {
-        panic!()
-    };
+    let Next::Tell(Event::PaymentFailed { reason, .. }) = end(&mut again) else { panic!() };
     assert!(matches!(reason, PaymentFailure::TimedOut { .. }));
     payments.on_fulfilled(
         ID,
@@ -354,9 +358,7 @@ fn a_question_that_nobody_answers_is_asked_again() {
         assert!(payments.on_tick().is_empty());
         assert_eq!(payments.on_tick(), [ID]);
     }
-    let Next::Tell(Event::PaymentFailed { reason, .. }) = payments.next(ID, &config(), US, NOW) else {
-        panic!()
-    };
+    let Next::Tell(Event::PaymentFailed { reason, .. }) = end(&mut payments) else { panic!() };
     assert!(
         matches!(reason, PaymentFailure::RetriesExhausted { attempts: 3, last } if last.contains("no answer"))
     );

@@ -63,14 +63,12 @@ pub(super) fn decode(node: &Inner, request: &request::Decode) -> Answer<response
 
 pub(super) fn pay(node: &Inner, request: &request::Pay) -> Answer<response::Payment> {
     let invoice = parse(node, &request.invoice)?;
-    let params = check(node, &invoice, request)?;
-    if let Some(known) = node.books.payment(&params.hash.to_string())
-        && known.state != PaymentState::Failed
-    {
-        let what = if known.state == PaymentState::Succeeded { "is paid" } else { "is being paid" };
-        return Err(ApiError::new(Code::AlreadyPaid, format!("this invoice {what} already")));
+    // Before all that may have changed since: a second order of what is paid is told so, whatever the channels can send now.
+    if let Some(known) = node.books.payment(&invoice.payment_hash().to_string()) {
+        refuse_again(&known)?;
     }
-    begin(node, params)
+    let params = check(node, &invoice, request)?;
+    begin(node, params, Some(invoice.expires_at()))
 }
 
 pub(super) fn keysend(node: &Inner, request: &request::Keysend) -> Answer<response::Payment> {
@@ -81,11 +79,21 @@ pub(super) fn keysend(node: &Inner, request: &request::Keysend) -> Answer<respon
     let preimage = Preimage::new(node.keys.bytes32());
     let mut params = PayParams::spontaneous(request.node_id, request.amount_msat, preimage);
     params.max_fee = request.max_fee_msat;
-    begin(node, params)
+    begin(node, params, None)
+}
+
+/// An invoice is paid once (RELIABILITY F17).
+fn refuse_again(known: &response::Payment) -> Answer<()> {
+    let what = match known.state {
+        PaymentState::Failed => return Ok(()),
+        PaymentState::Succeeded => "is paid",
+        PaymentState::Pending => "is being paid",
+    };
+    Err(ApiError::new(Code::AlreadyPaid, format!("this invoice {what} already")))
 }
 
 /// Writes the payment down and begins it.
-fn begin(node: &Inner, params: PayParams) -> Answer<response::Payment> {
+fn begin(node: &Inner, params: PayParams, pay_until: Option<u64>) -> Answer<response::Payment> {
     let row = response::Payment {
         payment_hash: params.hash.to_string(),
         state: PaymentState::Pending,
@@ -97,11 +105,14 @@ fn begin(node: &Inner, params: PayParams) -> Answer<response::Payment> {
         preimage: None,
         failure: None,
         created_at: now(),
+        pay_until,
     };
-    // The row first: the store keeps the order, so a crash leaves a payment that is known and not made, never one made
-    // and not known.
-    let before = node.books.payment(&row.payment_hash);
-    node.books.put_payment(row.clone());
+    // The row first: a crash leaves a payment that is known and not made, never one made and not known. And of two who order
+    // the same at once, one is refused.
+    let before = match node.books.begin_payment(&row) {
+        Ok(before) => before,
+        Err(known) => return refuse_again(&known).map(|()| *known),
+    };
     if let Err(error) = node.channels.pay(PaymentId(params.hash.0), params) {
         let code = match error {
             PayError::Duplicate(_) | PayError::SameHash(_) => Code::AlreadyPaid,
