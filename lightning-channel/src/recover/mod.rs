@@ -12,6 +12,7 @@ mod record;
 pub(crate) use intent::{Intent, Plan};
 pub use record::{RecordRows, RowChange};
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -135,7 +136,7 @@ impl<E: Environment> ChannelManager<E> {
                 Ok(Row::Intent(intent)) => {
                     let mut table = self.table.lock();
                     table.records.listed.insert(intent.id);
-                    table.payments.restore_intent(intent);
+                    table.payments.restore_intent(*intent);
                 }
                 Ok(Row::Paid { hash, expires }) => {
                     self.table.lock().inbound.restore_paid(hash, expires);
@@ -232,7 +233,7 @@ impl<E: Environment> ChannelManager<E> {
         let intents: Vec<_> = table.payments.intents().collect();
         let counters = Row::Counters { next_event, announced_at: table.announced_at };
         let ids: Vec<_> = intents.iter().map(|intent| intent.id).collect();
-        let rows = intents.into_iter().map(Row::Intent);
+        let rows = intents.into_iter().map(|intent| Row::Intent(Box::new(intent)));
         let told = told.into_iter().map(|(id, source)| Row::Told { id, source });
         let rows: RecordRows = rows.chain(told).chain([counters]).map(|row| row.encode()).collect();
         let paid = table.inbound.take_paid_changes();

@@ -3,6 +3,7 @@
 //! What it adds to the channels' records: payments that no channel has an HTLC of yet, the ids of events that will come
 //! again, hashes that were paid already. It is a set of rows, each of which stands for itself: what changes is written,
 //! and nothing that was there before (I13).
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -66,7 +67,7 @@ pub(crate) enum Row {
     /// Event ids below `next_event` may be in use.
     Counters { next_event: u64, announced_at: u32 },
     /// A payment of ours that is not over.
-    Intent(Intent),
+    Intent(Box<Intent>),
     /// A hash that was paid to us, until when an invoice may name it.
     Paid { hash: PaymentHash, expires: u32 },
     /// An event that may come again.
@@ -102,7 +103,7 @@ impl Row {
             }
             Key::Intent { id } => {
                 let (stored, _): (Stored, _) = decode_versioned(INTENT_VERSION, row)?;
-                Self::Intent(stored.of(id))
+                Self::Intent(Box::new(stored.of(id)))
             }
             Key::Paid { hash } => Self::Paid { hash, expires: read(row)? },
             Key::Told { source } => Self::Told { id: read(row)?, source },
@@ -186,7 +187,12 @@ mod tests {
                 (params.max_fee, params.max_parts, params.max_ticks) = (Some(Msat::new(5)), 16, Some(60));
             }
             let plan = Plan { params, attempts: 3, ticks: 4, given_up };
-            Row::Intent(Intent { id: PaymentId([1; 32]), hash, total: Msat::new(3), plan: Some(plan) })
+            Row::Intent(Box::new(Intent {
+                id: PaymentId([1; 32]),
+                hash,
+                total: Msat::new(3),
+                plan: Some(plan),
+            }))
         })
     }
 
@@ -194,12 +200,12 @@ mod tests {
     fn rows_come_back_as_they_were_and_damaged_ones_are_refused() {
         let rows = [
             Row::Counters { next_event: 7, announced_at: 8 },
-            Row::Intent(Intent {
+            Row::Intent(Box::new(Intent {
                 id: PaymentId([1; 32]),
                 hash: PaymentHash([2; 32]),
                 total: Msat::new(3),
                 plan: None,
-            }),
+            })),
             Row::Paid { hash: PaymentHash([4; 32]), expires: 5 },
             Row::Told { id: EventId(1), source: Source::Payment { id: PaymentId([1; 32]) } },
             Row::Told { id: EventId(2), source: Source::Channel { channel: ChannelId([6; 32]), what: 1 } },
