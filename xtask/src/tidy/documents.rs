@@ -1,5 +1,5 @@
-//! The documents name what exists: paths in `ARCH.md`, every package, every rule, every record; and the gate runs what the
-//! README tells users to run.
+//! The documents name what exists: paths in `ARCH.md`, every package, every rule, every record, no two of a number; and the
+//! gate runs what the README tells users to run.
 use super::rule;
 use crate::report::{Failure, Violation};
 use crate::tree::Tree;
@@ -44,6 +44,7 @@ pub(crate) fn check(tree: &Tree) -> Result<Vec<Violation>, Failure> {
         records.iter().map(String::as_str).filter(|name| !INDEX.ends_with(name)),
         |record| format!("({record})"),
     ));
+    violations.extend(numbers(&records));
     violations.extend(commands(&tree.read("README.md")?, &tree.read(".ci/run")?));
     Ok(violations)
 }
@@ -59,6 +60,20 @@ fn commands(readme: &str, gate: &str) -> Vec<Violation> {
         .filter(|command| !gate.iter().any(|line| line.contains(command)))
         .map(|command| {
             Violation::new("README.md", 0, rule::CODE_MAP, format!("`{command}` is not run by .ci/run"))
+        })
+        .collect()
+}
+
+/// Decision records that share a number: whoever cites it would mean either.
+fn numbers(records: &[String]) -> Vec<Violation> {
+    let mut names: Vec<&str> = records.iter().map(String::as_str).collect();
+    names.sort_unstable();
+    let number = |name: &str| name.split('-').next().unwrap_or_default().to_owned();
+    let twice = names.windows(2).filter(|pair| matches!(pair, [a, b] if number(a) == number(b)));
+    twice
+        .map(|pair| {
+            let message = format!("`{}` share a number", pair.join("` and `"));
+            Violation::new("docs/adr", 0, rule::CODE_MAP, message)
         })
         .collect()
 }
@@ -115,6 +130,15 @@ mod tests {
             "x\n```sh\ncargo demo    # planned\ncargo test --all   # try\n```\n```sh\ncargo run\n```\n";
         assert_eq!(commands(readme, "A=1 cargo test --all | tee log\ncargo run -p x\n"), []);
         assert_eq!(commands(readme, "# cargo test --all\ncargo run").len(), 1, "a comment runs nothing");
+    }
+
+    #[test]
+    fn two_records_of_one_number_are_seen() {
+        let records = ["0002-b.md", "0001-a.md", "0002-a.md"].map(str::to_owned);
+        let violations = numbers(&records);
+        assert_eq!(violations.len(), 1);
+        assert!(violations[0].message.contains("0002-a.md` and `0002-b.md"));
+        assert_eq!(numbers(&records[..2]), []);
     }
 
     #[test]
