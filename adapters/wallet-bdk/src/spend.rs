@@ -2,6 +2,7 @@
 //!
 //! Spent are confirmed coins and change of our own; never unconfirmed coins of others, which they could take back,
 //! and with them a channel funded by them.
+use bdk_wallet::coin_selection::DefaultCoinSelectionAlgorithm;
 use bdk_wallet::error::CreateTxError;
 use bdk_wallet::{KeychainKind, TxBuilder};
 use bitcoin::address::NetworkUnchecked;
@@ -45,6 +46,22 @@ impl OnchainWallet {
         self.build(script, SendAmount::Exactly(amount), feerate)
     }
 
+    /// One transaction with all these outputs, say the funding outputs of several channels.
+    ///
+    /// All its inputs are segwit, so its id is final before it is broadcast.
+    pub fn build_batch(
+        &self,
+        outputs: &[(ScriptBuf, Amount)],
+        feerate: FeeratePerKw,
+    ) -> Result<(Transaction, Amount), WalletError> {
+        let mut state = self.state.lock();
+        self.build_with(&mut state, feerate, |builder| {
+            for (script, amount) in outputs {
+                builder.add_recipient(script.clone(), *amount);
+            }
+        })
+    }
+
     /// A payment to an address.
     pub fn send(
         &self,
@@ -65,6 +82,21 @@ impl OnchainWallet {
         }
     }
 
+    /// Takes back all promises but those to these transactions: for a start, when nobody else can have one any more.
+    pub fn release_all_but(&self, kept: &[Transaction]) {
+        let mut state = self.state.lock();
+        let used = |outpoint: &OutPoint| {
+            kept.iter()
+                .flat_map(|transaction| &transaction.input)
+                .any(|input| input.previous_output == *outpoint)
+        };
+        let unused: Vec<OutPoint> =
+            state.bdk.list_locked_outpoints().filter(|outpoint| !used(outpoint)).collect();
+        for outpoint in unused {
+            state.bdk.unlock_outpoint(outpoint);
+        }
+    }
+
     fn build(
         &self,
         script: &ScriptBuf,
@@ -72,32 +104,43 @@ impl OnchainWallet {
         feerate: FeeratePerKw,
     ) -> Result<Built, WalletError> {
         let mut state = self.state.lock();
+        let (transaction, fee) = self.build_with(&mut state, feerate, |builder| match amount {
+            SendAmount::Exactly(amount) => {
+                builder.add_recipient(script.clone(), amount);
+            }
+            SendAmount::All => {
+                builder.drain_wallet().drain_to(script.clone());
+            }
+        })?;
+        let index = transaction.output.iter().position(|output| output.script_pubkey == *script);
+        let output = index.and_then(|index| u32::try_from(index).ok());
+        let output = output.ok_or_else(|| WalletError::Library("the output is missing".into()))?;
+        Ok(Built { transaction, fee, output })
+    }
+
+    /// Builds, signs, and promises the coins.
+    fn build_with(
+        &self,
+        state: &mut State,
+        feerate: FeeratePerKw,
+        ask: impl FnOnce(&mut TxBuilder<'_, DefaultCoinSelectionAlgorithm>),
+    ) -> Result<(Transaction, Amount), WalletError> {
         let barred = state.barred();
         let mut builder = state.bdk.build_tx();
         builder.unspendable(barred).fee_rate(FeeRate::from_sat_per_kwu(u64::from(feerate.to_sat_per_kw())));
-        ask(&mut builder, script, amount);
+        ask(&mut builder);
         let psbt = builder.finish().map_err(build_error)?;
         let library = |error: String| WalletError::Library(error);
         let fee = psbt.fee().map_err(|error| library(error.to_string()))?;
-        let transaction = self.sign_own(&state, psbt.unsigned_tx)?;
+        let transaction = self.sign_own(state, psbt.unsigned_tx)?;
         if transaction.input.iter().any(|input| input.witness.is_empty()) {
             return Err(library("a coin of the wallet cannot be signed for".into()));
         }
-        let index = transaction.output.iter().position(|output| output.script_pubkey == *script);
-        let output = index.and_then(|index| u32::try_from(index).ok());
-        let output = output.ok_or_else(|| library("the output is missing".into()))?;
         for input in &transaction.input {
             state.bdk.lock_outpoint(input.previous_output);
         }
-        Ok(Built { transaction, fee, output })
+        Ok((transaction, fee))
     }
-}
-
-fn ask<Cs>(builder: &mut TxBuilder<'_, Cs>, script: &ScriptBuf, amount: SendAmount) {
-    match amount {
-        SendAmount::Exactly(amount) => builder.add_recipient(script.clone(), amount),
-        SendAmount::All => builder.drain_wallet().drain_to(script.clone()),
-    };
 }
 
 fn build_error(error: CreateTxError) -> WalletError {

@@ -128,6 +128,32 @@ fn a_funding_transaction_is_final_pays_its_rate_and_locks_its_coins() {
 }
 
 #[test]
+fn one_transaction_pays_several_outputs_and_a_start_takes_back_promises_that_nobody_holds() {
+    let setup = Setup::new(3);
+    let other = ScriptBuf::new_op_return([7; 4]);
+    let outputs = [(nobody(), sat(1_000_000)), (nobody(), sat(2_000_000)), (other, Amount::ZERO)];
+    let (kept, fee) = setup.wallet.build_batch(&outputs, RATE).unwrap();
+    for (script, amount) in &outputs {
+        assert!(kept.output.iter().any(|output| (&output.script_pubkey, output.value) == (script, *amount)));
+    }
+    assert_eq!(setup.chain.test(&kept).unwrap().0, fee);
+    let lost = setup.wallet.build_funding(&nobody(), sat(1_000_000), RATE).unwrap();
+    assert_eq!(setup.wallet.balance().reserved, sat(2 * COIN));
+    let again = setup.reloaded();
+    again.release_all_but(std::slice::from_ref(&kept));
+    assert_eq!(again.balance().reserved, sat(COIN));
+    let free = again.list_unspent().into_iter().filter(|coin| !coin.reserved);
+    assert!(
+        free.clone().count() == 2
+            && free.clone().any(|coin| coin.outpoint == lost.transaction.input[0].previous_output)
+    );
+    let too_much = [(nobody(), sat(2 * COIN)), (nobody(), sat(COIN))];
+    assert!(matches!(again.build_batch(&too_much, RATE), Err(WalletError::NotEnough { .. })));
+    again.release_all_but(&[]);
+    assert_eq!(again.balance().reserved, Amount::ZERO);
+}
+
+#[test]
 fn own_change_is_spent_unconfirmed_but_never_a_strangers_coin() {
     let mut setup = Setup::new(1);
     let first = setup.wallet.build_funding(&nobody(), sat(1_000_000), RATE).unwrap();

@@ -7,12 +7,14 @@ use lightning_traits::feature::Features;
 use lightning_traits::id::{HtlcId, NodeId};
 use lightning_traits::interface::KeysInterface;
 use lightning_traits::units::FeeratePerKw;
-use lightning_traits::wire::{ErrorMessage, OpenChannel};
+use lightning_traits::wire::{ErrorMessage, FundingCreated, OpenChannel};
 use thiserror::Error;
 
 use super::context::Context;
 use super::open::SendError;
-use super::opening::{AcceptOptions, FundError, Offered, OpenError, OpenParams, Opening, Requested};
+use super::opening::{
+    AcceptOptions, AwaitingSigned, FundError, Offered, OpenError, OpenParams, Opening, Requested,
+};
 use super::phase::Ending;
 use super::record::{Entry, Milestone, Stage};
 use super::violation::BadTerms;
@@ -117,16 +119,25 @@ impl<K: KeysInterface> Channel<K> {
         let Phase::Opening(Opening::AwaitingTransaction(phase)) = &self.phase else {
             return Err((transaction, FundError::NotAwaited));
         };
-        let (next, message) = match phase.clone().fund(cx, &self.signer, transaction) {
+        let (next, message) = match phase.clone().fund(cx, &self.signer, transaction, None) {
             Ok(done) => done,
             Err((_, transaction, error)) => return Err((transaction, error)),
         };
+        self.await_signed(cx, next, message);
+        Ok(())
+    }
+
+    pub(super) fn await_signed(
+        &mut self,
+        cx: &Context<'_, K>,
+        next: AwaitingSigned,
+        message: FundingCreated,
+    ) {
         self.id = next.first.terms.channel;
         self.waited = 0;
         self.phase = Phase::Opening(Opening::AwaitingSigned(Box::new(next)));
         // Promises nothing: whoever holds our signature for their first commitment holds nothing before we fund it.
         self.split(cx).1.effects.after_all().send(message);
-        Ok(())
     }
 }
 
@@ -203,6 +214,7 @@ impl<K: KeysInterface> Channel<K> {
     pub fn event_acknowledged(&mut self, cx: &Context<'_, K>, event: &Event) {
         let milestone = match event {
             Event::ChannelPending { .. } => Milestone::Pending {},
+            Event::FundingSafe { .. } => Milestone::Signable {},
             Event::ChannelReady { .. } => Milestone::Ready {},
             Event::ChannelClosed { .. } => Milestone::Closed {},
             _ => return,

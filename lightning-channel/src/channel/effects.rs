@@ -36,7 +36,7 @@ use alloc::vec::Vec;
 
 use bitcoin::Transaction;
 use lightning_traits::event::Event;
-use lightning_traits::id::{EventId, HtlcId, UpdateId};
+use lightning_traits::id::{ChannelId, EventId, HtlcId, UpdateId};
 use lightning_traits::monitor::{ChannelMonitorUpdate, NewMonitor};
 use lightning_traits::wire::{
     AcceptChannel, AnnouncementSignatures, ChannelReestablish, ErrorMessage, Message, OpenChannel,
@@ -91,6 +91,8 @@ pub enum Output {
     Unsent(HtlcId, OutgoingHtlc),
     /// An event for the user; repeated after a restart until `event_acknowledged`.
     Event(Event),
+    /// Something has become of a channel whose funding transaction funds these: see what becomes of the transaction.
+    FundingShared(Vec<ChannelId>),
     /// What followed from this event of the monitor is durable: acknowledge it.
     MonitorEventTaken(EventId),
 }
@@ -345,6 +347,12 @@ impl<'a> Effects<'a> {
         self
     }
 
+    /// Queues the word that something has become of a shared funding transaction.
+    pub fn funding_shared(&mut self, members: Vec<ChannelId>) -> &mut Self {
+        self.outbox.reports.push_back(Waiting { gate: None, output: Output::FundingShared(members) });
+        self
+    }
+
     /// Makes `update` durable; what is queued on the answer waits for it.
     pub fn persist(&mut self, update: ChannelMonitorUpdate) -> Gated<'_> {
         let gate = update.id;
@@ -416,6 +424,11 @@ impl Gated<'_> {
     /// Queues an event.
     pub fn event(&mut self, event: Event) -> &mut Self {
         self.report(Output::Event(event))
+    }
+
+    /// Queues the word that a channel of a shared funding transaction is durable.
+    pub fn funding_shared(&mut self, members: Vec<ChannelId>) -> &mut Self {
+        self.report(Output::FundingShared(members))
     }
 
     /// Queues gossip.

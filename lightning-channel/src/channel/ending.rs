@@ -12,6 +12,7 @@ use lightning_traits::monitor::MonitorStep;
 
 use super::context::Context;
 use super::footing::Footing;
+use super::opening::Opening;
 use super::phase::{Ending, PhaseName};
 use super::record::{Entry, Milestone};
 use super::resolving::Resolving;
@@ -29,16 +30,34 @@ impl<K: KeysInterface> Channel<K> {
             Event::ChannelClosed { channel: self.temporary, peer: self.peer, reason: ending.reason() };
         // The peer may know it by either name.
         let error = tell_peer.then(|| error_message(self.id, &reason));
+        let members = match &mut self.phase {
+            Phase::Opening(Opening::AwaitingSigned(phase)) => phase.members.take(),
+            _ => None,
+        };
         self.phase = Phase::Closed(ending);
         let (_, mut step) = self.split(cx);
         step.effects.seal(error);
         if is_known {
             step.effects.event(event);
         }
+        if let Some(members) = members {
+            step.effects.funding_shared(members);
+        }
     }
 
     /// Leaves for the chain: the monitor is told to go there.
     pub(super) fn leave(&mut self, cx: &Context<'_, K>, ending: Ending) {
+        // What only we could fund, and have not, leaves nothing on chain.
+        let ending = match &self.phase {
+            Phase::Funded(link) if link.state().held().is_some_and(|(_, is_ours)| is_ours) => {
+                let text = alloc::format!("{}", ending.reason());
+                match ending {
+                    Ending::NeverFunded { .. } => ending,
+                    _ => Ending::NeverFunded { text: text.into_bytes() },
+                }
+            }
+            _ => ending,
+        };
         let told = match &ending {
             Ending::DataLoss { point } => Some(MonitorStep::DataLoss { point: *point }),
             Ending::ForcedByUser {} | Ending::PeerViolation { .. } | Ending::PeerError { .. } => {
@@ -73,6 +92,7 @@ impl<K: KeysInterface> Channel<K> {
         if matches!(ending, Ending::NeverFunded { .. }) {
             state.fail_all(&mut step);
         }
+        let members = state.held().map(|(members, _)| members.to_vec());
         let agreed: alloc::vec::Vec<Transaction> = closing::agreed(&state).cloned().collect();
         let was_agreed = !agreed.is_empty();
         let told = was_agreed && !state.facts().untold.contains(&Milestone::Closed {});
@@ -93,6 +113,9 @@ impl<K: KeysInterface> Channel<K> {
         let mut gated = resolving.persist(&mut step);
         if !was_agreed {
             gated.event(event);
+        }
+        if let Some(members) = members {
+            gated.funding_shared(members);
         }
         self.phase = Phase::Resolving(resolving);
     }

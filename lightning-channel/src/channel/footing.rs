@@ -55,7 +55,9 @@ impl Footing {
     pub(crate) const fn unconfirmed_transaction(&self) -> Option<&Transaction> {
         match (&self.funder, self.confirmation) {
             (Funder::Us { transaction }, Confirmation::Unseen {}) => Some(transaction),
-            (Funder::Us { .. }, Confirmation::Seen { .. }) | (Funder::Them {}, _) => None,
+            (Funder::Us { .. }, Confirmation::Seen { .. }) | (Funder::Them {} | Funder::Held { .. }, _) => {
+                None
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! What the peer and its connection bring.
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 use lightning_traits::event::Event;
 use lightning_traits::feature::Features;
@@ -250,7 +251,11 @@ impl<K: KeysInterface> Channel<K> {
         let Phase::Opening(Opening::AwaitingSigned(phase)) = &self.phase else { return Ok(()) };
         let signature = phase.on_signed(cx, &message)?;
         let (first, transaction) = (phase.first.clone(), phase.transaction.clone());
-        self.become_funded(cx, first, signature, Funder::Us { transaction }, None)
+        let funder = match phase.members.clone() {
+            Some(members) => Funder::Held { transaction, members, is_committed: false },
+            None => Funder::Us { transaction },
+        };
+        self.become_funded(cx, first, signature, funder, None)
     }
 
     /// Both first commitments are signed: from here on the channel is durable.
@@ -265,6 +270,11 @@ impl<K: KeysInterface> Channel<K> {
         let next_point = first.next_point(&self.signer).map_err(Violation::FirstCommitment)?;
         let (channel, peer, temporary) = (first.terms.channel, self.peer, self.temporary);
         let funding = first.terms.funding.outpoint;
+        let members = match &funder {
+            Funder::Held { members, .. } => Some(members.clone()),
+            Funder::Us { .. } | Funder::Them {} => None,
+        };
+        let untold = if members.is_some() { Vec::new() } else { alloc::vec![Milestone::Pending {}] };
         let announcement =
             if first.terms.announce { Announcement::Awaited {} } else { Announcement::Private {} };
         let facts = Facts {
@@ -277,7 +287,7 @@ impl<K: KeysInterface> Channel<K> {
             announcement,
             update_time: 0,
             their_terms: None,
-            untold: alloc::vec![Milestone::Pending {}],
+            untold,
             closing_wish: ClosingWish::default(),
             stage: Stage::AwaitingReady {},
         };
@@ -301,7 +311,10 @@ impl<K: KeysInterface> Channel<K> {
         if let Some(transaction) = broadcast {
             gated.broadcast(alloc::vec![transaction]);
         }
-        gated.event(Event::ChannelPending { channel, temporary, peer, funding });
+        match members {
+            Some(members) => gated.funding_shared(members),
+            None => gated.event(Event::ChannelPending { channel, temporary, peer, funding }),
+        };
         Ok(())
     }
 }

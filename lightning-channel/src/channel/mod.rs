@@ -15,6 +15,7 @@
 //! | `closing/` | `shutdown`, then the closing transactions |
 //! | `resolving.rs` | after a force-close or a spend of the funding output |
 //! | `footing.rs` | whether the funding output of such a channel is there at all |
+//! | `held.rs` | funding transactions that nobody may see yet |
 //! | `link.rs` | the connection of a funded channel |
 //! | `inputs.rs` `commands.rs` `chain.rs` `ending.rs` `restore.rs` | methods of [`Channel`] by who calls them |
 //! | `dispatch.rs` `reaction.rs` | the two tables: what is taken when, and what a broken rule leads to |
@@ -34,6 +35,7 @@ mod dispatch;
 pub mod effects;
 mod ending;
 mod footing;
+mod held;
 mod inputs;
 mod link;
 mod open;
@@ -62,6 +64,7 @@ pub use context::{Context, FeeQuotes};
 pub use details::{ChannelDetails, FundedDetails};
 pub use dispatch::phase_table;
 pub use effects::{Output, Persisting};
+pub use held::{SharedFunding, is_signed};
 pub use open::SendError;
 pub use opening::{AcceptOptions, FirstError, FundError, OpenError, OpenOptions, OpenParams};
 pub use phase::PhaseName;
@@ -86,7 +89,7 @@ use step::Step;
 /// - inputs: `connected`, `disconnected`, `on_message`, `on_error`, `on_channel_update`, `on_receipt`, `on_refused`, `on_monitor_event`,
 ///   `block_connected`, `block_disconnected`, `timer_tick`
 /// - commands: `open`, `requested`, `accept`, `refuse`, `fund`, `offer_htlc`, `settle`, `commit`, `notice_done`,
-///   `event_acknowledged`, `update_fee`, `shutdown`, `force_close`, `flush`
+///   `event_acknowledged`, `hold_funding`, `commit_funding`, `release_funding`, `cancel_funding`, `update_fee`, `shutdown`, `force_close`, `flush`
 /// - outputs: [`poll`](Self::poll)
 pub struct Channel<K: KeysInterface> {
     /// The temporary name until the funding output is known.

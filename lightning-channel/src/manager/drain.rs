@@ -117,6 +117,7 @@ impl<E: Environment> ChannelManager<E> {
                 let source = Source::of_channel(&event, self.events.lock().number());
                 self.tell(event, source);
             }
+            Output::FundingShared(members) => self.queue([Work::Funding { members }]),
             Output::MonitorEventTaken(id) => self.env.monitors().acknowledge_monitor_event(id),
         }
     }

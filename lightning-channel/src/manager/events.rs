@@ -40,6 +40,7 @@ impl Source {
             Event::ChannelPending { channel, .. } => Self::Channel { channel: *channel, what: 0 },
             Event::ChannelReady { channel, .. } => Self::Channel { channel: *channel, what: 1 },
             Event::ChannelClosed { channel, .. } => Self::Channel { channel: *channel, what: 2 },
+            Event::FundingSafe { channel, .. } => Self::Channel { channel: *channel, what: 4 },
             Event::FundingNeeded { temporary, .. } => Self::Channel { channel: *temporary, what: 3 },
             _ => Self::Once { number },
         }

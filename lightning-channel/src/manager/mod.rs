@@ -7,11 +7,11 @@
 //! | kind | methods |
 //! | --- | --- |
 //! | inputs | `ChannelMessageHandler`, `ChainListener`, [`process`](ChannelManager::process), [`timer_tick`](ChannelManager::timer_tick), [`note_time`](ChannelManager::note_time) |
-//! | commands: channels | `open_channel`, `open_channel_with`, `accept_channel`, `accept_channel_with`, `refuse_channel`, `funding_transaction`, `close_channel`, `force_close`, `announce_node` |
+//! | commands: channels | `open_channel`, `open_channel_with`, `accept_channel`, `accept_channel_with`, `refuse_channel`, `funding_transaction`, `funding_transaction_for`, `funding_signed`, `cancel_funding`, `close_channel`, `force_close`, `announce_node` |
 //! | commands: payments | `pay`, `send_along`, `abandon`, `send_probe`, `probe_along`, `create_inbound_payment`, `create_inbound_payment_for_hash`, `claim`, `claim_with`, `fail` |
 //! | commands: forwards | `promise_channel`, `forward_intercepted`, `refuse_intercepted` |
 //! | outputs | `MessageSendEventsProvider`, `EventsProvider`, [`take_record`](ChannelManager::take_record) |
-//! | getters | `list_channels`, `channel_requests`, `list_payments`, `first_hops`, `route_hints`, `node_id` |
+//! | getters | `list_channels`, `channel_requests`, `funding_transactions`, `list_payments`, `first_hops`, `route_hints`, `node_id` |
 //!
 //! | file | what |
 //! | --- | --- |
@@ -19,6 +19,7 @@
 //! | `table.rs` `work.rs` | the node-wide table; work between channels |
 //! | `outbox.rs` `events.rs` | what waits for the peer layer and for the user |
 //! | `inputs.rs` `chain.rs` `poll.rs` | what comes from peers, chain, monitors, route finder, clock |
+//! | `funding.rs` | one transaction for several channels, or signed by others |
 //! | `opening.rs` `commands.rs` `gossip.rs` | channels as the user and the network see them |
 //! | `forwarding.rs` `sending.rs` `receiving.rs` | HTLCs: forwarded, ours, for us |
 //! | `probing.rs` | HTLCs that only find out |
@@ -33,6 +34,7 @@ mod commands;
 mod drain;
 pub(crate) mod events;
 mod forwarding;
+mod funding;
 mod gossip;
 mod inputs;
 mod intercepting;
@@ -57,6 +59,7 @@ use lightning_traits::interface::{EntropySource as _, Environment, KeysInterface
 use lightning_traits::sync::Mutex;
 
 pub use commands::CommandError;
+pub use funding::FundingError;
 pub use gossip::AnnounceError;
 pub use intercepting::InterceptError;
 pub use opening::{AcceptChannelError, OpenChannelError};

@@ -2,6 +2,8 @@
 //!
 //! Carrying out a channel's outputs never steps another channel: it puts work here, and whoever entered the manager does it
 //! before leaving. Work that cannot be done now is parked until a peer returns or a tick passes.
+use alloc::vec::Vec;
+
 use lightning_traits::id::{ChannelId, HtlcId, PaymentId};
 use lightning_traits::interface::Environment;
 use lightning_traits::sphinx::Failure;
@@ -27,6 +29,8 @@ pub(crate) enum Work {
     FailBack(HtlcKey, Failure),
     /// An HTLC of ours was dropped with its connection before it bound anybody.
     Unsent { channel: ChannelId, id: HtlcId, htlc: OutgoingHtlc },
+    /// See what becomes of a transaction that funds these channels.
+    Funding { members: Vec<ChannelId> },
     /// See what a payment needs next.
     Advance(PaymentId),
 }
@@ -91,6 +95,7 @@ impl<E: Environment> ChannelManager<E> {
             Work::FailBack(key, failure) => self.fail_back(key, failure),
             Work::Unsent { channel, id, htlc } => self.on_unsent(channel, id, htlc),
             Work::Advance(id) => self.advance(id),
+            Work::Funding { members } => self.judge_funding(&members, true),
         }
     }
 }

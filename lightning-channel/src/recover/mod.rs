@@ -79,6 +79,8 @@ impl<E: Environment> ChannelManager<E> {
             // A record may have seen a block that the tip had not reached on disk, and that was reorganised away since.
             manager.step(slot, |channel, cx| channel.block_disconnected(cx, tip.height.plus(1)));
         }
+        // Before any peer can make a channel end that another one depends on.
+        manager.judge_fundings(false);
         manager.notices_first();
         manager.run();
         manager.recovered();

@@ -12,7 +12,7 @@ use lightning_traits::Secp;
 use lightning_traits::config::UserConfig;
 use lightning_traits::event::Event;
 use lightning_traits::feature::Features;
-use lightning_traits::id::{EventId, HtlcId, NodeId, UpdateId};
+use lightning_traits::id::{ChannelId, EventId, HtlcId, NodeId, UpdateId};
 use lightning_traits::interface::KeysInterface as _;
 use lightning_traits::monitor::{
     ChannelMonitorUpdate, MonitorRefusal, MonitorStep, NewMonitor, Receipt, RecordChange,
@@ -60,6 +60,7 @@ pub(crate) struct Node {
     pub(crate) durable_removals: Vec<HtlcId>,
     pub(crate) unsent: Vec<(HtlcId, OutgoingHtlc)>,
     pub(crate) taken: Vec<EventId>,
+    pub(crate) shared: Vec<Vec<ChannelId>>,
     pub(crate) gone: Vec<NoticeKey>,
 }
 
@@ -96,6 +97,7 @@ impl Node {
             durable_removals: Vec::new(),
             unsent: Vec::new(),
             taken: Vec::new(),
+            shared: Vec::new(),
             gone: Vec::new(),
         }
     }
@@ -152,6 +154,7 @@ impl Node {
             Output::RemovalDurable(id) => self.durable_removals.push(id),
             Output::Unsent(id, htlc) => self.unsent.push((id, htlc)),
             Output::Event(event) => self.events.push(event),
+            Output::FundingShared(members) => self.shared.push(members),
             Output::MonitorEventTaken(id) => self.taken.push(id),
             Output::NoticeGone(notice) => self.gone.push(notice),
             other => panic!("unknown output {other:?}"),

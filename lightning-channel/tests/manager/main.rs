@@ -5,6 +5,7 @@ mod acceptance;
 mod channels;
 mod chaos;
 mod forwarding;
+mod funding;
 mod hold_times;
 mod intercepting;
 #[path = "../support/keys.rs"]

@@ -48,6 +48,8 @@ pub(crate) struct User {
     pub(crate) refuses: BTreeSet<PaymentHash>,
     /// Whether forwards that wait are let go at once, or refused where that cannot be.
     pub(crate) forwards: bool,
+    /// Whether funding transactions are built outside of this world's loop.
+    pub(crate) funds_itself: bool,
     /// Preimages that the user keeps for held invoices.
     pub(crate) held: BTreeMap<PaymentHash, Preimage>,
 }
@@ -346,7 +348,7 @@ impl World {
         println!("{node} sees {event:?}");
         self.nodes[node].user.seen.push(event.clone());
         match event {
-            Event::FundingNeeded { temporary, value, script, .. } => {
+            Event::FundingNeeded { temporary, value, script, .. } if !self.nodes[node].user.funds_itself => {
                 let transaction = self.funding(*value, script.clone());
                 self.manager(node).funding_transaction(*temporary, transaction).unwrap();
             }
@@ -372,6 +374,11 @@ impl World {
     }
 
     fn funding(&mut self, value: Amount, script_pubkey: ScriptBuf) -> Transaction {
+        self.transaction(vec![TxOut { value, script_pubkey }])
+    }
+
+    /// A signed transaction with these outputs, unlike all others.
+    pub(crate) fn transaction(&mut self, output: Vec<TxOut>) -> Transaction {
         self.payments += 1;
         let mut txid = [0xcc; 32];
         txid[..8].copy_from_slice(&self.payments.to_be_bytes());
@@ -385,8 +392,19 @@ impl World {
             version: bitcoin::transaction::Version::TWO,
             lock_time: bitcoin::absolute::LockTime::ZERO,
             input: vec![input],
-            output: vec![TxOut { value, script_pubkey }],
+            output,
         }
+    }
+
+    /// Whether anybody has broadcast it.
+    pub(crate) fn is_broadcast(&self, txid: Txid) -> bool {
+        let confirmed = self.chain.iter().flat_map(|block| &block.transactions);
+        self.mempool.iter().chain(confirmed).any(|transaction| transaction.compute_txid() == txid)
+    }
+
+    /// Somebody broadcasts it.
+    pub(crate) fn broadcast(&mut self, transaction: Transaction) {
+        self.mempool.push(transaction);
     }
 
     /// Mines blocks, the first with all that was broadcast, and hands them to all nodes that run.

@@ -163,6 +163,21 @@ pub enum Event {
         /// Script of the output.
         script: ScriptBuf,
     },
+    /// The transaction that was handed over without signatures can be signed now, and handed over again, to be broadcast: every
+    /// channel that it funds is durable on both sides. Told for each of these channels. Until then, signed or not, it must not be
+    /// broadcast: what it funds could not be had back.
+    FundingSafe {
+        /// The channel.
+        channel: ChannelId,
+        /// The temporary id that it had until now.
+        temporary: ChannelId,
+        /// The peer.
+        peer: NodeId,
+        /// The funding output.
+        funding: OutPoint,
+        /// The transaction, as it was handed over.
+        transaction: Transaction,
+    },
     /// The funding transaction is safe to broadcast (and is, by us, if we funded).
     ChannelPending {
         /// The channel.

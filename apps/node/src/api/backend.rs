@@ -36,6 +36,20 @@ pub trait Backend: Send + Sync {
     fn listpeers(&self) -> Answer<response::PeerList>;
     /// Opens a channel; answers when the funding transaction is out, or why there is none.
     fn openchannel(&self, request: request::OpenChannel) -> Answer<response::Channel>;
+    /// Opens several channels by one transaction, all or none of them.
+    fn multiopen(&self, request: request::MultiOpen) -> Answer<response::Openings>;
+    /// Takes the unsigned transaction of an outside wallet; answers when it is safe to sign.
+    fn fundpsbt(&self, request: request::FundPsbt) -> Answer<response::Openings>;
+    /// Takes the same transaction signed, and broadcasts it.
+    fn signedpsbt(&self, request: request::FundPsbt) -> Answer<response::Openings>;
+    /// Calls a funding off whose transaction nobody has broadcast, or ever will.
+    fn cancelfunding(&self, request: request::CancelFunding) -> Answer<response::Done>;
+    /// Channels that peers propose.
+    fn listrequests(&self) -> Answer<response::RequestList>;
+    /// Accepts one.
+    fn acceptchannel(&self, request: request::AcceptChannel) -> Answer<response::Channel>;
+    /// Refuses one.
+    fn refusechannel(&self, request: request::RefuseChannel) -> Answer<response::Done>;
     /// Channels.
     fn listchannels(&self) -> Answer<response::ChannelList>;
     /// Begins to close a channel.

@@ -6,9 +6,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use bitcoin::Address;
 use bitcoin::address::NetworkUnchecked;
 use bitcoin::hex::FromHex;
+use bitcoin::{Address, Amount};
 use lightning_traits::id::{ChannelId, NodeId, ShortChannelId};
 use lightning_traits::payment::{PaymentHash, Preimage};
 use serde_json::Value;
@@ -44,6 +44,10 @@ pub enum Kind {
     Address,
     /// A BOLT 11 invoice.
     Invoice,
+    /// Peers and amounts, `node_id@host:port=amount` each.
+    Opens,
+    /// A PSBT in base64, or a transaction in hexadecimal.
+    Psbt,
 }
 
 /// Who wrote a value.
@@ -104,6 +108,11 @@ impl Kind {
                 .filter(|text| !text.is_empty() && text.len() <= MAX_INVOICE)
                 .map(Value::from)
                 .ok_or_else(|| "a BOLT 11 invoice, a text that begins with ln".into()),
+            Self::Opens => known::<Opens>(text),
+            Self::Psbt => text
+                .filter(|text| !text.is_empty() && text.len() <= MAX_PSBT)
+                .map(Value::from)
+                .ok_or_else(|| "a PSBT in base64".into()),
         }
     }
 
@@ -124,12 +133,19 @@ impl Kind {
             Self::Preimage => "PREIMAGE",
             Self::Address => "ADDRESS",
             Self::Invoice => "INVOICE",
+            Self::Opens => "NODE_ID@HOST:PORT=AMOUNT,...",
+            Self::Psbt => "PSBT",
         }
     }
 }
 
 /// BOLT 11 has no limit of its own; a QR code ends far below.
 const MAX_INVOICE: usize = 8_192;
+
+/// Far above what a block takes of inputs with their transactions; the server's limit is lower.
+const MAX_PSBT: usize = 4_000_000;
+/// A transaction can fund more, but not in the time that a command may take.
+const MAX_OPENS: usize = 100;
 
 /// `text` without `scheme` in front, in whatever case it is.
 pub(super) fn strip_scheme<'a>(text: &'a str, scheme: &str) -> &'a str {
@@ -278,6 +294,26 @@ impl FromText for Peer {
     }
 }
 
+/// Channels to open by one transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opens(pub Vec<(Peer, Amount)>);
+
+impl FromText for Opens {
+    const EXPECTED: &'static str = "node_id@host:port=amount, several of them with commas between";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let one = |text: &str| {
+            let (peer, amount) = text.trim().rsplit_once('=')?;
+            let msat = parse_amount(amount.trim(), MSAT_PER_SAT)?;
+            let is_whole = msat > 0 && msat <= MAX_MSAT && msat % MSAT_PER_SAT == 0;
+            let sat = msat.checked_div(MSAT_PER_SAT).filter(|_| is_whole)?;
+            Some((Peer::from_text(peer.trim())?, Amount::from_sat(sat)))
+        };
+        let all: Option<Vec<_>> = text.split(',').map(one).collect();
+        all.filter(|all| !all.is_empty() && all.len() <= MAX_OPENS).map(Self)
+    }
+}
+
 const DEFAULT_PORT: &str = "9735";
 
 impl fmt::Display for Peer {
@@ -403,6 +439,32 @@ mod tests {
         ];
         for text in wrong {
             assert_eq!(Peer::from_text(&text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn several_openings_are_peers_and_amounts() {
+        let text = format!("{NODE}@127.0.0.1:9735=100000, {NODE}=0.01btc");
+        let opens = Opens::from_text(&text).unwrap().0;
+        assert_eq!(opens.len(), 2);
+        assert_eq!(
+            (opens[0].0.host.as_deref(), opens[0].1),
+            (Some("127.0.0.1:9735"), Amount::from_sat(100_000))
+        );
+        assert_eq!((opens[1].0.host.as_deref(), opens[1].1), (None, Amount::from_sat(1_000_000)));
+        let many = vec![format!("{NODE}=1000"); 101].join(",");
+        let one = format!("{NODE}=1000");
+        for wrong in [
+            "",
+            "=",
+            NODE,
+            &format!("{NODE}="),
+            &format!("{NODE}=0"),
+            &format!("{NODE}=1msat"),
+            &format!("{one},"),
+            &many,
+        ] {
+            assert_eq!(Opens::from_text(wrong), None, "{wrong}");
         }
     }
 

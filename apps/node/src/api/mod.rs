@@ -6,6 +6,7 @@ mod backend;
 mod decode;
 pub mod kind;
 pub mod methods;
+pub mod psbt;
 pub mod request;
 pub mod response;
 mod server;

@@ -10,7 +10,7 @@ use lightning_traits::units::Msat;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-use super::kind::{ChannelRef, FromText, Peer};
+use super::kind::{ChannelRef, FromText, Opens, Peer};
 
 /// No parameters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -84,9 +84,101 @@ pub struct OpenChannel {
     /// Tell the network about it; without it, what the configuration says.
     #[serde(default)]
     pub announce: Option<bool>,
+    /// Never tell the network, nor anybody where it is on the chain.
+    #[serde(default)]
+    pub private: bool,
+    /// Use it before it confirms, if the peer trusts us with it.
+    #[serde(default)]
+    pub zero_conf: bool,
+    /// No reserves, if the peer trusts us with it.
+    #[serde(default)]
+    pub zero_reserve: bool,
+    /// Another wallet pays.
+    #[serde(default)]
+    pub psbt: bool,
     /// The feerate of the funding transaction; without it the node estimates.
     #[serde(default)]
     pub feerate_sat_per_vbyte: Option<u32>,
+}
+
+/// `multiopen`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MultiOpen {
+    /// With whom, and how large.
+    #[serde(deserialize_with = "text")]
+    pub channels: Opens,
+    /// Tell the network about them; without it, what the configuration says.
+    #[serde(default)]
+    pub announce: Option<bool>,
+    /// Never tell the network, nor anybody where they are on the chain.
+    #[serde(default)]
+    pub private: bool,
+    /// Use them before they confirm, if the peers trust us with it.
+    #[serde(default)]
+    pub zero_conf: bool,
+    /// Another wallet pays.
+    #[serde(default)]
+    pub psbt: bool,
+    /// The feerate of the funding transaction; without it the node estimates.
+    #[serde(default)]
+    pub feerate_sat_per_vbyte: Option<u32>,
+}
+
+/// `fundpsbt` and `signedpsbt`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FundPsbt {
+    /// In base64; a signed transaction in hexadecimal will do.
+    pub psbt: String,
+}
+
+/// `cancelfunding`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CancelFunding {
+    /// Which.
+    #[serde(deserialize_with = "text")]
+    pub channel: ChannelRef,
+}
+
+/// `acceptchannel`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AcceptChannel {
+    /// Whose.
+    #[serde(deserialize_with = "text")]
+    pub node_id: NodeId,
+    /// Which of its proposals.
+    #[serde(deserialize_with = "text")]
+    pub channel: ChannelRef,
+    /// Use it before it confirms.
+    #[serde(default)]
+    pub zero_conf: bool,
+    /// No reserves.
+    #[serde(default)]
+    pub zero_reserve: bool,
+    /// What the peer must keep; without it, what the configuration says.
+    #[serde(default, deserialize_with = "sat_option")]
+    pub reserve_sat: Option<Amount>,
+    /// Confirmations before it is used; without it, what the configuration says.
+    #[serde(default)]
+    pub minimum_depth: Option<u32>,
+}
+
+/// `refusechannel`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefuseChannel {
+    /// Whose.
+    #[serde(deserialize_with = "text")]
+    pub node_id: NodeId,
+    /// Which of its proposals.
+    #[serde(deserialize_with = "text")]
+    pub channel: ChannelRef,
+    /// What the peer is told.
+    #[serde(default)]
+    pub reason: String,
 }
 
 /// `closechannel`.
@@ -257,6 +349,10 @@ fn msat<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Msat, D::Error> {
 
 fn msat_option<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Msat>, D::Error> {
     msat(deserializer).map(Some)
+}
+
+fn sat_option<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Amount>, D::Error> {
+    u64::deserialize(deserializer).map(|sat| Some(Amount::from_sat(sat)))
 }
 
 /// A number, or one word instead.

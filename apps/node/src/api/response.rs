@@ -203,10 +203,80 @@ pub struct Channel {
     pub opener: bool,
     /// Whether the network is told about it.
     pub announced: bool,
+    /// By which invoices name it when it is private, or not confirmed yet.
+    pub alias: Option<String>,
+    /// Whether it is used before it confirms.
+    pub zero_conf: bool,
+    /// Whether nobody is told where it is on the chain.
+    pub hidden: bool,
+    /// What we must keep.
+    pub local_reserve_msat: u64,
+    /// What they must keep.
+    pub remote_reserve_msat: u64,
+    /// `openchannel --psbt`: a transaction with the output that funds it, for another wallet to add coins to.
+    pub psbt: Option<String>,
+    /// `openchannel --psbt`: the same output as an address. Never pay to it before `fundpsbt` says that it is safe.
+    pub funding_address: Option<String>,
     /// The transaction that closes it, once there is one.
     pub closing_txid: Option<String>,
     /// How it ends or ended, and by whom, in one sentence; empty while it is in use.
     pub close_reason: String,
+}
+
+/// `multiopen`, `fundpsbt` and `signedpsbt`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Openings {
+    /// The transaction that funds them, once it is known.
+    pub txid: Option<String>,
+    /// A transaction with the outputs that fund them, for another wallet to add coins to.
+    pub psbt: Option<String>,
+    /// The channels.
+    pub channels: Vec<Channel>,
+}
+
+/// `listrequests`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RequestList {
+    /// By peer.
+    pub requests: Vec<ChannelRequest>,
+}
+
+/// A channel that a peer proposes: its `open_channel` by BOLT 2.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ChannelRequest {
+    /// Its temporary id.
+    pub channel_id: String,
+    /// By whom.
+    pub peer_id: String,
+    /// What the peer puts in.
+    pub capacity_sat: u64,
+    /// What of it is ours at once.
+    pub push_msat: u64,
+    /// Whether the network is told about it.
+    pub announced: bool,
+    /// Whether it is to be used before it confirms.
+    pub zero_conf: bool,
+    /// The feature bits of its type.
+    pub channel_type: Vec<u16>,
+    /// Feerate of the first commitment.
+    pub feerate_sat_per_kw: u32,
+    /// What we must keep.
+    pub reserve_sat: u64,
+    /// Below this the peer's commitments have no outputs.
+    pub dust_limit_sat: u64,
+    /// Blocks that we wait for our own outputs.
+    pub to_self_delay: u16,
+    /// The smallest HTLC that the peer takes.
+    pub htlc_minimum_msat: u64,
+    /// The most in flight to the peer.
+    pub max_in_flight_msat: u64,
+    /// The most HTLCs in flight to the peer.
+    pub max_accepted_htlcs: u16,
+    /// Where the peer is paid when the channel closes, if it binds itself.
+    pub closing_address: Option<String>,
 }
 
 /// `invoice`.

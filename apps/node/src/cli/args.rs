@@ -71,6 +71,7 @@ fn setting(key: &'static Key) -> Arg {
         KeyKind::Path => arg.value_name("PATH"),
         KeyKind::Socket => arg.value_name("HOST:PORT"),
         KeyKind::Sockets | KeyKind::Addresses => arg.value_name("HOST:PORT").action(ArgAction::Append),
+        KeyKind::Nodes => arg.value_name("NODE_ID").action(ArgAction::Append),
         KeyKind::Number(..) => arg.value_name("N"),
     }
 }

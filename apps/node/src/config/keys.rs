@@ -39,6 +39,8 @@ pub enum KeyKind {
     Number(u64, u64),
     /// `true` or `false`.
     Bool,
+    /// Node ids; empty for none.
+    Nodes,
 }
 
 const fn key(name: &'static str, kind: KeyKind, default: &'static str, help: &'static str) -> Key {
@@ -106,6 +108,30 @@ pub const KEYS: &[Key] = &[
         KeyKind::Bool,
         "true",
         "Agree at the opening that a close with the peer pays into our wallet, and nowhere else",
+    ),
+    key(
+        "channels.ask",
+        KeyKind::Bool,
+        "false",
+        "Let peers' channels wait for acceptchannel or refusechannel",
+    ),
+    key(
+        "channels.zero_conf",
+        KeyKind::Bool,
+        "false",
+        "Offer channels that are used before they confirm; whose, the next two settings or acceptchannel say",
+    ),
+    key(
+        "channels.trust_zero_conf",
+        KeyKind::Nodes,
+        "",
+        "Nodes whose channels are used before they confirm: until then they can take back all that went over them",
+    ),
+    key(
+        "channels.trust_zero_reserve",
+        KeyKind::Nodes,
+        "",
+        "Nodes that keep no reserve: they lose nothing by publishing an old state",
     ),
     key(
         "payments.max_fee_millionths",

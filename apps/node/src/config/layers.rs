@@ -140,7 +140,7 @@ impl Reader<'_> {
     }
 
     fn value(&self, key: &Key, value: &Spanned<DeValue<'_>>) -> Result<String, ApiError> {
-        let listed = matches!(key.kind, KeyKind::Sockets | KeyKind::Addresses);
+        let listed = matches!(key.kind, KeyKind::Sockets | KeyKind::Addresses | KeyKind::Nodes);
         if let DeValue::Array(items) = value.get_ref()
             && listed
         {

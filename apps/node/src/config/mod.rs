@@ -186,6 +186,15 @@ fn user_config(read: &value::Values<'_>) -> Result<UserConfig, ApiError> {
     }
     user.handshake.upfront_shutdown = read.truth("channels.bind_close_address")?;
     user.handshake.minimum_depth = read.number("channels.minimum_depth")?;
+    user.handshake.ask_before_accept = read.truth("channels.ask")?;
+    for node in read.nodes("channels.trust_zero_conf")? {
+        user.handshake.trusted.entry(node).or_default().zero_conf = true;
+    }
+    user.handshake.zero_conf =
+        read.truth("channels.zero_conf")? || user.handshake.trusted.values().any(|trust| trust.zero_conf);
+    for node in read.nodes("channels.trust_zero_reserve")? {
+        user.handshake.trusted.entry(node).or_default().zero_reserve = true;
+    }
     user.payment.max_fee_millionths = read.number("payments.max_fee_millionths")?;
     user.payment.max_attempts = read.number("payments.max_attempts")?;
     user.payment.accept_spontaneous = read.truth("payments.keysend")?;

@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use bitcoin::Network;
 use bitcoin::hex::FromHex;
 use lightning_chain_bitcoind::Auth;
+use lightning_traits::id::NodeId;
 use lightning_traits::wire::{Hostname, NodeAddress};
 use tracing_subscriber::EnvFilter;
 
 use super::layers::Origin;
 use super::{CHAIN_COOKIE, ChainConfig, Setting};
+use crate::api::kind::FromText as _;
 use crate::config::keys::{self, KeyKind};
 use crate::error::{ApiError, Code};
 
@@ -79,6 +81,12 @@ impl Values<'_> {
         let number = text.replace('_', "").parse::<u64>().ok().filter(|number| (min..=max).contains(number));
         let number = number.and_then(|number| T::try_from(number).ok());
         number.ok_or_else(|| self.wrong(name, &format!("it must be a whole number from {min} to {max}")))
+    }
+
+    pub(super) fn nodes(&self, name: &str) -> Result<Vec<NodeId>, ApiError> {
+        let what = "each must be a node id, 66 hexadecimal digits";
+        let parse = |item| NodeId::from_text(item).ok_or_else(|| self.wrong(name, what));
+        self.list(name)?.into_iter().map(parse).collect()
     }
 
     pub(super) fn truth(&self, name: &str) -> Result<bool, ApiError> {

@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //! - an event is acknowledged only after what follows from it is queued for the store; repeating it is harmless (I11)
-use lightning_traits::event::{Event, ReceivedKind};
+use lightning_traits::event::{CloseReason, Event, ReceivedKind};
 use lightning_traits::id::{ChannelId, EventId};
 use lightning_traits::interface::{ConfirmationTarget, EventsProvider, FeeEstimator as _};
 use lightning_traits::payment::PaymentHash;
@@ -10,6 +10,7 @@ use lightning_traits::units::Msat;
 
 use super::backend::channel_row;
 use super::node::Inner;
+use super::openings::{Needed, Purse};
 use super::received;
 use crate::api::response::PaymentState;
 
@@ -37,17 +38,19 @@ fn on_event(node: &Inner, event: Event) -> bool {
     }
     match event {
         Event::FundingNeeded { temporary, value, ref script, .. } => {
-            let feerate = node
-                .opening_feerate(temporary)
-                .unwrap_or_else(|| node.fees.feerate(ConfirmationTarget::Normal));
+            node.note_needed(temporary, Needed { script: script.clone(), value });
+            let chosen = match node.purse(temporary) {
+                Purse::Wallet(chosen) => chosen,
+                Purse::Outside => return true,
+            };
+            let feerate = chosen.unwrap_or_else(|| node.fees.feerate(ConfirmationTarget::Normal));
             match node.wallet.wallet().build_funding(script, value, feerate) {
                 Ok(built) => {
                     let transaction = built.transaction;
-                    if let Err((transaction, error)) =
-                        node.channels.funding_transaction(temporary, transaction)
-                    {
+                    node.note_funding(&[temporary], &transaction);
+                    if let Err((_, error)) = node.channels.funding_transaction(temporary, transaction) {
                         tracing::warn!("the funding transaction of {temporary} is not taken: {error}");
-                        node.wallet.wallet().release_transaction(&transaction);
+                        node.on_not_funded(temporary);
                     }
                 }
                 Err(error) => {
@@ -92,8 +95,15 @@ fn on_event(node: &Inner, event: Event) -> bool {
             let fee = fee.unwrap_or(Msat::ZERO);
             node.books.add_forward(amount.to_msat(), fee.to_msat());
         }
-        Event::ChannelPending { channel, temporary, .. } => node.note_opened(temporary, channel),
+        Event::FundingSafe { channel, .. } => node.note_safe(channel),
+        Event::ChannelPending { channel, temporary, .. } => {
+            node.on_funded(temporary, channel);
+            node.note_opened(temporary, channel);
+        }
         Event::ChannelClosed { channel, ref reason, .. } => {
+            if matches!(reason, CloseReason::NeverFunded(_)) {
+                node.on_not_funded(channel);
+            }
             node.note_closed(channel, reason.to_string());
             remember_closed(node, channel);
         }
@@ -123,6 +133,17 @@ fn describe(event: &Event) -> Option<(&'static str, String)> {
         Event::ChannelPending { channel, funding, .. } => (
             "channel_pending",
             format!("channel {channel} waits for its funding transaction {}", funding.txid),
+        ),
+        Event::OpenChannelRequest(request) => (
+            "channel_requested",
+            format!("{} proposes a channel of {}, {}", request.peer, request.funding, request.temporary),
+        ),
+        Event::FundingSafe { channel, transaction, .. } => (
+            "funding_safe",
+            format!(
+                "transaction {} can be signed: channel {channel} is ready for it",
+                transaction.compute_txid()
+            ),
         ),
         Event::ChannelReady { channel, peer, .. } => {
             ("channel_ready", format!("channel {channel} with {peer} is open"))

@@ -9,6 +9,7 @@ mod environment;
 mod events;
 mod lock;
 mod node;
+mod openings;
 mod options;
 mod pump;
 mod received;

@@ -27,12 +27,13 @@ use lightning_router::{Router, RouterConfig};
 use lightning_store_redb::{RedbStore, StoreError};
 use lightning_traits::id::{ChannelId, NodeId};
 use lightning_traits::interface::{BlockSource as _, KeysInterface as _, SourceError};
-use lightning_traits::units::{BlockHeight, FeeratePerKw};
+use lightning_traits::units::BlockHeight;
 use lightning_traits::wire::{Addresses, NodeAddress, NodeAlias};
 use thiserror::Error;
 
 use super::books::{Books, now};
 use super::environment::{Broadcaster, ChannelParts, Channels, MonitorParts, Monitors, PeerParts, Source};
+use super::openings::Openings;
 use super::options::NodeOptions;
 use super::pump::Wake;
 use super::seed::{self, SeedError};
@@ -105,14 +106,13 @@ pub(crate) struct Inner {
     pub(crate) chain_down: AtomicBool,
     pub(crate) started: Instant,
     pub(crate) runtime: tokio::runtime::Handle,
+    pub(crate) openings: Openings,
     notes: Mutex<Notes>,
 }
 
 /// What the API remembers while the node runs.
 #[derive(Default)]
 struct Notes {
-    /// Feerates that users chose for openings under way.
-    feerates: BTreeMap<ChannelId, FeeratePerKw>,
     failures: BTreeMap<ChannelId, String>,
     closed: BTreeMap<ChannelId, String>,
     /// What became of temporary ids.
@@ -179,15 +179,6 @@ impl Inner {
         }
     }
 
-    /// Remembers the feerate that the user chose for an opening.
-    pub(crate) fn choose_feerate(&self, temporary: ChannelId, feerate: FeeratePerKw) {
-        self.notes().feerates.insert(temporary, feerate);
-    }
-
-    pub(super) fn opening_feerate(&self, temporary: ChannelId) -> Option<FeeratePerKw> {
-        self.notes().feerates.remove(&temporary)
-    }
-
     pub(super) fn note_opening_failure(&self, temporary: ChannelId, why: String) {
         self.notes().failures.insert(temporary, why);
     }
@@ -237,6 +228,8 @@ impl Node {
     pub fn start(options: NodeOptions) -> Result<Self, StartError> {
         let runtime = tokio::runtime::Handle::current();
         let (inner, mut follower) = open(options, runtime)?;
+        // Nothing else has a transaction of ours that was not broadcast: an opening does not outlive its process.
+        inner.wallet.wallet().release_all_but(&inner.channels.funding_transactions());
         chain::catch_up(&inner, &mut follower)?;
         if let Err(error) = inner.fees.refresh(&*inner.source) {
             tracing::warn!("no fee estimates yet: {error}");
@@ -407,6 +400,7 @@ fn open(options: NodeOptions, runtime: tokio::runtime::Handle) -> Result<(Arc<In
         chain_down: AtomicBool::new(false),
         started: Instant::now(),
         runtime,
+        openings: Openings::default(),
         notes: Mutex::default(),
     };
     Ok((Arc::new(inner), follower))

@@ -63,6 +63,10 @@ fn open(network: &Network, from: usize, to: usize) -> Result<(), DemoError> {
             amount_sat: AmountOrAll::Amount(bitcoin::Amount::from_sat(CHANNEL_SAT)),
             push_msat: Msat::ZERO,
             announce: Some(true),
+            private: false,
+            zero_conf: false,
+            zero_reserve: false,
+            psbt: false,
             feerate_sat_per_vbyte: None,
         })
     })?;

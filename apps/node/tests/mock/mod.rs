@@ -143,6 +143,33 @@ impl Backend for Mock {
         self.saw(&request);
         Ok(self.channel(response::ChannelState::AwaitingConfirmations))
     }
+    fn multiopen(&self, request: request::MultiOpen) -> Answer<response::Openings> {
+        self.saw(&request);
+        Ok(response::Openings::default())
+    }
+    fn fundpsbt(&self, request: request::FundPsbt) -> Answer<response::Openings> {
+        self.saw(&request);
+        Ok(response::Openings::default())
+    }
+    fn signedpsbt(&self, request: request::FundPsbt) -> Answer<response::Openings> {
+        self.saw(&request);
+        Ok(response::Openings::default())
+    }
+    fn cancelfunding(&self, request: request::CancelFunding) -> Answer<response::Done> {
+        self.saw(&request);
+        Ok(response::Done {})
+    }
+    fn listrequests(&self) -> Answer<response::RequestList> {
+        Ok(response::RequestList::default())
+    }
+    fn acceptchannel(&self, request: request::AcceptChannel) -> Answer<response::Channel> {
+        self.saw(&request);
+        Ok(self.channel(response::ChannelState::Opening))
+    }
+    fn refusechannel(&self, request: request::RefuseChannel) -> Answer<response::Done> {
+        self.saw(&request);
+        Ok(response::Done {})
+    }
     fn listchannels(&self) -> Answer<response::ChannelList> {
         let looks = self.looks.fetch_add(1, Ordering::SeqCst);
         let last = self.last();
@@ -311,6 +338,8 @@ pub fn example(kind: Kind) -> Value {
         Kind::Channel | Kind::PaymentHash | Kind::Preimage => json!(CHANNEL),
         Kind::Address => json!(ADDRESS),
         Kind::Invoice => json!("lnbcrt1"),
+        Kind::Opens => json!(format!("{NODE}@127.0.0.1:9735=100000")),
+        Kind::Psbt => json!("cHNidP8="),
     }
 }
 

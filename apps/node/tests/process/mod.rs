@@ -59,6 +59,12 @@ impl Chain {
         self.folder.path().join("regtest").join("chain.cookie")
     }
 
+    /// A client of its RPC.
+    pub fn client(&self) -> lightning_chain_bitcoind::BitcoindClient {
+        let auth = lightning_chain_bitcoind::Auth::Cookie(self.cookie());
+        lightning_chain_bitcoind::BitcoindClient::new(&self.address, auth, bitcoin::Network::Regtest)
+    }
+
     /// Mines to nobody.
     pub fn mine(&self, blocks: u32) {
         self.generate(blocks, None);
@@ -119,6 +125,14 @@ impl Daemon {
         let mut process = self.process.lock().unwrap();
         process.kill().unwrap();
         process.wait().unwrap();
+    }
+
+    /// Starts it anew with this `config.toml`, and waits until it answers.
+    pub fn configure(&self, config: &str) {
+        std::fs::write(self.folder.path().join("config.toml"), config).unwrap();
+        self.kill();
+        self.start_again();
+        wait(&format!("{}'s start", self.name), 60, || self.try_run(&["getinfo"]).is_some());
     }
 
     /// Starts it on the same data; does not wait.

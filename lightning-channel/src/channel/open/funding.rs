@@ -6,7 +6,9 @@
 //!   its funder is trusted until it is (`option_zeroconf`)
 use alloc::vec::Vec;
 
+use bitcoin::Transaction;
 use lightning_traits::event::Event;
+use lightning_traits::id::ChannelId;
 use lightning_traits::interface::{ConfirmedTransaction, KeysInterface, Level};
 use lightning_traits::monitor::HtlcOutcome;
 use lightning_traits::units::BlockHeight;
@@ -40,6 +42,8 @@ impl Funded {
             return Err(Violation::FundingOutput);
         }
         let Ok(index) = u32::try_from(found.index) else { return Ok(()) };
+        // Whoever signed it for us has broadcast it by himself.
+        self.release_funding(found.transaction.clone(), step);
         let (height, coinbase) = (step.cx.height, found.transaction.is_coinbase());
         self.record(Entry::Confirmed { height, index, coinbase }, step);
         self.persist(step);
@@ -85,11 +89,52 @@ impl Funded {
         }
     }
 
+    /// The held transaction is out.
+    pub(crate) fn release_funding<K: KeysInterface>(
+        &mut self,
+        transaction: Transaction,
+        step: &mut Step<'_, K>,
+    ) {
+        if !matches!(self.facts.funder, Funder::Held { .. }) {
+            return;
+        }
+        let terms = self.terms();
+        let event = Event::ChannelPending {
+            channel: terms.channel,
+            temporary: self.facts.temporary,
+            peer: terms.peer,
+            funding: terms.funding.outpoint,
+        };
+        self.record(Entry::FundingReleased { transaction: transaction.clone() }, step);
+        self.persist(step).broadcast(alloc::vec![transaction]).event(event);
+    }
+
+    /// The event that asks the user to sign the held transaction.
+    pub(crate) fn funding_event(&self) -> Option<Event> {
+        let Funder::Held { transaction, .. } = &self.facts.funder else { return None };
+        let terms = self.terms();
+        Some(Event::FundingSafe {
+            channel: terms.channel,
+            temporary: self.facts.temporary,
+            peer: terms.peer,
+            funding: terms.funding.outpoint,
+            transaction: transaction.clone(),
+        })
+    }
+
+    /// The channels that share the held transaction, and whether this one can be given up without harm.
+    pub(crate) fn held(&self) -> Option<(&[ChannelId], bool)> {
+        match &self.facts.funder {
+            Funder::Held { members, is_committed, .. } => Some((members, !is_committed)),
+            Funder::Us { .. } | Funder::Them {} => None,
+        }
+    }
+
     /// Our funding transaction, while it is in no block.
-    pub(crate) fn unconfirmed_transaction(&self) -> Option<&bitcoin::Transaction> {
+    pub(crate) fn unconfirmed_transaction(&self) -> Option<&Transaction> {
         match &self.facts.funder {
             Funder::Us { transaction } if !self.is_confirmed() => Some(transaction),
-            Funder::Us { .. } | Funder::Them {} => None,
+            Funder::Us { .. } | Funder::Held { .. } | Funder::Them {} => None,
         }
     }
 
@@ -107,6 +152,10 @@ impl Funded {
 
     /// Sends `channel_ready` once the funding transaction is deep enough.
     pub(super) fn advance_ready<K: KeysInterface>(&mut self, step: &mut Step<'_, K>) {
+        // What nobody has seen yet nobody should rely on.
+        if matches!(self.facts.funder, Funder::Held { .. }) {
+            return;
+        }
         if self.facts.ready.is_ours_sent() || self.depth(step.cx.height) < self.needed_depth() {
             return;
         }

@@ -204,15 +204,16 @@ impl Funded {
         let (channel, peer, temporary) = (terms.channel, terms.peer, self.facts.temporary);
         let event = |milestone: &Milestone| match milestone {
             Milestone::Pending {} => {
-                Event::ChannelPending { channel, temporary, peer, funding: terms.funding.outpoint }
+                Some(Event::ChannelPending { channel, temporary, peer, funding: terms.funding.outpoint })
             }
-            Milestone::Ready {} => Event::ChannelReady { channel, peer, scid: self.scid() },
-            Milestone::Closed {} => Event::ChannelClosed {
+            Milestone::Ready {} => Some(Event::ChannelReady { channel, peer, scid: self.scid() }),
+            Milestone::Closed {} => Some(Event::ChannelClosed {
                 channel,
                 peer,
                 reason: lightning_traits::event::CloseReason::Cooperative,
-            },
+            }),
+            Milestone::Signable {} => self.funding_event(),
         };
-        self.facts.untold.iter().map(event).collect()
+        self.facts.untold.iter().filter_map(event).collect()
     }
 }

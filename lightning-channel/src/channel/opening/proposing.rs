@@ -3,8 +3,9 @@
 //! # Invariants
 //! - the funding transaction does not leave before their signature for our first commitment is durable
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 
-use bitcoin::{Amount, OutPoint, ScriptBuf, Transaction};
+use bitcoin::{Amount, OutPoint, ScriptBuf, Transaction, TxIn};
 use lightning_traits::feature::{Feature, Features};
 use lightning_traits::id::{ChannelId, CommitmentNumber, NodeId};
 use lightning_traits::interface::{ChannelSigner, KeysInterface, SignError};
@@ -170,16 +171,27 @@ impl AwaitingTransaction {
         FundingOutput::new(outpoint, self.proposal.funding, one, other)
     }
 
-    /// Takes the user's transaction; on an error it is given back, and the phase with it.
+    /// Where the transaction has the output.
+    pub(crate) fn outpoint_in(&self, transaction: &Transaction) -> Result<OutPoint, FundError> {
+        let wanted = self.output_at(OutPoint::null()).txout();
+        let vout =
+            transaction.output.iter().position(|output| *output == wanted).ok_or(FundError::NoOutput)?;
+        // `funding_output_index` has two bytes.
+        let index = u16::try_from(vout).map_err(|_| FundError::NoOutput)?;
+        Ok(OutPoint { txid: transaction.compute_txid(), vout: u32::from(index) })
+    }
+
+    /// Takes the user's transaction, which funds all of `members` if it is to be held; on an error it is given back, and the phase with it.
     #[allow(clippy::result_large_err, reason = "the phase with the user's transaction must come back")]
     pub(crate) fn fund<K: KeysInterface>(
         self: Box<Self>,
         cx: &Context<'_, K>,
         signer: &K::Signer,
         transaction: Transaction,
+        members: Option<Vec<ChannelId>>,
     ) -> Result<(AwaitingSigned, FundingCreated), (Box<Self>, Transaction, FundError)> {
-        match self.created(cx, signer, &transaction) {
-            Ok((first, message)) => Ok((AwaitingSigned { first, transaction }, message)),
+        match self.created(cx, signer, &transaction, members.is_some()) {
+            Ok((first, message)) => Ok((AwaitingSigned { first, transaction, members }, message)),
             Err(error) => Err((self, transaction, error)),
         }
     }
@@ -189,17 +201,16 @@ impl AwaitingTransaction {
         cx: &Context<'_, K>,
         signer: &K::Signer,
         transaction: &Transaction,
+        is_held: bool,
     ) -> Result<(FirstCommitments, FundingCreated), FundError> {
-        // BOLT 2: "SHOULD use only BIP141 (Segregated Witness) inputs", so that nobody can change the id.
-        if let Some(index) = transaction.input.iter().position(|input| input.witness.is_empty()) {
+        // BOLT 2: "SHOULD use only BIP141 (Segregated Witness) inputs", so that nobody can change the id. One that is signed
+        // later is looked at again then: a script signature would have changed the id.
+        let fits = |input: &TxIn| !input.witness.is_empty() || (is_held && input.script_sig.is_empty());
+        if let Some(index) = transaction.input.iter().position(|input| !fits(input)) {
             return Err(FundError::NotSegwit(index));
         }
-        let wanted = self.output_at(OutPoint::null()).txout();
-        let vout =
-            transaction.output.iter().position(|output| *output == wanted).ok_or(FundError::NoOutput)?;
-        // `funding_output_index` has two bytes.
-        let index = u16::try_from(vout).map_err(|_| FundError::NoOutput)?;
-        let outpoint = OutPoint { txid: transaction.compute_txid(), vout: u32::from(index) };
+        let outpoint = self.outpoint_in(transaction)?;
+        let index = u16::try_from(outpoint.vout).map_err(|_| FundError::NoOutput)?;
         let first =
             FirstCommitments::new(&self.proposal, &self.theirs, self.minimum_depth, outpoint, cx.height)
                 .map_err(|_| FundError::Unbuildable)?;
@@ -223,6 +234,8 @@ impl AwaitingTransaction {
 pub(crate) struct AwaitingSigned {
     pub(crate) first: FirstCommitments,
     pub(crate) transaction: Transaction,
+    /// All channels that the transaction funds, if nobody may see it before all of them are durable.
+    pub(crate) members: Option<Vec<ChannelId>>,
 }
 
 impl AwaitingSigned {

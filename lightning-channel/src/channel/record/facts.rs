@@ -11,6 +11,7 @@ use lightning_traits::record;
 use lightning_traits::units::{BlockHeight, CltvDelta, FeeratePerKw, Msat};
 use secp256k1::ecdsa::Signature;
 
+use crate::channel::held::is_signed;
 use crate::commitments::Change;
 
 /// Who pays for the funding output.
@@ -20,8 +21,19 @@ pub(crate) enum Funder {
     Us { transaction: Transaction },
     /// The peer does; we forget the channel if it never confirms.
     Them {},
+    /// We do, by this transaction, which nobody may see yet; see `held.rs`.
+    Held {
+        /// As it was handed over: it may lack signatures, but its id is final.
+        transaction: Transaction,
+        /// All channels that it funds, this one too.
+        members: Vec<ChannelId>,
+        /// Whether it may be given away: then the channel is given up only on the user's word.
+        is_committed: bool,
+    },
 }
-record!(enum Funder { 0 => Us { transaction }, 1 => Them {} });
+record!(enum Funder {
+    0 => Us { transaction }, 1 => Them {}, 2 => Held { transaction, members list, is_committed },
+});
 
 /// Where the funding transaction is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,8 +212,10 @@ pub(crate) enum Milestone {
     Ready {},
     /// Closed.
     Closed {},
+    /// The funding transaction can be signed.
+    Signable {},
 }
-record!(enum Milestone { 0 => Pending {}, 1 => Ready {}, 2 => Closed {} });
+record!(enum Milestone { 0 => Pending {}, 1 => Ready {}, 2 => Closed {}, 3 => Signable {} });
 
 /// The peer's terms for forwarding to us, from its `channel_update`: they go into our invoices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -270,6 +284,8 @@ pub(crate) enum Entry {
     GivenUp {},
     ClosingWished { script: Option<ScriptBuf>, feerate: Option<FeeratePerKw> },
     ClosingScripts { ours: ScriptBuf, theirs: ScriptBuf },
+    FundingCommitted {},
+    FundingReleased { transaction: Transaction },
 }
 record!(enum Entry {
     0 => Commitments { change },
@@ -291,6 +307,8 @@ record!(enum Entry {
     16 => GivenUp {},
     17 => ClosingWished { script, feerate },
     18 => ClosingScripts { ours, theirs },
+    19 => FundingCommitted {},
+    20 => FundingReleased { transaction },
 });
 
 impl Facts {
@@ -308,6 +326,12 @@ impl Facts {
                 if let Announcement::Signed { .. } = self.announcement {
                     self.announcement = Announcement::Awaited {};
                 }
+            }
+            Entry::FundingCommitted {} => self.commit_funding(),
+            Entry::FundingReleased { transaction } => {
+                self.funder = Funder::Us { transaction: transaction.clone() };
+                self.untold.retain(|untold| *untold != Milestone::Signable {});
+                self.untold.push(Milestone::Pending {});
             }
             Entry::ReadySent {} => self.set_ready(self.ready.with_ours()),
             Entry::ReadyReceived {} => self.set_ready(self.ready.with_theirs()),
@@ -332,6 +356,15 @@ impl Facts {
             Entry::UpdateSent { time } => self.update_time = *time,
             Entry::TheirTerms { terms } => self.their_terms = Some(*terms),
             Entry::Told { milestone } => self.untold.retain(|untold| untold != milestone),
+        }
+    }
+
+    fn commit_funding(&mut self) {
+        if let Funder::Held { transaction, is_committed, .. } = &mut self.funder {
+            *is_committed = true;
+            if !is_signed(transaction) {
+                self.untold.push(Milestone::Signable {});
+            }
         }
     }
 

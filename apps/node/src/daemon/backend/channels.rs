@@ -1,88 +1,18 @@
-//! Channels: opening, listing, closing.
+//! Channels: listing, closing.
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
 
-use bitcoin::Amount;
 use lightning_channel::channel::{ChannelDetails, CloseParams, PhaseName};
-use lightning_channel::manager::{CommandError, OpenChannelError};
+use lightning_channel::manager::CommandError;
+use lightning_traits::feature::Feature;
 use lightning_traits::id::ChannelId;
 
 use super::Answer;
-use super::onchain::{feerate, funding_fee};
+use super::onchain::feerate;
 use crate::api::kind::ChannelRef;
-use crate::api::request::{self, AmountOrAll};
+use crate::api::request;
 use crate::api::response::{self, ChannelState};
 use crate::daemon::node::Inner;
 use crate::error::{ApiError, Code};
-
-/// How long an opening may take until its funding transaction is out.
-const OPENING_PATIENCE: Duration = Duration::from_secs(30);
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
-
-pub(super) fn open(node: &Inner, request: &request::OpenChannel) -> Answer<response::Channel> {
-    let rate = feerate(&node.fees, request.feerate_sat_per_vbyte);
-    let amount = funding_amount(node, request.amount_sat, rate)?;
-    super::peers::connect(node, &request.peer)?;
-    let announce = request.announce.unwrap_or(node.options.user.handshake.announce);
-    let peer = request.peer.node_id;
-    let temporary =
-        node.channels.open_channel(peer, amount, request.push_msat, announce).map_err(|error| {
-            let code = match error {
-                OpenChannelError::NotConnected(_) => Code::NotConnected,
-                _ => Code::LimitExceeded,
-            };
-            ApiError::new(code, error.to_string())
-        })?;
-    if request.feerate_sat_per_vbyte.is_some() {
-        node.choose_feerate(temporary, rate);
-    }
-    node.net.wake();
-    node.wake.raise();
-    let begun = Instant::now();
-    loop {
-        if let Some(channel) = node.opened_as(temporary) {
-            node.keep_connected(peer);
-            return find(node, ChannelRef::Id(channel)).map(|details| row(node, &details));
-        }
-        if let Some(why) = node.opening_failure(temporary) {
-            return Err(ApiError::new(Code::PeerRefused, format!("the channel was not opened: {why}")));
-        }
-        if begun.elapsed() > OPENING_PATIENCE {
-            let message = "the peer has not answered yet; the channel may still be opened";
-            return Err(ApiError::new(Code::Timeout, message).hint("look with `lnode listchannels`"));
-        }
-        std::thread::sleep(LOOK_AGAIN);
-    }
-}
-
-fn funding_amount(
-    node: &Inner,
-    wanted: AmountOrAll,
-    rate: lightning_traits::units::FeeratePerKw,
-) -> Answer<Amount> {
-    let wallet = node.wallet.wallet();
-    let spendable = wallet.balance().spendable();
-    let fee = funding_fee(rate, wallet.list_unspent().len());
-    match wanted {
-        AmountOrAll::Amount(amount) => {
-            let needed = Amount::from_sat(amount.to_sat().saturating_add(funding_fee(rate, 1).to_sat()));
-            if spendable < needed {
-                let message = format!(
-                    "not enough on-chain funds: {needed} are needed with fees, {spendable} can be spent"
-                );
-                return Err(ApiError::new(Code::InsufficientFunds, message)
-                    .hint("send funds to an address of `lnode newaddr`"));
-            }
-            Ok(amount)
-        }
-        AmountOrAll::All => {
-            spendable.checked_sub(fee).filter(|amount| *amount > Amount::ZERO).ok_or_else(|| {
-                ApiError::new(Code::InsufficientFunds, format!("there are only {spendable} to spend"))
-                    .hint("send funds to an address of `lnode newaddr`")
-            })
-        }
-    }
-}
 
 pub(super) fn list(node: &Inner) -> response::ChannelList {
     let details = node.channels.list_channels();
@@ -134,7 +64,7 @@ fn command_error(error: &CommandError) -> ApiError {
     ApiError::new(code, error.to_string())
 }
 
-fn find(node: &Inner, wanted: ChannelRef) -> Answer<ChannelDetails> {
+pub(super) fn find(node: &Inner, wanted: ChannelRef) -> Answer<ChannelDetails> {
     let is = |details: &ChannelDetails| match wanted {
         ChannelRef::Id(id) => details.channel == id,
         ChannelRef::Short(scid) => details.funded.as_ref().is_some_and(|funded| funded.scid == Some(scid)),
@@ -162,7 +92,7 @@ const fn state(phase: PhaseName) -> ChannelState {
     }
 }
 
-fn row(node: &Inner, details: &ChannelDetails) -> response::Channel {
+pub(super) fn row(node: &Inner, details: &ChannelDetails) -> response::Channel {
     let mut row = response::Channel {
         channel_id: details.channel.to_string(),
         peer_id: details.peer.to_string(),
@@ -184,9 +114,14 @@ fn row(node: &Inner, details: &ChannelDetails) -> response::Channel {
         row.htlcs = funded.outgoing_htlcs.saturating_add(funded.incoming_htlcs) as u32;
         row.funding_outpoint = Some(funded.funding.to_string());
         row.confirmations = funded.scid.map_or(0, depth);
-        row.confirmations_needed = node.options.user.handshake.minimum_depth;
+        row.confirmations_needed = funded.minimum_depth;
         row.opener = funded.we_opened;
         row.announced = funded.announce;
+        row.alias = Some(funded.alias.to_string());
+        row.zero_conf = funded.channel_type.has(Feature::ZeroConf);
+        row.hidden = funded.channel_type.has(Feature::ScidAlias);
+        row.local_reserve_msat = funded.our_reserve.to_msat();
+        row.remote_reserve_msat = funded.their_reserve.to_msat();
         let monitor = node.monitors.monitor(details.channel);
         row.closing_txid = monitor.and_then(|monitor| monitor.closed_by()).map(|(txid, _)| txid.to_string());
     }

@@ -1,10 +1,11 @@
 //! What users ask of the node, done.
 //!
-//! `onchain.rs`, `peers.rs`, `channels.rs`, `invoices.rs` and `payments.rs` hold the methods by subject; this file only leads
+//! `onchain.rs`, `peers.rs`, `opening.rs`, `channels.rs`, `invoices.rs` and `payments.rs` hold the methods by subject; this file only leads
 //! to them.
 mod channels;
 mod invoices;
 mod onchain;
+mod opening;
 mod payments;
 mod peers;
 
@@ -48,7 +49,28 @@ impl Backend for NodeBackend {
         Ok(peers::list(&self.0))
     }
     fn openchannel(&self, request: request::OpenChannel) -> Answer<response::Channel> {
-        channels::open(&self.0, &request)
+        opening::open(&self.0, &request)
+    }
+    fn multiopen(&self, request: request::MultiOpen) -> Answer<response::Openings> {
+        opening::open_several(&self.0, &request)
+    }
+    fn fundpsbt(&self, request: request::FundPsbt) -> Answer<response::Openings> {
+        opening::fund(&self.0, &request)
+    }
+    fn signedpsbt(&self, request: request::FundPsbt) -> Answer<response::Openings> {
+        opening::fund_signed(&self.0, &request)
+    }
+    fn cancelfunding(&self, request: request::CancelFunding) -> Answer<response::Done> {
+        opening::cancel(&self.0, request)
+    }
+    fn listrequests(&self) -> Answer<response::RequestList> {
+        Ok(opening::requests(&self.0))
+    }
+    fn acceptchannel(&self, request: request::AcceptChannel) -> Answer<response::Channel> {
+        opening::accept(&self.0, &request)
+    }
+    fn refusechannel(&self, request: request::RefuseChannel) -> Answer<response::Done> {
+        opening::refuse(&self.0, &request)
     }
     fn listchannels(&self) -> Answer<response::ChannelList> {
         Ok(channels::list(&self.0))

@@ -20,7 +20,7 @@ pub(super) fn new_address(node: &Inner) -> Answer<response::NewAddress> {
 }
 
 /// Makes the wallet's changes durable before their effect leaves the node.
-fn store(node: &Inner) -> Answer<()> {
+pub(super) fn store(node: &Inner) -> Answer<()> {
     node.wallet.keep().map_err(|error| wallet_error(&error))?;
     node.store.wait_durable().map_err(|error| ApiError::new(Code::Disk, error.to_string()))
 }
