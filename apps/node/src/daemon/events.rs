@@ -2,6 +2,7 @@
 //!
 //! # Invariants
 //! - an event is acknowledged only after what follows from it is queued for the store; repeating it is harmless (I11)
+use bitcoin::{Amount, ScriptBuf};
 use lightning_traits::event::{CloseReason, Event, ReceivedKind};
 use lightning_traits::id::{ChannelId, EventId};
 use lightning_traits::interface::{ConfirmationTarget, EventsProvider, FeeEstimator as _};
@@ -37,29 +38,7 @@ fn on_event(node: &Inner, event: Event) -> bool {
         node.books.note(kind, text);
     }
     match event {
-        Event::FundingNeeded { temporary, value, ref script, .. } => {
-            node.note_needed(temporary, Needed { script: script.clone(), value });
-            let chosen = match node.purse(temporary) {
-                Purse::Wallet(chosen) => chosen,
-                Purse::Outside => return true,
-            };
-            let feerate = chosen.unwrap_or_else(|| node.fees.feerate(ConfirmationTarget::Normal));
-            match node.wallet.wallet().build_funding(script, value, feerate) {
-                Ok(built) => {
-                    let transaction = built.transaction;
-                    node.note_funding(&[temporary], &transaction);
-                    if let Err((_, error)) = node.channels.funding_transaction(temporary, transaction) {
-                        tracing::warn!("the funding transaction of {temporary} is not taken: {error}");
-                        node.on_not_funded(temporary);
-                    }
-                }
-                Err(error) => {
-                    tracing::error!("channel {temporary} cannot be funded: {error}");
-                    node.note_opening_failure(temporary, error.to_string());
-                    let _closed = node.channels.force_close(temporary);
-                }
-            }
-        }
+        Event::FundingNeeded { temporary, value, ref script, .. } => fund(node, temporary, script, value),
         Event::PaymentClaimable { hash, deadline, kind, .. } => {
             received::on_claimable(node, hash, deadline, kind);
         }
@@ -112,6 +91,31 @@ fn on_event(node: &Inner, event: Event) -> bool {
         _ => {}
     }
     true
+}
+
+/// Builds the transaction that an opening asks for, unless another is handed over for it.
+fn fund(node: &Inner, temporary: ChannelId, script: &ScriptBuf, value: Amount) {
+    node.note_needed(temporary, Needed { script: script.clone(), value });
+    let chosen = match node.purse(temporary) {
+        Purse::Wallet(chosen) => chosen,
+        Purse::Outside => return,
+    };
+    let feerate = chosen.unwrap_or_else(|| node.fees.feerate(ConfirmationTarget::Normal));
+    match node.wallet.wallet().build_funding(script, value, feerate) {
+        Ok(built) => {
+            let transaction = built.transaction;
+            node.note_funding(&[temporary], &transaction);
+            if let Err((_, error)) = node.channels.funding_transaction(temporary, transaction) {
+                tracing::warn!("the funding transaction of {temporary} is not taken: {error}");
+                node.on_not_funded(temporary);
+            }
+        }
+        Err(error) => {
+            tracing::error!("channel {temporary} cannot be funded: {error}");
+            node.note_opening_failure(temporary, error.to_string());
+            let _closed = node.channels.force_close(temporary);
+        }
+    }
 }
 
 fn remember_closed(node: &Inner, channel: ChannelId) {
