@@ -164,6 +164,50 @@ impl Lnode {
         answer.unwrap_or_else(|error| panic!("{}: {method} fails: {error}\n{self}", self.name))
     }
 
+    /// Pays `payee` without an invoice.
+    #[must_use]
+    pub fn keysend(&self, payee: PublicKey, amount_msat: u64) -> PaymentHash {
+        let parameters = json!({ "node_id": payee.to_string(), "amount_msat": amount_msat });
+        let payment = self.must("keysend", parameters);
+        PaymentHash(FromHex::from_hex(payment["payment_hash"].as_str().expect("a hash")).expect("a hash"))
+    }
+
+    /// An invoice whose preimage the test keeps; its payment has `blocks` to wait in.
+    #[must_use]
+    pub fn hold_invoice(&self, preimage: &Preimage, amount_msat: u64, blocks: u16) -> String {
+        let hash = preimage.hash().to_string();
+        let parameters = json!({ "payment_hash": hash, "amount_msat": amount_msat, "blocks": blocks });
+        self.must("holdinvoice", parameters)["invoice"].as_str().expect("an invoice").to_owned()
+    }
+
+    /// Whether the payment of a hold invoice is here and waits.
+    #[must_use]
+    pub fn is_held(&self, hash: PaymentHash) -> bool {
+        let hash = hash.to_string();
+        let is_held = |row: &Value| row["payment_hash"] == hash && row["state"] == "held";
+        self.list("listinvoices", "invoices").iter().any(is_held)
+    }
+
+    /// The height at which a held payment goes back.
+    #[must_use]
+    pub fn deadline(&self, hash: PaymentHash) -> Option<u32> {
+        let hash = hash.to_string();
+        let invoices = self.list("listinvoices", "invoices");
+        let found = invoices.iter().find(|row| row["payment_hash"] == hash)?;
+        found["deadline_height"].as_u64()?.try_into().ok()
+    }
+
+    /// Takes a held payment; false when none is held.
+    pub fn settle(&self, preimage: &Preimage) -> bool {
+        let hex: String = preimage.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        self.call("settleinvoice", json!({ "preimage": hex })).is_ok()
+    }
+
+    /// Gives a held payment back, and takes none any more.
+    pub fn cancel(&self, hash: PaymentHash) {
+        self.must("cancelinvoice", json!({ "payment_hash": hash.to_string() }));
+    }
+
     /// The secret key of its node id, from the words of its seed.
     #[must_use]
     pub fn node_secret(&self) -> SecretKey {

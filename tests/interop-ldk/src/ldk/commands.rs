@@ -10,13 +10,14 @@ use bitcoin::{Address, Amount, OutPoint, Transaction};
 use lightning::chain::channelmonitor::Balance;
 use lightning::ln::chan_utils::make_funding_redeemscript;
 use lightning::ln::channel_state::ChannelDetails;
-use lightning::ln::channelmanager::{Bolt11InvoiceParameters, PaymentId, Retry};
-use lightning::routing::router::RouteParametersConfig;
-use lightning::types::payment::{PaymentHash as LdkHash, PaymentPreimage};
+use lightning::ln::channelmanager::{Bolt11InvoiceParameters, PaymentId, RecipientOnionFields, Retry};
+use lightning::routing::router::{PaymentParameters, RouteParameters, RouteParametersConfig};
+use lightning::types::payment::{PaymentHash as LdkHash, PaymentPreimage, PaymentSecret};
 use lightning::util::sweep::OutputSpendStatus;
 use lightning_invoice::{Bolt11Invoice, Bolt11InvoiceDescription, Description};
 use lightning_traits::payment::{PaymentHash, Preimage};
 
+use super::entropy;
 use super::journal::{Incoming, Journal, Outgoing, Will};
 use super::start::LdkNode;
 use crate::chain::Chain;
@@ -26,6 +27,8 @@ use crate::wait::{PATIENCE, tail, wait_until, wait_within};
 const LOG_LINES: usize = 60;
 const EVENTS: usize = 25;
 const ATTEMPTS: u32 = 5;
+/// Blocks that the last HTLC of a payment without an invoice has.
+const KEYSEND_DELTA: u32 = 42;
 
 impl fmt::Display for LdkNode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -135,6 +138,25 @@ impl LdkNode {
         let invoice = self.invoice(amount_msat);
         self.parts.journal.decide(LdkHash(invoice.payment_hash().to_byte_array()), Will::Refuse);
         invoice.to_string()
+    }
+
+    /// Pays `payee` without an invoice, in parts if `in_parts`: then it must know that they belong together.
+    #[must_use]
+    pub fn keysend(&self, payee: PublicKey, amount_msat: u64, in_parts: bool) -> PaymentHash {
+        let preimage = PaymentPreimage(entropy());
+        let hash = LdkHash::from(preimage);
+        self.parts.journal.paying(hash);
+        let parameters = PaymentParameters::for_keysend(payee, KEYSEND_DELTA, in_parts);
+        let route = RouteParameters::from_payment_params_and_value(parameters, amount_msat);
+        let onion = if in_parts {
+            RecipientOnionFields::secret_only(PaymentSecret(entropy()))
+        } else {
+            RecipientOnionFields::spontaneous_empty()
+        };
+        let (id, retry) = (PaymentId(hash.0), Retry::Attempts(ATTEMPTS));
+        let begun = self.parts.manager.send_spontaneous_payment(Some(preimage), onion, id, route, retry);
+        begun.unwrap_or_else(|error| panic!("{} cannot pay: {error:?}\n{self}", self.name));
+        PaymentHash(hash.0)
     }
 
     /// Waits until a held payment has arrived; answers what claims it.

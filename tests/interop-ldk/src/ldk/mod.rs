@@ -9,5 +9,5 @@ mod journal;
 mod start;
 
 pub use journal::{Incoming, Journal, Outgoing};
-pub(crate) use start::entropy;
+pub use start::entropy;
 pub use start::{LdkNode, LdkOptions};

@@ -464,7 +464,7 @@ fn keys(folder: &Path) -> KeysManager {
 }
 
 /// Random bytes of the operating system.
-pub(crate) fn entropy() -> [u8; 32] {
+pub fn entropy() -> [u8; 32] {
     let mut bytes = [0; 32];
     let mut source = fs::File::open("/dev/urandom").expect("entropy");
     std::io::Read::read_exact(&mut source, &mut bytes).expect("entropy");

@@ -16,5 +16,6 @@ mod closes;
 mod cuts;
 mod forwards;
 mod harness;
+mod kinds;
 mod losses;
 mod payments;
