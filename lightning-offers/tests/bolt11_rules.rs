@@ -126,7 +126,7 @@ fn unknown_fields_are_kept_in_the_text() {
 }
 
 #[test]
-fn refused_fields() {
+fn f7_refused_fields() {
     let refused = |tag, data: &[Fe32]| with_field(tag, data).unwrap_err();
     assert_eq!(refused('h', &symbols(&[9; 32])), Bolt11Error::BothDescriptions);
     assert_eq!(refused('d', &symbols(&[0xff, 0xfe])), Bolt11Error::DescriptionNotUtf8);
@@ -266,4 +266,63 @@ fn secret_is_not_printed() {
     let invoice = build(&minimal()).unwrap();
     let shown = format!("{invoice:?} {:?}", minimal());
     assert!(!shown.contains("0202"), "{shown}");
+}
+
+/// A field has 639 bytes at most: a text that would need more is refused whole, never cut, wherever its characters end.
+#[test]
+fn f8_a_description_is_written_whole_or_refused_wherever_its_characters_end() {
+    for character in ['t', '\u{e9}', '\u{20ac}', '\u{1f375}'] {
+        let width = character.len_utf8();
+        for length in 635..=644_usize {
+            // One-byte characters in front, so that every offset of a character against the limit is seen.
+            let text: String = core::iter::repeat_n('a', length % width)
+                .chain(core::iter::repeat_n(character, length / width))
+                .collect();
+            assert_eq!(text.len(), length);
+            let builder = InvoiceBuilder::new(Currency::Bitcoin, NOW)
+                .payment_hash(PaymentHash([1; 32]))
+                .payment_secret(PaymentSecret::new([2; 32]))
+                .description(text.clone());
+            match build(&builder) {
+                Ok(invoice) => {
+                    assert!(length <= 639, "{length} bytes");
+                    let read = Bolt11Invoice::parse(&SECP, &invoice.to_string()).unwrap();
+                    assert_eq!(read.description(), &Description::Text(text));
+                }
+                Err(error) => {
+                    assert!(length > 639, "{length} bytes: {error:?}");
+                    assert!(matches!(error, BuildError::FieldDoesNotFit(_)), "{error:?}");
+                }
+            }
+        }
+    }
+    // And a text that somebody else has cut within a character is no text.
+    for cut in 1..4 {
+        let bytes = "\u{1f375}".as_bytes();
+        assert_eq!(with_field('d', &symbols(&bytes[..cut])).unwrap_err(), Bolt11Error::DescriptionNotUtf8);
+    }
+}
+
+/// What is empty or nothing: metadata of no bytes is metadata, an amount of nothing is no amount.
+#[test]
+fn f16_empty_and_zero_are_what_the_bolt_says() {
+    for length in [0, 1, 638, 639, 640] {
+        match build(&minimal().metadata(vec![7; length])) {
+            Ok(invoice) => {
+                assert!(length <= 639);
+                let read = Bolt11Invoice::parse(&SECP, &invoice.to_string()).unwrap();
+                assert_eq!(read.metadata(), Some(&vec![7; length][..]));
+            }
+            Err(error) => {
+                assert!(length > 639 && matches!(error, BuildError::FieldDoesNotFit(_)), "{error:?}")
+            }
+        }
+    }
+    assert!(build(&minimal().amount(Msat::ZERO)).is_err());
+    assert_eq!(build(&minimal()).unwrap().amount(), None);
+    let without_words = InvoiceBuilder::new(Currency::Bitcoin, NOW)
+        .payment_hash(PaymentHash([1; 32]))
+        .payment_secret(PaymentSecret::new([2; 32]))
+        .description("");
+    assert_eq!(build(&without_words).unwrap().description(), &Description::Text(String::new()));
 }

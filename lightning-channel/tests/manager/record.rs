@@ -63,7 +63,7 @@ fn a_payment_costs_the_record_the_same_however_many_came_before() {
 }
 
 #[test]
-fn an_invoice_is_paid_once_over_restarts_until_it_expires_and_its_row_goes_with_it() {
+fn f17_an_invoice_is_paid_once_over_restarts_until_it_expires_and_its_row_goes_with_it() {
     for restarts in 0..3 {
         let mut world = World::new(&["a", "b"]);
         world.open(0, 1, 1_000_000, 0, false);
@@ -87,6 +87,69 @@ fn an_invoice_is_paid_once_over_restarts_until_it_expires_and_its_row_goes_with_
         world.settle();
         assert_eq!(rows(&world), with_row);
     }
+}
+
+/// All goes on but that the payee's record does not reach its disk.
+fn step_unrecorded(world: &mut World) {
+    for node in 0..2 {
+        world.manager(node).process();
+        world.react(node);
+        world.collect(node);
+    }
+    world.keep_record(0);
+    let wires: Vec<_> = world.wires.keys().copied().collect();
+    let _moved = wires.into_iter().any(|(from, to)| world.deliver(from, to));
+}
+
+/// The payee dies at any step of a payment, and the record that says what was paid is an old one, or none.
+#[test]
+fn f17_an_invoice_is_paid_once_though_the_payees_record_was_not_written() {
+    let mut paid_before = 0;
+    for (parts, loses_all) in [(false, false), (false, true), (true, false)] {
+        for steps in 0..40 {
+            let mut world = World::new(&["a", "b"]);
+            // Enough for it to be paid twice, were it not refused.
+            for _ in 0..3 {
+                world.open(0, 1, 1_000_000, 0, true);
+            }
+            world.settle();
+            let msat = if parts { 1_100_000_000 } else { MSAT };
+            let invoice = world.invoice(1, msat);
+            let mut params = world.params(1, msat, &invoice);
+            params.max_parts = 4;
+            let id = world.new_payment();
+            world.manager(0).pay(id, params.clone()).unwrap();
+            for _ in 0..steps {
+                step_unrecorded(&mut world);
+            }
+            paid_before += world.claimed(1, invoice.hash).len();
+            if loses_all {
+                world.nodes[1].record.clear();
+            }
+            world.restart(1);
+            world.settle();
+            world.tick();
+            world.settle();
+            assert!(matches!(world.endings(0, id)[..], [Event::PaymentSent { .. }]), "after {steps} steps");
+            for _ in 0..2 {
+                let again = world.new_payment();
+                world.manager(0).pay(again, params.clone()).unwrap();
+                world.settle();
+                for _ in 0..4 {
+                    world.tick();
+                    world.settle();
+                }
+                assert!(
+                    matches!(world.endings(0, again)[..], [Event::PaymentFailed { .. }]),
+                    "paid again after {steps} steps"
+                );
+                world.restart(1);
+                world.settle();
+            }
+            assert_eq!(world.nodes[1].balance(), msat);
+        }
+    }
+    assert!(paid_before > 20, "{paid_before} were paid before the crash");
 }
 
 #[test]
