@@ -314,7 +314,7 @@ fn f16_empty_and_zero_are_what_the_bolt_says() {
                 assert_eq!(read.metadata(), Some(&vec![7; length][..]));
             }
             Err(error) => {
-                assert!(length > 639 && matches!(error, BuildError::FieldDoesNotFit(_)), "{error:?}")
+                assert!(length > 639 && matches!(error, BuildError::FieldDoesNotFit(_)), "{error:?}");
             }
         }
     }
