@@ -128,6 +128,10 @@ impl<K: KeysInterface> Channel<K> {
         }
         state.note_fees(&step);
         let Some(online) = online else { return };
+        if online.quiet.is_over() && !deaf {
+            self.react(cx, &Violation::QuietTooLong);
+            return;
+        }
         let owed = if state.commitments().awaits_revocation() {
             Some("commitment_signed")
         } else if online.exchange.awaits_answer() {
@@ -146,7 +150,8 @@ impl<K: KeysInterface> Channel<K> {
             return;
         }
         state.refresh_update(&mut step);
-        if let Some(feerate) = wanted_feerate(state, cx)
+        if !online.quiet.holds_ours()
+            && let Some(feerate) = wanted_feerate(state, cx)
             && state.offer_fee(feerate, &mut step).is_ok()
         {
             let _waits = state.commit(&mut step);

@@ -11,12 +11,12 @@ use lightning_traits::wire::{ErrorMessage, FundingCreated, OpenChannel};
 use thiserror::Error;
 
 use super::context::Context;
-use super::open::SendError;
+use super::open::{QuiesceError, SendError};
 use super::opening::{
     AcceptOptions, AwaitingSigned, FundError, Offered, OpenError, OpenParams, Opening, Requested,
 };
 use super::phase::Ending;
-use super::record::{Entry, Milestone, Stage};
+use super::record::{Entry, Milestone};
 use super::violation::BadTerms;
 use super::{Channel, CloseParams, Phase, ShutdownError, closing, error_message};
 use crate::commitments::{Change, FeeRefused, NotNow, NoticeKey, OutgoingHtlc, Removal, RemovalRefused};
@@ -40,6 +40,9 @@ pub enum FeeUpdateError {
     /// There is no synchronized connection, or the channel is not open.
     #[error("the channel is not online")]
     NotOnline,
+    /// Nothing may be proposed until the connection ends.
+    #[error("the channel is quiescent")]
+    Quiescent,
     /// A limit of the channel.
     #[error("{0}")]
     Refused(#[from] FeeRefused),
@@ -150,7 +153,10 @@ impl<K: KeysInterface> Channel<K> {
     pub fn offer_htlc(&mut self, cx: &Context<'_, K>, htlc: OutgoingHtlc) -> Result<HtlcId, SendError> {
         let (phase, mut step) = self.split(cx);
         let Phase::Funded(link) = phase else { return Err(SendError::NotOpen) };
-        let Some((state, _)) = link.online() else { return Err(SendError::NotOnline) };
+        let Some((state, online)) = link.online() else { return Err(SendError::NotOnline) };
+        if online.quiet.holds_ours() {
+            return Err(SendError::Quiescent);
+        }
         state.offer_htlc(htlc, &mut step)
     }
 
@@ -162,6 +168,7 @@ impl<K: KeysInterface> Channel<K> {
     pub fn settle(&mut self, cx: &Context<'_, K>, htlc: HtlcId, removal: Removal) -> Result<(), SettleError> {
         let (phase, mut step) = self.split(cx);
         match phase {
+            Phase::Funded(link) if link.is_quiet() => Ok(link.any().0.hold_removal(htlc, removal)?),
             Phase::Funded(link) => Ok(link.any().0.settle(htlc, removal, &mut step)?),
             Phase::Resolving(state) => Ok(state.settle(htlc, removal, &mut step)?),
             Phase::Opening(_) | Phase::Closed(_) => Err(SettleError::NoHtlcs),
@@ -252,11 +259,33 @@ impl<K: KeysInterface> Channel<K> {
         let (phase, mut step) = self.split(cx);
         let Phase::Funded(link) = phase else { return Err(FeeUpdateError::NotOnline) };
         match link.online() {
-            Some((state, _)) if state.facts().stage == (Stage::Open {}) => {
-                Ok(state.offer_fee(feerate, &mut step)?)
-            }
+            Some((_, online)) if online.quiet.holds_ours() => Err(FeeUpdateError::Quiescent),
+            Some((state, _)) if state.is_open() => Ok(state.offer_fee(feerate, &mut step)?),
             _ => Err(FeeUpdateError::NotOnline),
         }
+    }
+}
+
+/// Quiescence.
+impl<K: KeysInterface> Channel<K> {
+    /// Asks the peer that nobody propose anything until the connection ends, which it does after a minute or two. What waits
+    /// is settled first.
+    ///
+    /// # Errors
+    /// When the channel is not open and online, or the peer does not know how.
+    pub fn quiesce(&mut self, cx: &Context<'_, K>) -> Result<(), QuiesceError> {
+        let (phase, step) = self.split(cx);
+        let Phase::Funded(link) = phase else { return Err(QuiesceError::NotOpen) };
+        let (state, online) = link.online().ok_or(QuiesceError::NotOpen)?;
+        state.quiesce(online, &step)?;
+        self.advance(cx);
+        Ok(())
+    }
+
+    /// Whether both sides have promised to propose nothing.
+    #[must_use]
+    pub const fn is_quiescent(&self) -> bool {
+        matches!(&self.phase, Phase::Funded(link) if link.is_quiescent())
     }
 }
 

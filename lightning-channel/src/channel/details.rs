@@ -136,7 +136,7 @@ impl<K: KeysInterface> Channel<K> {
     /// Whether HTLCs can be offered now.
     #[must_use]
     pub fn is_usable(&self) -> bool {
-        matches!(&self.phase, Phase::Funded(link) if link.is_online() && link.state().is_usable())
+        matches!(&self.phase, Phase::Funded(link) if link.is_online() && !link.is_quiet() && link.state().is_usable())
     }
 
     /// Whether its funding transaction is, or was when it left, in a block.

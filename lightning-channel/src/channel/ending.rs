@@ -89,6 +89,8 @@ impl<K: KeysInterface> Channel<K> {
         if state.commitments().has_uncommitted() {
             state.record(Entry::Commitments { change: Change::Dropped {} }, &mut step);
         }
+        // A preimage among them is of use on the chain.
+        state.record_held(&mut step);
         if matches!(ending, Ending::NeverFunded { .. }) {
             state.fail_all(&mut step);
         }

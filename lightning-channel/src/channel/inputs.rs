@@ -70,7 +70,9 @@ impl<K: KeysInterface> Channel<K> {
             Phase::Opening(_) => self.abandon(cx, "the peer disconnected", false),
             Phase::Funded(link) => {
                 link.disconnect();
-                link.any().0.drop_uncommitted(&mut step);
+                let state = link.any().0;
+                state.drop_uncommitted(&mut step);
+                state.release_held(&mut step);
             }
             Phase::Resolving(_) | Phase::Closed(_) => {}
         }
@@ -197,7 +199,7 @@ impl<K: KeysInterface> Channel<K> {
     }
 
     /// The funded state and the step, while both sides know where they stand.
-    fn online<'a>(
+    pub(super) fn online<'a>(
         &'a mut self,
         cx: &'a Context<'a, K>,
     ) -> Result<(&'a mut Funded, &'a mut Online, Step<'a, K>), Stop> {

@@ -11,6 +11,7 @@ use lightning_traits::feature::Features;
 use lightning_traits::wire::AnnouncementSignatures;
 
 use super::closing::{Exchange, Talk};
+use super::open::Quiet;
 use super::violation::Violation;
 
 /// A funded state and its connection.
@@ -39,6 +40,10 @@ pub(crate) struct Online {
     pub(crate) exchange: Exchange,
     /// Whether their `shutdown` came on this connection.
     pub(crate) shutdown_heard: bool,
+    /// Who has said `stfu`.
+    pub(crate) quiet: Quiet,
+    /// `tx_abort`s of ours that the peer has not echoed.
+    pub(crate) aborts: u32,
     /// Whether our `announcement_signatures` went out on this connection.
     pub(crate) announcement_sent: bool,
     /// Theirs, which came before we were ready for it ("SHOULD defer handling").
@@ -58,6 +63,8 @@ impl Online {
             talk: Talk::Silent,
             exchange: Exchange::default(),
             shutdown_heard: false,
+            quiet: Quiet::default(),
+            aborts: 0,
             announcement_sent: false,
             early_announcement: None,
             update_sent: false,
@@ -72,7 +79,8 @@ const MAX_UNSIGNED_UPDATES: u32 = 4 * 483;
 
 impl Online {
     /// Counts an update of the peer; what it never signs for would pile up (RELIABILITY C8).
-    pub(crate) const fn count_update(&mut self) -> Result<(), Violation> {
+    pub(crate) fn count_update(&mut self) -> Result<(), Violation> {
+        self.quiet.check_update()?;
         self.unsigned_updates = self.unsigned_updates.saturating_add(1);
         if self.unsigned_updates > MAX_UNSIGNED_UPDATES { Err(Violation::TooManyUpdates) } else { Ok(()) }
     }
@@ -134,6 +142,16 @@ impl<S> Link<S> {
 
     pub(crate) const fn is_online(&self) -> bool {
         matches!(self.side, Side::Online(_))
+    }
+
+    /// Whether both have said `stfu`.
+    pub(crate) const fn is_quiescent(&self) -> bool {
+        matches!(&self.side, Side::Online(online) if online.quiet.is_reached())
+    }
+
+    /// Whether updates of ours must wait, for somebody wants quiescence.
+    pub(crate) const fn is_quiet(&self) -> bool {
+        matches!(&self.side, Side::Online(online) if online.quiet.holds_ours())
     }
 
     pub(crate) const fn is_syncing(&self) -> bool {

@@ -14,6 +14,7 @@
 //! | `open/` | a funded channel: updates, depth, announcements, reconnection |
 //! | `closing/` | `shutdown`, then the closing transactions |
 //! | `resolving.rs` | after a force-close or a spend of the funding output |
+//! | `splicing.rs` | how splicing is refused, which is not built |
 //! | `footing.rs` | whether the funding output of such a channel is there at all |
 //! | `held.rs` | funding transactions that nobody may see yet |
 //! | `link.rs` | the connection of a funded channel |
@@ -47,6 +48,7 @@ mod refused;
 mod resolving;
 mod restore;
 mod script;
+mod splicing;
 mod step;
 mod violation;
 
@@ -65,7 +67,7 @@ pub use details::{ChannelDetails, FundedDetails};
 pub use dispatch::phase_table;
 pub use effects::{Output, Persisting};
 pub use held::{SharedFunding, is_signed};
-pub use open::SendError;
+pub use open::{QuiesceError, SendError};
 pub use opening::{AcceptOptions, FirstError, FundError, OpenError, OpenOptions, OpenParams};
 pub use phase::PhaseName;
 pub use reaction::{Reaction, reaction};

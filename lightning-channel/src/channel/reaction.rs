@@ -55,6 +55,16 @@ pub fn reaction(violation: &Violation, phase: PhaseName) -> Reaction {
         | Violation::ClosingSigUnasked => Reaction::WarnAndDisconnect,
         // Those that are signed will do.
         Violation::TooManyCloses => Reaction::Warn,
+        // BOLT 2, `start_batch`: "If `batch_size` is not strictly greater than 1: MUST ignore ... SHOULD send a `warning`."
+        Violation::BatchUnneeded(_) => Reaction::Warn,
+        // "If `batch_size` is strictly greater than 20: MUST send a `warning` and close the connection, or ..."
+        Violation::BatchTooLarge(_) => Reaction::WarnAndDisconnect,
+        // BOLT 2, `stfu`: a broken promise ends with the connection. `splice_init` and others: "MUST send a `warning` and close the
+        // connection or send an `error` and fail the channel."
+        Violation::QuietTooLong
+        | Violation::SpliceUnexpected
+        | Violation::StfuUnexpected
+        | Violation::UpdateWhileQuiet => Reaction::WarnAndDisconnect,
         Violation::Commitment(violation) => of_commitment(violation),
         Violation::Desync(desync) => of_desync(desync),
         // BOLT 2: "MUST NOT broadcast its commitment transaction. SHOULD send an `error` to request the peer to fail the channel."
@@ -91,6 +101,8 @@ fn of_commitment(violation: &commitments::Violation) -> Reaction {
         V::WrongSecret(_) | V::SecretNotFromSeed(_) | V::UnexpectedRevocation | V::BadPoint => {
             Reaction::FailChannel
         }
+        // For a splice that was given up (RELIABILITY B12): those for our funding output are what counts.
+        V::ForeignFunding(_) => Reaction::Warn,
         // `update_fee`: a new connection did not help (`open/feerate.rs`).
         V::FeerateInsisted { .. } => Reaction::FailChannel,
         _ => Reaction::WarnAndDisconnect,

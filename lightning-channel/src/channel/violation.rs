@@ -196,6 +196,24 @@ pub enum Violation {
     /// More closing transactions than anybody needs (RELIABILITY K4).
     #[error("too many closing transactions")]
     TooManyCloses,
+    /// `start_batch` of more messages than BOLT 2 allows.
+    #[error("a batch of {0} messages")]
+    BatchTooLarge(u16),
+    /// `start_batch` of one message or none, or of several where there is one commitment to sign.
+    #[error("a batch of {0} messages, of which there cannot be as many")]
+    BatchUnneeded(u16),
+    /// Somebody asked for quiescence, and nothing came of it.
+    #[error("quiescent for too long")]
+    QuietTooLong,
+    /// A message of splicing that has no place here.
+    #[error("a message of splicing without quiescence, after shutdown, or from the wrong side")]
+    SpliceUnexpected,
+    /// `stfu` that was not agreed on, unasked for, twice, or with updates pending.
+    #[error("stfu that has no place here")]
+    StfuUnexpected,
+    /// An update after `stfu`.
+    #[error("an update after stfu")]
+    UpdateWhileQuiet,
     /// More updates without a signature than any commitment could hold.
     #[error("too many updates without commitment_signed")]
     TooManyUpdates,

@@ -136,6 +136,18 @@ impl Commitments {
         !matches!(self.turn, Turn::AwaitingReady {})
     }
 
+    /// Whether an update of ours is not irrevocably in both commitments.
+    #[must_use]
+    pub const fn awaits_ours(&self) -> bool {
+        !self.ours.is_empty()
+    }
+
+    /// Whether an update of theirs is not.
+    #[must_use]
+    pub const fn awaits_theirs(&self) -> bool {
+        !self.theirs.is_empty()
+    }
+
     /// Whether an update of either side is not in both commitments yet, or a revocation is awaited.
     #[must_use]
     pub const fn has_uncommitted(&self) -> bool {

@@ -7,7 +7,7 @@ use lightning_traits::route::FirstHop;
 use thiserror::Error;
 
 use super::ChannelManager;
-use crate::channel::{ChannelDetails, CloseParams, PhaseName, ShutdownError};
+use crate::channel::{ChannelDetails, CloseParams, PhaseName, QuiesceError, ShutdownError};
 use crate::payment::PaymentDetails;
 
 /// Why a command about a channel is not carried out.
@@ -20,6 +20,9 @@ pub enum CommandError {
     /// The channel is closing already.
     #[error("channel {0} is on its way to the chain already")]
     Closing(ChannelId),
+    /// It does not become quiet.
+    #[error("{0}")]
+    Quiesce(QuiesceError),
     /// It cannot be closed together with the peer.
     #[error("{0}")]
     Shutdown(ShutdownError),
@@ -37,6 +40,19 @@ impl<E: Environment> ChannelManager<E> {
         let done = self.step(&slot, |channel, cx| channel.shutdown(cx, params));
         self.run();
         done.map_err(CommandError::Shutdown)
+    }
+
+    /// Asks the peer of a channel that nobody propose anything on it until the connection ends (`stfu`). No protocol that needs it
+    /// is built: it is of use to see what a node does while a channel of its is quiet.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub fn quiesce_channel(&self, channel: ChannelId) -> Result<(), CommandError> {
+        let slot = self.table.lock().channel_by_any_id(channel);
+        let slot = slot.ok_or(CommandError::UnknownChannel(channel))?;
+        let done = self.step(&slot, |channel, cx| channel.quiesce(cx));
+        self.run();
+        done.map_err(CommandError::Quiesce)
     }
 
     /// Goes to the chain with our latest commitment, or gives up a channel that is not funded yet.

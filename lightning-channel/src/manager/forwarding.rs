@@ -326,7 +326,7 @@ fn offer<K: lightning_traits::interface::KeysInterface>(
         .map_or(lightning_traits::units::Msat::ZERO, |commitments| commitments.terms().theirs.htlc_minimum);
     admit::admit(&wish, &cx.config.channel, minimum).map_err(NotForwarded::Failed)?;
     channel.offer_htlc(cx, outgoing).map_err(|error| match error {
-        SendError::NotOnline => NotForwarded::Away,
+        SendError::NotOnline | SendError::Quiescent => NotForwarded::Away,
         other => NotForwarded::Failed(admit::refused(other, payload.amount)),
     })
 }

@@ -7,7 +7,7 @@
 //! | kind | methods |
 //! | --- | --- |
 //! | inputs | `ChannelMessageHandler`, `ChainListener`, [`process`](ChannelManager::process), [`timer_tick`](ChannelManager::timer_tick), [`note_time`](ChannelManager::note_time) |
-//! | commands: channels | `open_channel`, `open_channel_with`, `accept_channel`, `accept_channel_with`, `refuse_channel`, `funding_transaction`, `funding_transaction_for`, `funding_signed`, `cancel_funding`, `close_channel`, `force_close`, `announce_node` |
+//! | commands: channels | `open_channel`, `open_channel_with`, `accept_channel`, `accept_channel_with`, `refuse_channel`, `funding_transaction`, `funding_transaction_for`, `funding_signed`, `cancel_funding`, `close_channel`, `force_close`, `quiesce_channel`, `announce_node` |
 //! | commands: payments | `pay`, `send_along`, `abandon`, `send_probe`, `probe_along`, `create_inbound_payment`, `create_inbound_payment_for_hash`, `claim`, `claim_with`, `fail` |
 //! | commands: forwards | `promise_channel`, `forward_intercepted`, `refuse_intercepted` |
 //! | outputs | `MessageSendEventsProvider`, `EventsProvider`, [`take_record`](ChannelManager::take_record) |

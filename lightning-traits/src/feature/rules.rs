@@ -25,6 +25,7 @@ pub const NODE_OPTIONAL: &[Feature] = &[
     Feature::AttributionData,
     Feature::ScidAlias,
     Feature::SimpleClose,
+    Feature::Quiesce,
 ];
 
 /// Why a feature vector is not acceptable.

@@ -6,6 +6,7 @@
 //! | `feerate.rs` | which feerates an opener may set |
 //! | `funding.rs` | depth, reorganizations, `channel_ready` |
 //! | `announce.rs` | `announcement_signatures`, `channel_update` (BOLT 7) |
+//! | `quiet.rs` | quiescence |
 //! | `resync.rs` | `channel_reestablish` |
 //! | `../closing/` | `shutdown`, `closing_signed` |
 //!
@@ -15,6 +16,7 @@
 mod announce;
 mod feerate;
 mod funding;
+mod quiet;
 mod resync;
 mod updates;
 
@@ -27,6 +29,8 @@ use lightning_traits::interface::KeysInterface;
 use lightning_traits::sphinx::OnionPacket;
 use lightning_traits::units::BlockHeight;
 
+pub use quiet::QuiesceError;
+pub(crate) use quiet::{Held, Quiet};
 pub use updates::SendError;
 
 use feerate::FeeMemory;
@@ -54,6 +58,8 @@ pub(crate) struct Funded {
     update_said: bool,
     /// Which feerates of the peer we would have taken, and did not.
     fees_seen: FeeMemory,
+    /// Removals that wait for the end of quiescence.
+    held: Held,
 }
 
 impl Funded {
@@ -66,6 +72,7 @@ impl Funded {
             closing_ticks: 0,
             update_said: false,
             fees_seen: FeeMemory::default(),
+            held: Held::new(),
         }
     }
 
@@ -155,7 +162,10 @@ impl Funded {
         self.advance_ready(step);
         self.release_withheld(step);
         if let Some(online) = online {
-            closing::advance(self, online, step);
+            self.advance_quiet(online, step);
+            if !online.quiet.holds_ours() {
+                closing::advance(self, online, step);
+            }
             self.advance_announcement(online, step)?;
             self.advance_update(online, step);
         }
@@ -171,6 +181,11 @@ impl Funded {
     /// it get there.
     pub(crate) const fn is_certain(&self) -> bool {
         self.is_confirmed() || self.terms().zero_conf
+    }
+
+    /// Whether the channel is neither opening nor closing.
+    pub(crate) fn is_open(&self) -> bool {
+        self.facts.stage == (Stage::Open {})
     }
 
     /// Whether HTLCs may be offered, but for the connection.

@@ -33,6 +33,9 @@ pub enum SendError {
     /// The block with the funding transaction was reorganized away: nothing new until another has it.
     #[error("the funding transaction is in no block")]
     Unconfirmed,
+    /// Nothing may be proposed until the connection ends.
+    #[error("the channel is quiescent")]
+    Quiescent,
     /// A limit of the channel.
     #[error("{0}")]
     Refused(#[from] OfferRefused),
