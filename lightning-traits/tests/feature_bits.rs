@@ -80,8 +80,8 @@ fn table_is_that_of_bolt_9() {
 #[test]
 fn our_own_vector_is_what_peers_accept() {
     let ours = Features::node_default();
-    assert_eq!(ours.bits().collect::<Vec<_>>(), [0, 5, 7, 8, 12, 14, 17, 19, 23, 27, 37, 44, 47]);
-    assert_eq!(NODE_REQUIRED.len() + NODE_OPTIONAL.len(), 13);
+    assert_eq!(ours.bits().collect::<Vec<_>>(), [0, 5, 7, 8, 12, 14, 17, 19, 23, 27, 35, 37, 44, 47, 61]);
+    assert_eq!(NODE_REQUIRED.len() + NODE_OPTIONAL.len(), 15);
     assert_eq!(ours.check_peers_want(), Ok(()));
     // At least one common peer hangs up for each of these bits when even.
     for bit in [4, 10, 28, 36, 40, 42, 50, 54, 60, 62, 66, 80] {
@@ -112,13 +112,14 @@ fn compulsory_bits_that_we_do_not_offer_refuse_the_peer() {
     };
     // Unknown to the table, and known to it but not offered.
     assert_eq!(with(98), Err(FeatureError::PeerRequires(98)));
-    assert_eq!(with(60), Err(FeatureError::PeerRequires(60)));
+    assert_eq!(with(50), Err(FeatureError::PeerRequires(50)));
     assert_eq!(with(62), Err(FeatureError::PeerRequires(62)));
     assert_eq!(with(65_534), Err(FeatureError::PeerRequires(65_534)));
     // Optional ones, and compulsory ones that we offer.
     assert_eq!(with(99), Ok(()));
     assert_eq!(with(63), Ok(()));
     assert_eq!(with(22), Ok(()));
+    assert_eq!(with(60), Ok(()));
     assert_eq!(with(18), Ok(()));
     // A bit above all that a number of ours can name is still refused.
     let mut huge = vec![0; 9_000];

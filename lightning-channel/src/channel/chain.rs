@@ -1,12 +1,10 @@
 //! What chain, monitor and clock bring.
-use lightning_traits::feature::Feature;
 use lightning_traits::id::EventId;
 use lightning_traits::interface::{ConfirmedTransaction, KeysInterface, Level};
 use lightning_traits::monitor::{MonitorEvent, SpendKind};
-use lightning_traits::units::{BlockHeight, FeeratePerKw};
+use lightning_traits::units::BlockHeight;
 
 use super::context::Context;
-use super::open::Funded;
 use super::opening::Opening;
 use super::phase::Ending;
 use super::record::{Ready, Stage};
@@ -151,7 +149,7 @@ impl<K: KeysInterface> Channel<K> {
         }
         state.refresh_update(&mut step);
         if !online.quiet.holds_ours()
-            && let Some(feerate) = wanted_feerate(state, cx)
+            && let Some(feerate) = state.wanted_feerate(cx)
             && state.offer_fee(feerate, &mut step).is_ok()
         {
             let _waits = state.commit(&mut step);
@@ -173,21 +171,4 @@ fn ending_of(event: &MonitorEvent) -> Ending {
         // Only a channel that is on chain has these; should the news of the spend be missing, this is it.
         MonitorEvent::HtlcResolved { .. } | MonitorEvent::Resolved { .. } => Ending::ByPeerOnChain {},
     }
-}
-
-/// The feerate that we, as the opener, should set now, if it is off by more than the user tolerates.
-fn wanted_feerate<K: KeysInterface>(state: &Funded, cx: &Context<'_, K>) -> Option<FeeratePerKw> {
-    let terms = state.terms();
-    if !terms.we_opened || state.facts().stage != (Stage::Open {}) {
-        return None;
-    }
-    let (now, wanted) = (state.commitments().feerate(), cx.commitment_feerate(&terms.channel_type));
-    let percent = u64::from(cx.config.channel.fee_update_percent);
-    let (low, high) = (now.min(wanted).to_sat_per_kw(), now.max(wanted).to_sat_per_kw());
-    let off = u64::from(high - low).saturating_mul(100) > u64::from(low).saturating_mul(percent);
-    // With anchors a fall of fees costs nothing worth a round of signatures while nothing else moves, unless it is large.
-    let anchors = terms.channel_type.has(Feature::Anchors);
-    let falls = wanted < now;
-    let large = u64::from(high) > u64::from(low).saturating_mul(2);
-    (off && (!anchors || !falls || large)).then_some(wanted)
 }

@@ -1,8 +1,9 @@
 //! `update_fee` that was signed for before a cut, and odd by the time it comes again (BOLT 2, "Updating Fees", "Message
 //! Retransmission"; RELIABILITY C5, C8).
-use lightning_channel::channel::PhaseName;
+use lightning_channel::channel::{FeeQuotes, PhaseName};
 use lightning_traits::event::CloseReason;
 use lightning_traits::feature::Feature;
+use lightning_traits::monitor::MonitorStep;
 use lightning_traits::units::{FeeratePerKw, Msat};
 use lightning_traits::wire::{Message, UpdateFee};
 
@@ -204,4 +205,147 @@ fn c08_what_was_refused_is_forgotten_with_the_next_signature() {
     assert_eq!(pair.outcomes.get(&(0, 1)), Some(&true));
     offer_fee(&mut pair, 40_000);
     assert!(!pair.connected, "it is the first time again");
+}
+
+/// A number that follows from a seed.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
+    }
+}
+
+/// RELIABILITY B19, C4, O5: HTLCs that wait while fees move, and cannot be afforded when their turn comes, wait on or are
+/// given up; the channel never is, and no honest side finds the other in the wrong.
+#[test]
+fn b19_c04_htlcs_that_can_no_longer_be_afforded_wait_and_the_channel_lives() {
+    let mut waited = 0;
+    for seed in 0..40 {
+        for anchors in [true, false] {
+            let mut dice = Dice(seed);
+            let mut pair = Pair::new();
+            if !anchors {
+                pair.nodes[1].features.clear_bit(Feature::Anchors.optional_bit());
+            }
+            // From an opener that has all to one that has hardly its reserve.
+            pair.establish(Msat::from_sat(300_000 * dice.below(4)).min(Msat::from_sat(970_000)), false);
+            for name in 1..60_u8 {
+                let fate = if dice.below(2) == 0 { Fate::Claim } else { Fate::Fail };
+                let amount = Msat::from_sat(300 + dice.below(120_000));
+                let side = usize::try_from(dice.below(2)).unwrap();
+                pair.want(name, side, amount, fate);
+                if dice.below(3) == 0 {
+                    let rate = 500 + u32::try_from(dice.below(4_000)).unwrap();
+                    set_fees(&mut pair, rate);
+                    pair.nodes[0].fees.anchor_commitment = FeeratePerKw::new(rate);
+                    pair.nodes[0].with(|channel, cx| channel.timer_tick(cx));
+                }
+                // Half-way, so that additions and fees cross.
+                for _ in 0..dice.below(40) {
+                    let _moved = pair.move_once() || pair.manage();
+                }
+            }
+            pair.run();
+            assert!(pair.connected, "seed {seed}: no side breaks a rule");
+            assert_eq!(pair.phases(), [PhaseName::Open; 2], "seed {seed}");
+            let [(ours, theirs), (other_ours, other_theirs)] = pair.balances();
+            assert_eq!((ours, theirs), (other_theirs, other_ours), "seed {seed}");
+            waited += 59 - pair.outcomes.len();
+        }
+    }
+    assert!(waited > 20, "all could be afforded at once: {waited}");
+}
+
+/// RELIABILITY C13: whatever an estimator says, nothing is closed for it, and all goes on once it has come to its senses.
+#[test]
+fn c13_an_estimator_out_of_its_mind_closes_nothing() {
+    struct Wild(u32);
+    impl lightning_traits::interface::FeeEstimator for Wild {
+        fn feerate(&self, _: lightning_traits::interface::ConfirmationTarget) -> FeeratePerKw {
+            FeeratePerKw::new(self.0)
+        }
+    }
+    let wild = [0, 1, 253, 1_000_000_000, u32::MAX];
+    for anchors in [true, false] {
+        for opener in wild {
+            for accepter in wild {
+                let mut pair = opened(anchors);
+                let sane = pair.nodes[0].fees;
+                pair.want(1, 0, Msat::from_sat(20_000), Fate::Claim);
+                pair.manage();
+                for (node, rate) in pair.nodes.iter_mut().zip([opener, accepter]) {
+                    node.fees = FeeQuotes::ask(&Wild(rate));
+                    assert!(node.fees.normal >= FeeratePerKw::FLOOR, "never zero");
+                }
+                for _ in 0..4 {
+                    for node in &mut pair.nodes {
+                        node.with(|channel, cx| channel.timer_tick(cx));
+                    }
+                    pair.run();
+                    if !pair.connected {
+                        pair.reconnect();
+                    }
+                }
+                for node in &mut pair.nodes {
+                    node.fees = sane;
+                    node.with(|channel, cx| channel.timer_tick(cx));
+                }
+                pair.run();
+                if !pair.connected {
+                    pair.reconnect();
+                }
+                pair.want(2, 1, Msat::from_sat(5_000), Fate::Claim);
+                pair.run();
+                let what = format!("{anchors} {opener} {accepter}");
+                assert!(
+                    pair.nodes.iter().all(|node| !node.disk.steps.contains(&MonitorStep::ForceClose {})),
+                    "{what}"
+                );
+                assert_eq!(pair.phases(), [PhaseName::Open; 2], "{what}");
+                assert_eq!(
+                    (pair.outcomes.get(&(0, 1)), pair.outcomes.get(&(1, 2))),
+                    (Some(&true), Some(&true)),
+                    "{what}"
+                );
+            }
+        }
+    }
+}
+
+/// RELIABILITY C13: an opener whose commitments cannot be bumped follows rising fees at once, and falling ones after a day; a
+/// restart in between costs another day.
+#[test]
+fn c13_an_opener_without_anchors_lets_fees_fall_slowly() {
+    for restart in [false, true] {
+        let mut pair = opened(false);
+        let tick = |pair: &mut Pair| {
+            pair.nodes[0].with(|channel, cx| channel.timer_tick(cx));
+            pair.run();
+        };
+        tick(&mut pair);
+        set_fees(&mut pair, 4_000);
+        tick(&mut pair);
+        assert_eq!(feerate(&pair, 1), 4_000);
+        set_fees(&mut pair, 1_500);
+        tick(&mut pair);
+        pair.mine(143);
+        tick(&mut pair);
+        assert_eq!(feerate(&pair, 1), 4_000, "not yet");
+        if restart {
+            pair.disconnect();
+            pair.crash(0);
+            pair.connect();
+            pair.mine(140);
+            tick(&mut pair);
+            assert_eq!(feerate(&pair, 1), 4_000, "it has seen too little");
+        }
+        for _ in 0..3 {
+            pair.mine(144);
+            tick(&mut pair);
+        }
+        assert_eq!(feerate(&pair, 1), 1_500);
+        assert!(pair.connected);
+    }
 }

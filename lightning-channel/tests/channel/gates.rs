@@ -119,7 +119,7 @@ fn receipts_that_come_in_reverse_release_everything_at_the_first() {
 }
 
 #[test]
-fn a_disk_that_never_answers_freezes_the_channel_and_closes_nothing() {
+fn j11_j15_a_disk_that_never_answers_freezes_the_channel_and_closes_nothing() {
     let mut pair = Pair::open(PUSH);
     pair.nodes[0].slow_disk = true;
     pair.want(1, 0, Msat::from_sat(50_000), Fate::Claim);

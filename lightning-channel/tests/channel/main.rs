@@ -14,6 +14,7 @@ mod pair;
 mod phases;
 mod quiet;
 mod refused;
+mod repeated;
 mod resolving;
 mod restart;
 mod resync;

@@ -53,7 +53,7 @@ fn while_the_funding_block_is_gone_nothing_new_moves_and_afterwards_all_goes_on(
 }
 
 #[test]
-fn an_undecided_htlc_waits_for_the_funding_block_over_a_restart_too() {
+fn j14_an_undecided_htlc_waits_for_the_funding_block_over_a_restart_too() {
     let mut pair = Pair::open(PUSH);
     pair.want(1, 0, Msat::from_sat(50_000), Fate::Claim);
     pair.manage();

@@ -219,7 +219,7 @@ fn a_closed_channel_answers_reestablish_with_an_error_and_hears_nothing_else() {
 }
 
 #[test]
-fn wrong_signatures_and_secrets_fail_the_channel_and_a_wrong_update_only_hangs_up() {
+fn b07_wrong_signatures_and_secrets_fail_the_channel_and_a_wrong_update_only_hangs_up() {
     type Spoil = fn(&mut Message) -> bool;
     let spoils: [(Spoil, bool); 4] = [
         (

@@ -34,7 +34,7 @@ impl Dice {
 }
 
 #[test]
-fn up_to_four_faults_anywhere_recovery_included_on_disks_of_any_speed() {
+fn j06_up_to_four_faults_anywhere_recovery_included_on_disks_of_any_speed() {
     for seed in 0..150 {
         let mut dice = Dice(seed);
         let mut pair = Pair::open(PUSH);
@@ -111,6 +111,6 @@ fn fault_anywhere_on_a_fast_disk() {
 }
 
 #[test]
-fn fault_anywhere_on_a_slow_disk() {
+fn b13_fault_anywhere_on_a_slow_disk() {
     ALL.into_iter().for_each(|fault| everywhere(fault, true));
 }

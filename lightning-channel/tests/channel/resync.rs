@@ -66,7 +66,7 @@ fn first_reestablish_has_the_numbers_that_bolt_2_gives() {
 }
 
 #[test]
-fn nothing_but_reestablish_leaves_before_theirs_has_come() {
+fn b06_nothing_but_reestablish_leaves_before_theirs_has_come() {
     let mut pair = paid(1);
     pair.disconnect();
     pair.nodes[0].slow_disk = false;
@@ -133,7 +133,7 @@ fn next_commitment_zero_fails_the_channel() {
 }
 
 #[test]
-fn claims_to_be_ahead_without_proof_force_close_with_our_good_state() {
+fn b02_claims_to_be_ahead_without_proof_force_close_with_our_good_state() {
     for secret in [[0; 32], [7; 32]] {
         for ahead in [1, 5, 1 << 47, u64::MAX - 10] {
             let mut pair = paid(1);
@@ -147,7 +147,7 @@ fn claims_to_be_ahead_without_proof_force_close_with_our_good_state() {
 }
 
 #[test]
-fn a_node_restored_from_an_old_disk_goes_passive_on_proof_and_the_peer_closes() {
+fn b01_a_node_restored_from_an_old_disk_goes_passive_on_proof_and_the_peer_closes() {
     for old in 0..4 {
         let mut pair = paid(old);
         let disk = pair.nodes[0].disk.clone();
@@ -218,7 +218,7 @@ fn a_wrong_last_secret_fails_the_channel() {
 }
 
 #[test]
-fn every_pair_of_numbers_has_a_defined_end() {
+fn b03_every_pair_of_numbers_has_a_defined_end() {
     for commitment in [0, 1, 2, 3, 4, 5, (1 << 48) - 1, 1 << 48, u64::MAX] {
         for revocation in [0, 1, 2, 3, 4, (1 << 48) - 1, 1 << 48, u64::MAX] {
             let mut pair = paid(1);
@@ -237,7 +237,7 @@ fn every_pair_of_numbers_has_a_defined_end() {
 }
 
 #[test]
-fn a_peer_that_never_reestablishes_is_hung_up_on() {
+fn b11_a_peer_that_never_reestablishes_is_hung_up_on() {
     let mut pair = paid(1);
     pair.disconnect();
     pair.connected = true;
@@ -253,7 +253,7 @@ fn a_peer_that_never_reestablishes_is_hung_up_on() {
 }
 
 #[test]
-fn a_peer_that_never_revokes_is_hung_up_on() {
+fn b11_a_peer_that_never_revokes_is_hung_up_on() {
     let mut pair = paid(1);
     pair.tamper = Some(Box::new(|from, message| {
         if from == 1 && (128..136).contains(&message.type_id()) {

@@ -262,19 +262,19 @@ fn run_many(seeds: std::ops::Range<u64>, trouble: Trouble, least: usize) {
 }
 
 #[test]
-fn any_order_of_messages_and_writes() {
+fn j04_any_order_of_messages_and_writes() {
     // One of eight is refused by the payee's user, and some are more than the channels can carry.
     run_many(0..40, Trouble { slow_disks: true, ..Trouble::default() }, 60);
 }
 
 #[test]
-fn connections_that_come_and_go() {
+fn b20_connections_that_come_and_go() {
     // Many are begun while a link of their way is down: nothing waits for a peer that is away.
     run_many(100..140, Trouble { disconnects: true, slow_disks: true, ..Trouble::default() }, 25);
 }
 
 #[test]
-fn crashes_at_any_step() {
+fn j03_crashes_at_any_step() {
     let trouble = Trouble { crashes: true, disconnects: true, slow_disks: true, ..Trouble::default() };
     run_many(200..280, trouble, 22);
 }

@@ -187,7 +187,7 @@ fn an_onion_for_somebody_else_is_malformed_to_the_payer() {
 }
 
 #[test]
-fn an_outcome_is_kept_downstream_until_it_is_durable_upstream() {
+fn j07_an_outcome_is_kept_downstream_until_it_is_durable_upstream() {
     let mut world = World::new(&["a", "b", "c"]);
     let (id, hash, first, second) = held(&mut world);
     // The upstream channel's disk stands still while everything else goes on.

@@ -71,7 +71,7 @@ fn a_payment_in_parts_is_claimed_whole() {
 }
 
 #[test]
-fn a_crash_between_the_claims_of_two_parts_loses_none() {
+fn j01_a_crash_between_the_claims_of_two_parts_loses_none() {
     let mut world = two_channels();
     world.nodes[1].user.claims = false;
     let (id, hash) = pay_in_parts(&mut world, 1_500_000_000);
@@ -353,7 +353,7 @@ fn a_payment_along_a_route_that_was_never_sent_is_lost_with_a_crash_and_says_so(
 }
 
 #[test]
-fn without_the_managers_record_nothing_is_lost_but_intents() {
+fn j02_without_the_managers_record_nothing_is_lost_but_intents() {
     let mut world = World::new(&["a", "b"]);
     world.open(0, 1, 1_000_000, 0, false);
     world.nodes[1].user.claims = false;

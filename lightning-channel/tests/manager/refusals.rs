@@ -156,7 +156,7 @@ fn send_along(world: &mut World, invoice: &InboundPayment, route: Route) -> (Vec
 }
 
 #[test]
-fn expiries_too_near_and_too_far() {
+fn b17_expiries_too_near_and_too_far() {
     for (expiries, failure) in [
         ([83, 3], "expiry_too_soon at hop 0"),
         ([2_017, 30], "expiry_too_far at hop 0"),

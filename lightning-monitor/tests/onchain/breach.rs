@@ -267,7 +267,7 @@ fn a_commitment_revoked_after_it_confirmed_is_punished() {
 
 /// A revoked commitment with as many HTLCs as a channel may hold, many of them equal.
 #[test]
-fn hundreds_of_equal_htlcs_are_taken_each() {
+fn b15_c06_hundreds_of_equal_htlcs_are_taken_each() {
     let mut world = World::new(CommitmentFormat::AnchorsZeroFeeHtlc, Restart::Never);
     let htlcs: Vec<Htlc> = (0..240)
         .flat_map(|id| {

@@ -98,7 +98,7 @@ fn change_that_is_dust_is_left_out() {
 }
 
 #[test]
-fn without_coins_the_claim_waits_and_says_so() {
+fn c09_without_coins_the_claim_waits_and_says_so() {
     for restart in [Restart::Never, Restart::EachBlock] {
         let htlc = received(0, 100_000, 20, EXPIRY);
         let mut world = World::new(ANCHORS, restart);
@@ -196,7 +196,7 @@ fn an_htlc_below_its_fee_waits_for_lower_fees() {
 
 /// Outputs that no feerate makes worth a claim do not keep the channel from its end; an HTLC among them is still reported.
 #[test]
-fn dust_is_given_up_and_an_htlc_in_it_reported() {
+fn c12_dust_is_given_up_and_an_htlc_in_it_reported() {
     for restart in RESTARTS {
         let mut pair = crate::support::Pair::new(CommitmentFormat::StaticRemoteKey, 1, true);
         // A dust limit that BOLT 2 would not let us announce makes an output that cannot pay for itself.

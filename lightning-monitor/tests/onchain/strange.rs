@@ -312,3 +312,47 @@ proptest! {
         prop_assert!(ChannelMonitor::from_versioned(&bytes[..cut]).is_err());
     }
 }
+
+/// Any closing transaction that either side may publish, the replaced ones included, is a close of both: whatever its outputs,
+/// sequence and locktime (BOLT 2, `closing_complete`; RELIABILITY K4). One that comes in place of another after a reorganisation
+/// is too, and what was out before is not broadcast against it.
+#[test]
+fn k04_every_closing_transaction_of_either_side_is_mutual() {
+    let scripts = |data: &[u8]| ScriptBuf::from_bytes(data.to_vec());
+    let op_return = scripts(&[&[0x6a, 20][..], &[7; 20]].concat());
+    for format in FORMATS {
+        for restart in [Restart::Never, Restart::EachBlock] {
+            let world = World::new(format, restart);
+            let full = world.pair.mutual();
+            let mut shapes = Vec::new();
+            for lock_time in [0, 1, BASE - 1, 499_999_999, 0x2000_0000, 0x20ff_ffff, 0x2055_5555] {
+                // Both outputs, one of them, or funds given away; with more fee each time.
+                for outputs in [&full.output[..], &full.output[..1], &[]] {
+                    let mut tx = full.clone();
+                    tx.lock_time = LockTime::from_consensus(lock_time);
+                    tx.input[0].sequence = Sequence(0xffff_fffd);
+                    tx.output = outputs.to_vec();
+                    if outputs.len() < 2 {
+                        tx.output.push(TxOut { value: Amount::ZERO, script_pubkey: op_return.clone() });
+                    }
+                    shapes.push(world.pair.signed_by_both(tx));
+                }
+            }
+            for (first, second) in shapes.iter().zip(shapes.iter().skip(1)) {
+                let mut world = World::new(format, restart);
+                world.learn(vec![MonitorStep::ShutdownStarted {}]);
+                world.mine(vec![first.clone()]);
+                world.mine_blocks(2);
+                for _ in 0..3 {
+                    world.disconnect();
+                }
+                world.censored = true;
+                world.mine(vec![second.clone()]);
+                assert_eq!(world.kinds(), [SpendKind::Mutual {}; 2], "{format:?} {second:?}");
+                world.mine_blocks(8);
+                assert_eq!(world.resolved_events(), 1);
+                assert_eq!(world.monitor().closed_by().map(|(txid, _)| txid), Some(second.compute_txid()));
+            }
+        }
+    }
+}

@@ -129,8 +129,11 @@ pub(crate) fn check_peace(world: &World, before: &[i128], known: usize) -> u64 {
         let cost = i128::from(link.capacity.to_sat() - paid) * 1_000;
         costs += cost;
         let pays = |end: usize| close.output.iter().any(|o| o.script_pubkey == crate::node::script(end));
+        // The opener pays for a commitment and by the legacy negotiation; else whoever proposed the transaction.
+        let is_anybodys = close.input.iter().any(|input| input.sequence.0 == 0xffff_fffd);
+        let share = |end: usize| if pays(end) { 999 } else { DUST };
         allowed[link.ends[0]] += cost;
-        allowed[link.ends[1]] += if pays(link.ends[1]) { 999 } else { DUST };
+        allowed[link.ends[1]] += share(link.ends[1]) + if is_anybodys { cost } else { 0 };
     }
     let mut earned = 0;
     for (node, expected) in expected.into_iter().enumerate() {

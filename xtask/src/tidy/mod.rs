@@ -1,6 +1,7 @@
 //! `cargo xtask tidy`: what can be seen without compiling.
 //!
 //! Every check takes plain values and returns violations, so its tests feed it a violating sample.
+mod catalogue;
 mod documents;
 mod exceptions;
 mod facts;
@@ -54,11 +55,13 @@ pub(crate) mod rule {
     pub(crate) const LICENCE: &str = "licence";
     /// The documents name what exists.
     pub(crate) const CODE_MAP: &str = "code-map";
+    /// What broke in other software has a test here.
+    pub(crate) const CATALOGUE: &str = "catalogue";
     /// An exception is needed as long as it is listed.
     pub(crate) const EXCEPTION: &str = "exception";
 
     /// All of them.
-    pub(crate) const ALL: [&str; 18] = [
+    pub(crate) const ALL: [&str; 19] = [
         CRATE_GRAPH,
         HEADER,
         FILE_SIZE,
@@ -76,6 +79,7 @@ pub(crate) mod rule {
         ONE_VERSION,
         LICENCE,
         CODE_MAP,
+        CATALOGUE,
         EXCEPTION,
     ];
 }
@@ -88,6 +92,7 @@ pub(crate) fn run(tree: &Tree) -> Result<(), Failure> {
     violations.extend(lock::check(&tree.read("Cargo.lock")?, &policy));
     violations.extend(licence::check(&tree.licences()?, &policy));
     violations.extend(documents::check(tree)?);
+    violations.extend(catalogue::check(&tree.sources, &tree.read("lightning-channel/tests/README.md")?));
     violations.extend(tree.sources.iter().flat_map(text::check));
     violations.extend(syntax::check(tree)?);
     let mut violations = exceptions::apply(violations, exceptions::EXCEPTIONS);

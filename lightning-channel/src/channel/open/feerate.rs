@@ -7,11 +7,13 @@
 //! # Invariants
 //! - a feerate below the relay floor is never taken, nor one that breaks the exposure limit
 //! - while HTLCs are in flight no insisting gets a feerate below the day's bounds: what we must claim in time would not confirm
+use lightning_traits::feature::Feature;
 use lightning_traits::interface::KeysInterface;
 use lightning_traits::units::{BlockHeight, FeeratePerKw};
 use lightning_traits::wire::UpdateFee;
 
 use super::Funded;
+use crate::channel::context::Context;
 use crate::channel::step::Step;
 use crate::commitments::{Change, Policy, Violation};
 
@@ -72,6 +74,15 @@ impl FeeMemory {
         Policy { min_feerate: span.low, max_feerate: span.high, fair_feerate, ..policy }
     }
 
+    /// How far the feerate of an opener without anchors may fall: to the highest estimate of the last day, once a day was seen. A
+    /// peer refuses what is far below its own estimate, and an estimator that fails says little; that commitments are dear for a
+    /// day costs the opener nothing but some room (RELIABILITY C13).
+    pub(super) fn fall_to(&self, wanted: FeeratePerKw) -> Option<FeeratePerKw> {
+        let before = self.yesterday?;
+        let highest = self.today.map_or(before.fair, |(_, today)| today.fair.max(before.fair));
+        Some(wanted.max(highest))
+    }
+
     fn was_refused(&self, feerate: FeeratePerKw) -> bool {
         self.refused.is_some_and(|(low, high)| low <= feerate && feerate <= high)
     }
@@ -88,12 +99,30 @@ impl FeeMemory {
 }
 
 impl Funded {
-    /// Notes what we would take from an opener now.
+    /// Notes what fees are now.
     pub(crate) fn note_fees<K: KeysInterface>(&mut self, step: &Step<'_, K>) {
-        if !self.terms().we_opened {
-            let policy = step.policy(&self.terms().channel_type);
-            self.fees_seen.note(&policy, step.cx.height);
+        let policy = step.policy(&self.terms().channel_type);
+        self.fees_seen.note(&policy, step.cx.height);
+    }
+
+    /// The feerate that we, as the opener, should set now, if it is off by more than the user tolerates.
+    pub(crate) fn wanted_feerate<K: KeysInterface>(&self, cx: &Context<'_, K>) -> Option<FeeratePerKw> {
+        let terms = self.terms();
+        if !terms.we_opened || !self.is_open() {
+            return None;
         }
+        let anchors = terms.channel_type.has(Feature::Anchors);
+        let (now, mut wanted) = (self.commitments.feerate(), cx.commitment_feerate(&terms.channel_type));
+        if wanted < now && !anchors {
+            wanted = self.fees_seen.fall_to(wanted)?.min(now);
+        }
+        let percent = u64::from(cx.config.channel.fee_update_percent);
+        let (low, high) = (now.min(wanted).to_sat_per_kw(), now.max(wanted).to_sat_per_kw());
+        let off = u64::from(high - low).saturating_mul(100) > u64::from(low).saturating_mul(percent);
+        // With anchors a fall of fees costs nothing worth a round of signatures while nothing else moves, unless it is large.
+        let falls = wanted < now;
+        let large = u64::from(high) > u64::from(low).saturating_mul(2);
+        (off && (!anchors || !falls || large)).then_some(wanted)
     }
 
     /// Judges an `update_fee` of the peer.

@@ -27,7 +27,7 @@ fn check_valid(pair: &Pair, node: &Node) {
 
 /// RELIABILITY C2: what is accepted near a threshold is what the transaction then has.
 #[test]
-fn thresholds_of_acceptance_are_those_of_the_transaction() {
+fn c02_thresholds_of_acceptance_are_those_of_the_transaction() {
     for format in FORMATS {
         let rules = format.rules();
         let fee = |weight: u64| if rules.zero_fee_htlc { 0 } else { weight };
@@ -74,7 +74,7 @@ fn dust_of(spec: &CommitmentSpec, node: &Node, ours: bool) -> Msat {
 /// RELIABILITY C1: HTLCs from both sides, those above the bound failed back, never leave more than the bound for long; and
 /// a rise of the feerate within the buffer does not either.
 #[test]
-fn dust_stays_below_its_bound() {
+fn c01_dust_stays_below_its_bound() {
     for format in FORMATS {
         let mut pair = Pair::new(format);
         let limit = Msat::from_sat(20_000);
@@ -113,7 +113,7 @@ fn dust_stays_below_its_bound() {
 
 /// RELIABILITY B15: HTLCs that are alike in everything but their id.
 #[test]
-fn equal_htlcs_are_told_apart_by_id() {
+fn b15_equal_htlcs_are_told_apart_by_id() {
     let mut pair = Pair::new(CommitmentFormat::AnchorsZeroFeeHtlc);
     let amount = Msat::from_sat(5_000);
     for _ in 0..25 {
@@ -176,7 +176,7 @@ proptest! {
     /// RELIABILITY C3, C4, C10: whatever balances, feerates and reserves, what the limits let through can be built and
     /// signed, and neither side loses its reserve by its own doing.
     #[test]
-    fn a_valid_commitment_always_exists(
+    fn c03_c04_c10_a_valid_commitment_always_exists(
         pushed in 0..1_000_000_u64,
         reserve in prop_oneof![Just(354_u64), Just(1_000), Just(10_000)],
         anchors in any::<bool>(),
@@ -266,7 +266,7 @@ proptest! {
 
     /// A damaged record is refused, or gives a state that can be used without a panic (I9).
     #[test]
-    fn damaged_records_do_not_panic(
+    fn j12_damaged_records_do_not_panic(
         at in any::<prop::sample::Index>(),
         flip in 1..=255_u8,
         cut in prop::option::of(any::<prop::sample::Index>()),

@@ -92,7 +92,7 @@ fn high_s(signature: Signature) -> Signature {
 }
 
 #[test]
-fn commitment_with_a_high_s() {
+fn b08_commitment_with_a_high_s() {
     let mut pair = Pair::new(ANCHORS);
     pair.add(0, Msat::from_sat(20_000), 1).unwrap();
     pair.deliver_all();
@@ -204,7 +204,7 @@ fn revocation_that_nobody_waits_for() {
 }
 
 #[test]
-fn revocation_with_a_wrong_secret() {
+fn b09_revocation_with_a_wrong_secret() {
     let mut pair = Pair::new(ANCHORS);
     pair.add(0, Msat::from_sat(20_000), 1).unwrap();
     pair.deliver_all();
@@ -227,7 +227,7 @@ fn revocation_with_a_wrong_secret() {
 }
 
 #[test]
-fn revocation_with_a_secret_from_another_seed() {
+fn b09_revocation_with_a_secret_from_another_seed() {
     // The peer announces a point whose secret does not derive the earlier one, then reveals it: the point fits.
     let mut pair = Pair::new(ANCHORS);
     let foreign = lightning_traits::tx::CommitmentSecret::new([0x55; 32]);

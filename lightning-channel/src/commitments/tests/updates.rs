@@ -119,7 +119,7 @@ fn add_with_an_id_gap_a_repeated_id_or_a_wrong_start() {
 }
 
 #[test]
-fn add_that_expires_at_a_time() {
+fn b17_add_that_expires_at_a_time() {
     let mut pair = Pair::new(ANCHORS);
     for (expiry, is_time) in [(499_999_999, false), (500_000_000, true), (u32::MAX, true), (0, false)] {
         let mut message = update_add(&mut pair, 0, Msat::from_sat(1_000));
@@ -157,7 +157,7 @@ fn add_above_the_number_of_htlcs() {
 }
 
 #[test]
-fn add_above_483_htlcs() {
+fn c06_add_above_483_htlcs() {
     let mut pair = Pair::new(ANCHORS);
     for _ in 0..483 {
         pair.add(0, Msat::from_sat(500), 1).unwrap();
@@ -270,7 +270,7 @@ fn add_that_the_opener_on_our_side_cannot_pay_for() {
 }
 
 #[test]
-fn add_that_leaves_no_output() {
+fn c10_add_that_leaves_no_output() {
     // Without reserves both could go below the dust limit with nothing but dust in flight (RELIABILITY C10).
     let none = |opened: &mut Terms, accepted: &mut Terms| {
         for terms in [opened, accepted] {
@@ -288,7 +288,7 @@ fn add_that_leaves_no_output() {
 }
 
 #[test]
-fn too_much_dust_is_marked_and_not_offered() {
+fn c11_too_much_dust_is_marked_and_not_offered() {
     let mut pair = Pair::new(ANCHORS);
     let limit = Msat::from_sat(1_000);
     pair.nodes[1].policy.max_dust_exposure = limit;
@@ -311,7 +311,7 @@ fn too_much_dust_is_marked_and_not_offered() {
 }
 
 #[test]
-fn fees_above_what_is_fair_count_as_exposure() {
+fn c05_fees_above_what_is_fair_count_as_exposure() {
     let mut pair = Pair::new(ANCHORS);
     let policy = &mut pair.nodes[1].policy;
     policy.fair_feerate = FeeratePerKw::new(253);
@@ -395,7 +395,7 @@ fn fulfil_with_a_wrong_preimage() {
 }
 
 #[test]
-fn malformed_without_badonion() {
+fn b14_malformed_without_badonion() {
     let (mut pair, id) = with_htlc(0);
     let expected = Violation::MissingBadOnion { htlc: id, code: 0x4005 };
     assert_eq!(violation(&mut pair, 0, update_malformed(id, 0x4005)), expected);
@@ -405,7 +405,7 @@ fn malformed_without_badonion() {
 }
 
 #[test]
-fn failures_of_any_size_fit_a_message_or_are_refused() {
+fn b16_failures_of_any_size_fit_a_message_or_are_refused() {
     let (pair, id) = with_htlc(0);
     for length in [0, 256, 292, 1_024, 60_000, 64_000, 65_000, 65_535, 70_000] {
         let removal = Removal::Fail {

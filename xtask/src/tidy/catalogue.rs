@@ -1,0 +1,77 @@
+//! Bugs that other Lightning software had, by the ids of the project's catalogue: each that concerns the channel is a test
+//! here, whose name begins with the id (`b05_a_duplicate_...`; several may stand before the rest).
+//!
+//! `lightning-channel/tests/README.md` says what each is about.
+use std::collections::BTreeSet;
+
+use super::rule;
+use crate::report::Violation;
+use crate::tree::SourceFile;
+
+/// Where the tests are looked for.
+const PLACES: [&str; 2] = ["lightning-channel/", "lightning-monitor/"];
+
+/// The page that lists them.
+const PAGE: &str = "lightning-channel/tests/README.md";
+
+/// Ids that must have a test: dance of commitments, fees and dust, durability, closing.
+const IDS: [&str; 47] = [
+    "b01", "b02", "b03", "b04", "b05", "b06", "b07", "b08", "b09", "b10", "b11", "b12", "b13", "b14", "b15",
+    "b16", "b17", "b18", "b19", "b20", "c01", "c02", "c03", "c04", "c05", "c06", "c07", "c08", "c09", "c10",
+    "c11", "c12", "c13", "j01", "j02", "j03", "j04", "j06", "j07", "j11", "j12", "j14", "j15", "k04", "k09",
+    "k10", "k11",
+];
+
+/// Ids without a test, and without a line on the page.
+pub(crate) fn check(sources: &[SourceFile], page: &str) -> Vec<Violation> {
+    let places = sources.iter().filter(|source| PLACES.iter().any(|place| source.path.starts_with(place)));
+    let proven: BTreeSet<&str> = places.flat_map(|source| names(&source.text)).flat_map(ids).collect();
+    let unproven =
+        IDS.iter().filter(|id| !proven.contains(**id)).map(|id| (id, "has no test whose name begins so"));
+    let unlisted =
+        IDS.iter().filter(|id| !page.contains(&format!("| {id} "))).map(|id| (id, "is not on the page"));
+    unproven
+        .chain(unlisted)
+        .map(|(id, why)| Violation::new(PAGE, 0, rule::CATALOGUE, format!("`{id}` {why}")))
+        .collect()
+}
+
+/// Names of functions, those inside macros too.
+fn names(text: &str) -> impl Iterator<Item = &str> {
+    text.lines()
+        .filter_map(|line| line.trim_start().strip_prefix("fn "))
+        .filter_map(|rest| rest.split('(').next())
+}
+
+/// The ids that a name begins with.
+fn ids(name: &str) -> impl Iterator<Item = &str> {
+    let is_id = |part: &&str| {
+        part.len() == 3
+            && part.starts_with(|letter: char| letter.is_ascii_lowercase())
+            && part.chars().skip(1).all(|digit| digit.is_ascii_digit())
+    };
+    name.split('_').take_while(is_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_without_a_test_is_seen() {
+        let source = |path: &str, text: &str| SourceFile { path: path.to_owned(), text: text.to_owned() };
+        let all: String = IDS.iter().map(|id| format!("    fn {id}_x() {{}}\n")).collect();
+        let page: String = IDS.iter().map(|id| format!("| {id} | what |\n")).collect();
+        assert_eq!(check(&[source("lightning-channel/src/a.rs", &all)], &page), []);
+        let lacking = all.replace("fn b07_x", "fn x_b07");
+        assert_eq!(check(&[source("lightning-channel/src/a.rs", &lacking)], &page).len(), 1);
+        assert_eq!(check(&[source("sim/src/a.rs", &all)], &page).len(), IDS.len(), "elsewhere is nowhere");
+        assert_eq!(check(&[source("lightning-channel/src/a.rs", &all)], "").len(), IDS.len());
+    }
+
+    #[test]
+    fn a_name_may_begin_with_several() {
+        assert_eq!(ids("b13_j04_fault_anywhere").collect::<Vec<_>>(), ["b13", "j04"]);
+        assert_eq!(ids("fault_b13").count(), 0);
+    }
+}
