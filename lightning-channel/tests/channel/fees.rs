@@ -222,7 +222,7 @@ impl Dice {
 #[test]
 fn b19_c04_htlcs_that_can_no_longer_be_afforded_wait_and_the_channel_lives() {
     let mut waited = 0;
-    for seed in 0..40 {
+    for seed in 0..6 {
         for anchors in [true, false] {
             let mut dice = Dice(seed);
             let mut pair = Pair::new();
@@ -255,7 +255,7 @@ fn b19_c04_htlcs_that_can_no_longer_be_afforded_wait_and_the_channel_lives() {
             waited += 59 - pair.outcomes.len();
         }
     }
-    assert!(waited > 20, "all could be afforded at once: {waited}");
+    assert!(waited > 5, "all could be afforded at once: {waited}");
 }
 
 /// RELIABILITY C13: whatever an estimator says, nothing is closed for it, and all goes on once it has come to its senses.
