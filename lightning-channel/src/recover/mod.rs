@@ -4,7 +4,8 @@
 //! What the channels' records hold decides; the manager's own record may be stale or missing.
 //!
 //! # Invariants
-//! - nothing closes and nothing is paid twice because of the manager's record (I6)
+//! - nothing closes because of the manager's record, and nothing is paid twice because it is lost or behind, as far as
+//!   [`take_record`](ChannelManager::take_record) was not told otherwise (I6)
 //! - no payment ends before all channels have told what they know of it
 mod intent;
 mod record;
@@ -189,7 +190,8 @@ impl<E: Environment> ChannelManager<E> {
     }
 
     /// What has changed in the manager's record, if anything: rows to be stored beside those of before, best all or none, and
-    /// handed to [`restore`](Self::restore). By calling again the caller says that what it was given before is stored.
+    /// handed to [`restore`](Self::restore). By calling again the caller says that what it was given before is stored: what is
+    /// needed until then is forgotten, so a record of before that comes back from a backup may begin a payment again that is over.
     #[must_use]
     pub fn take_record(&self) -> Vec<RowChange> {
         let (is_due, notices) = {

@@ -127,7 +127,8 @@ fn turn(node: &Inner) -> bool {
         node.channels.process();
         // What may go out now goes while the rest is done.
         node.net.wake();
-        // Before the events: what failed is told once the record says so.
+        // Before the events: what failed is told once the record says so. To ask again is to say that the rows of before are
+        // stored: they are, or are queued before whatever follows, and the store keeps its order.
         super::record::keep(&node.store, node.channels.take_record());
         super::events::handle(node);
         if let Err(error) = node.wallet.keep() {
