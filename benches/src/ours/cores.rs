@@ -2,6 +2,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use lightning_traits::event::{Event, MessageSendEvent};
 use lightning_traits::id::{EventId, NodeId, ShortChannelId};
@@ -15,6 +16,21 @@ use super::net::{Invoice, Manager, Net, answer, hand_over, send};
 pub struct Star {
     net: Net,
     scids: [ShortChannelId; 2],
+}
+
+/// What threads spent.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Spent {
+    /// How often one slept, as it does when another holds a lock that it needs for longer than it spins.
+    pub sleeps: u64,
+    /// CPU time.
+    pub cpu: Duration,
+}
+
+impl Spent {
+    fn plus(self, other: Self) -> Self {
+        Self { sleeps: self.sleeps + other.sleeps, cpu: self.cpu + other.cpu }
+    }
 }
 
 /// What the threads share.
@@ -39,8 +55,9 @@ impl Star {
         Self { net, scids }
     }
 
-    /// `rounds` times `in_flight` payments from the hub to each of the payees, whose threads run at the same time.
-    pub fn pay(&mut self, payees: &[usize], rounds: usize, in_flight: usize) {
+    /// `rounds` times `in_flight` payments from the hub to each of the payees, whose threads run at the same time. What
+    /// the threads spent on it.
+    pub fn pay(&mut self, payees: &[usize], rounds: usize, in_flight: usize) -> Spent {
         let inboxes = (1..3).flat_map(|node| [((0, node), Mutex::default()), ((node, 0), Mutex::default())]);
         let wires = Wires {
             inboxes: inboxes.collect(),
@@ -49,17 +66,23 @@ impl Star {
             sent: Default::default(),
         };
         let this = &*self;
-        std::thread::scope(|scope| {
-            for &payee in payees {
-                let wires = &wires;
-                scope.spawn(move || {
-                    for round in 1..=rounds {
-                        this.round(wires, payee, in_flight, round * in_flight);
-                    }
-                });
-            }
+        let slept = std::thread::scope(|scope| {
+            let threads: Vec<_> = payees
+                .iter()
+                .map(|&payee| {
+                    let wires = &wires;
+                    scope.spawn(move || {
+                        for round in 1..=rounds {
+                            this.round(wires, payee, in_flight, round * in_flight);
+                        }
+                        Spent { sleeps: sleeps(), cpu: crate::cpu::thread_time() }
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).fold(Spent::default(), Spent::plus)
         });
         self.net.settle();
+        slept
     }
 
     fn round(&self, wires: &Wires, payee: usize, in_flight: usize, until: usize) {
@@ -118,6 +141,13 @@ impl Star {
             hub.acknowledge_event(id);
         }
     }
+}
+
+/// How often this thread gave up its core of itself.
+fn sleeps() -> u64 {
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    line.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
 }
 
 impl Wires {

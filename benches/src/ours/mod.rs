@@ -8,7 +8,7 @@ use lightning_traits::id::ShortChannelId;
 
 use crate::crypto::Tally;
 
-pub use cores::Star;
+pub use cores::{Spent, Star};
 pub use net::{Manager, Net, Step};
 pub use parts::{ChannelParts, Kind, keys};
 pub use restart::Stopped;
