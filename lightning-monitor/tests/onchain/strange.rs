@@ -325,7 +325,7 @@ fn k04_every_closing_transaction_of_either_side_is_mutual() {
             let world = World::new(format, restart);
             let full = world.pair.mutual();
             let mut shapes = Vec::new();
-            for lock_time in [0, 1, BASE - 1, 499_999_999, 0x2000_0000, 0x20ff_ffff, 0x2055_5555] {
+            for lock_time in [0, 1, BASE - 1, 500_000_000, 0x2000_0000, 0x20ff_ffff, 0x2055_5555] {
                 // Both outputs, one of them, or funds given away; with more fee each time.
                 for outputs in [&full.output[..], &full.output[..1], &[]] {
                     let mut tx = full.clone();
