@@ -47,8 +47,15 @@ fn move_to(pair: &mut Pair, side: usize, to: ScriptBuf) -> Result<(), ShutdownEr
     ask(pair, side, CloseParams { script: Some(to), feerate: None })
 }
 
+/// Both users ask, this side's first: so both propose.
+fn both_ask(pair: &mut Pair, side: usize) {
+    for side in [side, 1 - side] {
+        ask(pair, side, CloseParams::default()).expect("may close");
+    }
+}
+
 fn close(pair: &mut Pair, side: usize) {
-    ask(pair, side, CloseParams::default()).expect("may close");
+    both_ask(pair, side);
     pair.run();
 }
 
@@ -195,7 +202,7 @@ fn a_peer_that_learns_or_forgets_the_negotiation_meanwhile_closes_all_the_same()
             pair.nodes[1].features.clear_bit(Feature::SimpleClose.optional_bit());
         }
         pair.establish(PUSH, false);
-        ask(&mut pair, 0, CloseParams::default()).unwrap();
+        both_ask(&mut pair, 0);
         while pair.phases() != [PhaseName::Negotiating; 2] {
             assert!(pair.move_once());
         }
@@ -249,7 +256,7 @@ fn k04_either_side_replaces_its_own_by_one_that_pays_more() {
 #[test]
 fn k04_a_bump_waits_for_the_answer_to_the_one_before() {
     let mut pair = Pair::open(PUSH);
-    ask(&mut pair, 0, CloseParams::default()).unwrap();
+    both_ask(&mut pair, 0);
     while completes(&pair, 0).is_empty() {
         assert!(pair.move_once());
     }
@@ -316,7 +323,7 @@ fn a_change_asked_for_before_the_negotiation_begins_is_kept() {
         while pair.nodes[0].incoming.is_empty() {
             assert!(pair.move_once() || pair.manage());
         }
-        ask(&mut pair, 0, CloseParams::default()).unwrap();
+        both_ask(&mut pair, 0);
         while pair.move_once() {}
         assert_eq!(pair.phases(), [PhaseName::ShuttingDown; 2]);
         ask(&mut pair, 0, CloseParams { script: Some(script(8)), feerate: Some(rate(5_000)) }).unwrap();
@@ -414,6 +421,7 @@ fn k10_op_return_takes_nothing_and_is_no_dust() {
             let mut pair = unbound(PUSH);
             let gone = op_return(&data);
             move_to(&mut pair, side, gone.clone()).unwrap();
+            ask(&mut pair, 1 - side, CloseParams::default()).unwrap();
             pair.run();
             let all = check(&pair);
             assert_eq!(all.len(), 2, "{side} {}", data.len());
@@ -452,7 +460,7 @@ fn spoiled(spoil: impl Fn(&mut Message) + 'static) -> Pair {
             done = before != *message;
         }
     }));
-    ask(&mut pair, 0, CloseParams::default()).unwrap();
+    both_ask(&mut pair, 0);
     pair.run();
     pair
 }
@@ -602,7 +610,7 @@ fn a_peer_that_never_answers_is_hung_up_on_and_in_the_end_the_chain_decides() {
 fn a_slow_signer_only_delays() {
     for side in 0..2 {
         let mut pair = Pair::open(PUSH);
-        ask(&mut pair, 0, CloseParams::default()).unwrap();
+        both_ask(&mut pair, 0);
         while pair.phases() != [PhaseName::Negotiating; 2] {
             assert!(pair.move_once());
         }
@@ -630,7 +638,7 @@ fn k09_fault_at_every_step_of_a_close_and_a_bump() {
             }
             pair.count = 0;
             pair.fault = Some((at, fault));
-            ask(&mut pair, 0, CloseParams::default()).unwrap();
+            both_ask(&mut pair, 0);
             while pair.nodes[0].disk.steps.is_empty() || pair.nodes[0].channel().is_frozen() {
                 assert!(pair.nodes[0].step());
             }
@@ -663,4 +671,64 @@ fn k09_fault_at_every_step_of_a_close_and_a_bump() {
         }
         assert!(points > 30, "only {points} points");
     }
+}
+
+/// Who did not ask for a close does not pay for it, unless the other cannot, or does not.
+#[test]
+fn whoever_did_not_ask_lets_the_other_pay() {
+    for side in 0..2 {
+        for restart in [false, true] {
+            let mut pair = Pair::open(PUSH);
+            ask(&mut pair, side, CloseParams::default()).unwrap();
+            if restart {
+                while pair.phases() != [PhaseName::Negotiating; 2] {
+                    assert!(pair.move_once());
+                }
+                pair.disconnect();
+                pair.crash(0);
+                pair.crash(1);
+                pair.connect();
+            }
+            pair.run();
+            for _ in 0..3 {
+                for node in &mut pair.nodes {
+                    node.with(|channel, cx| channel.timer_tick(cx));
+                }
+                pair.run();
+            }
+            let all = check(&pair);
+            assert_eq!(all.len(), 1);
+            let whole = [Amount::from_sat(700_000), Amount::from_sat(300_000)][1 - side];
+            assert_eq!(paid(&all[0], &told(&pair, 1 - side)), Some(whole));
+            // It may all the same.
+            bump(&mut pair, 1 - side, 9_000).unwrap();
+            pair.run();
+            assert_eq!(check(&pair).len(), 2);
+        }
+    }
+    // One that has nothing asks.
+    let mut pair = Pair::open(Msat::ZERO);
+    ask(&mut pair, 1, CloseParams::default()).unwrap();
+    pair.run();
+    assert_eq!(check(&pair).len(), 1);
+    // One that asks and then says nothing of use.
+    let mut pair = Pair::open(PUSH);
+    pair.tamper = Some(Box::new(|from, message| {
+        if from == 0 && matches!(message, Message::ClosingComplete(_)) {
+            *message = Message::Warning(lightning_traits::wire::WarningMessage {
+                channel_id: lightning_traits::id::ChannelId([0; 32]),
+                data: Vec::new(),
+                unknown: Default::default(),
+            });
+        }
+    }));
+    ask(&mut pair, 0, CloseParams::default()).unwrap();
+    pair.run();
+    assert!(closes(&pair, 1).is_empty());
+    for _ in 0..2 {
+        pair.nodes[1].with(|channel, cx| channel.timer_tick(cx));
+        pair.run();
+    }
+    assert_eq!(closes(&pair, 1).len(), 1);
+    assert_eq!(paid(&closes(&pair, 1)[0], &told(&pair, 0)), Some(Amount::from_sat(700_000)));
 }

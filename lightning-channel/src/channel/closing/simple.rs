@@ -1,8 +1,8 @@
 //! Closing transactions of both sides' making (BOLT 2, "Closing Negotiation: `closing_complete` and `closing_sig`").
 //!
-//! Each side may propose a transaction for which it pays, and sign what the other proposes; a new proposal replaces the one
-//! before, with another fee or another script. What waits for an answer lives with the connection; what both have signed is
-//! durable before it is broadcast or answered.
+//! Each side may propose a transaction for which it pays, and sign what the other proposes; whoever asked for the close does,
+//! and the other when that one does not. A new proposal replaces the one before, with another fee or another script. What waits
+//! for an answer lives with the connection; what both have signed is durable before it is broadcast or answered.
 //!
 //! # Invariants
 //! - we sign away our own output only where it is dust
@@ -97,6 +97,9 @@ pub(super) fn advance<K: KeysInterface>(channel: &mut Funded, online: &mut Onlin
     if online.exchange.awaits_answer() || !online.shutdown_heard {
         return;
     }
+    if !is_ours_to_pay(channel, &scripts) {
+        return;
+    }
     let wish = &channel.facts().closing_wish;
     let script = wish.script.clone().unwrap_or_else(|| scripts.ours.clone());
     if super::is_signed_for(channel, &script, wish.feerate) {
@@ -117,6 +120,17 @@ pub(super) fn advance<K: KeysInterface>(channel: &mut Funded, online: &mut Onlin
     } else {
         step.effects.after_all().send(message);
     }
+}
+
+/// Whether to propose now. BOLT 2: "SHOULD send a `closing_complete` message", of both; but two that pay alike compete, and who
+/// did not ask for the close need not pay for it. So that side waits a little: for the other's, or for its lack.
+fn is_ours_to_pay(channel: &Funded, scripts: &Scripts) -> bool {
+    if channel.facts().closing_wish.asked {
+        return true;
+    }
+    let cannot_pay =
+        channel.commitments().their_balance().to_amount_floor() < FeeratePerKw::FLOOR.fee(scripts.weight());
+    !super::is_agreed(channel) && (cannot_pay || channel.closing_ticks > 0)
 }
 
 /// What we would pay for: its outputs, and the forms that the peer may choose from. `None` when we have too little for a fee

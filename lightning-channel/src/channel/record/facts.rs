@@ -159,8 +159,10 @@ pub(crate) struct ClosingWish {
     pub(crate) script: Option<ScriptBuf>,
     /// Which feerate we pay, if not the estimate.
     pub(crate) feerate: Option<FeeratePerKw>,
+    /// Whether our user asked for the close at all.
+    pub(crate) asked: bool,
 }
-record!(struct ClosingWish { script, feerate });
+record!(struct ClosingWish { script, feerate, asked });
 
 /// Who has asked to close.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -345,13 +347,16 @@ impl Facts {
                 }
                 self.stage.evolve(entry);
             }
-            Entry::ShutdownAsked { .. }
-            | Entry::ShutdownReceived { .. }
+            Entry::ShutdownAsked { .. } => {
+                self.closing_wish.asked = true;
+                self.stage.evolve(entry);
+            }
+            Entry::ShutdownReceived { .. }
             | Entry::ShutdownSent {}
             | Entry::ClosingScripts { .. }
             | Entry::NegotiationStarted {} => self.stage.evolve(entry),
             Entry::ClosingWished { script, feerate } => {
-                self.closing_wish = ClosingWish { script: script.clone(), feerate: *feerate };
+                self.closing_wish = ClosingWish { script: script.clone(), feerate: *feerate, asked: true };
             }
             Entry::UpdateSent { time } => self.update_time = *time,
             Entry::TheirTerms { terms } => self.their_terms = Some(*terms),
