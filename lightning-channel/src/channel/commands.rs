@@ -300,6 +300,10 @@ impl<K: KeysInterface> Channel<K> {
         let (phase, mut step) = self.split(cx);
         let Phase::Funded(link) = phase else { return Err(ShutdownError::NotOpen) };
         let (state, online) = link.any();
+        // There is nothing to spend yet; calling the funding off costs nothing.
+        if state.held().is_some() {
+            return Err(ShutdownError::NotOpen);
+        }
         closing::ask(state, params, online, &mut step)?;
         self.advance(cx);
         Ok(())

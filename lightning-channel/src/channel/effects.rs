@@ -268,6 +268,10 @@ impl Outbox {
     pub fn take_back(&mut self, first: UpdateId) {
         self.persists.retain(|persist| persist.id() < first);
         self.wire.retain(|waiting| waiting.gate.is_none_or(|gate| gate < first));
+        if first == UpdateId(0) {
+            // Nothing ever takes its place.
+            self.reports.retain(|waiting| waiting.gate.is_none());
+        }
         for waiting in &mut self.reports {
             waiting.gate = waiting.gate.map(|gate| gate.min(first));
         }

@@ -32,6 +32,7 @@ impl<K: KeysInterface> Channel<K> {
         let error = tell_peer.then(|| error_message(self.id, &reason));
         let members = match &mut self.phase {
             Phase::Opening(Opening::AwaitingSigned(phase)) => phase.members.take(),
+            Phase::Funded(link) => link.state().held().map(|(members, _)| members.to_vec()),
             _ => None,
         };
         self.phase = Phase::Closed(ending);

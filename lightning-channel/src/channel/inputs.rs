@@ -440,6 +440,10 @@ impl<K: KeysInterface> Channel<K> {
 
     pub(super) fn on_shutdown(&mut self, cx: &Context<'_, K>, message: Shutdown) -> Result<(), Stop> {
         let (state, online, mut step) = self.online(cx)?;
+        if state.held().is_some_and(|(_, can_go)| can_go) {
+            self.leave(cx, Ending::NeverFunded { text: b"the peer closed it before it was funded".to_vec() });
+            return Ok(());
+        }
         closing::on_shutdown(state, message, online, &mut step)
     }
 

@@ -1,6 +1,6 @@
 //! The monitor does not take an update.
 //!
-//! There is one honest reason: it has gone to the chain by itself, since an HTLC came too near its expiry, while a new
+//! Of a first update nothing comes, as if it had never been. Of a later one there is one honest reason: it has gone to the chain by itself, since an HTLC came too near its expiry, while a new
 //! commitment of ours was on its way to it. Whoever took that one would revoke the one that is out. So the channel steps back
 //! to before it and follows to the chain; what it learnt meanwhile goes to the monitor under the id that has become free.
 //!
@@ -20,6 +20,13 @@ impl<K: KeysInterface> Channel<K> {
     /// Update `id`, and with it every later one that was handed out, can never be durable.
     pub fn on_refused(&mut self, cx: &Context<'_, K>, id: UpdateId, why: MonitorRefusal) {
         let kept = (why == MonitorRefusal::OnChain).then(|| self.journal.take_retreat(id)).flatten();
+        if id == UpdateId(0) {
+            // The channel cannot be stored: its id or funding output is another's (RELIABILITY A7, A8), or was. Nothing that waited
+            // for it has left, so there is no channel.
+            self.outbox.take_back(id);
+            self.abandon(cx, "the channel cannot be stored", true);
+            return;
+        }
         let Some(kept) = kept else {
             // Its receipt never comes, so nothing leaves any more; the chain is still watched.
             cx.log(

@@ -80,8 +80,10 @@ impl<E: Environment> ChannelManager<E> {
 
     fn forget(&self, slot: &Arc<Slot<E::Keys>>, names: Names) {
         self.table.lock().remove(slot, names);
-        // A proposal that is gone asks for no decision.
-        self.events.lock().withdraw(&Source::Request { peer: slot.peer, temporary: names.id });
+        // An opening that is gone asks for no decision, and for no transaction.
+        let mut events = self.events.lock();
+        events.withdraw(&Source::Request { peer: slot.peer, temporary: names.id });
+        events.withdraw(&Source::funding_needed(names.id));
     }
 
     fn carry_out(&self, slot: &Arc<Slot<E::Keys>>, output: Output, session: Option<Session>) {

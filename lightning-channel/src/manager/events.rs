@@ -41,9 +41,14 @@ impl Source {
             Event::ChannelReady { channel, .. } => Self::Channel { channel: *channel, what: 1 },
             Event::ChannelClosed { channel, .. } => Self::Channel { channel: *channel, what: 2 },
             Event::FundingSafe { channel, .. } => Self::Channel { channel: *channel, what: 4 },
-            Event::FundingNeeded { temporary, .. } => Self::Channel { channel: *temporary, what: 3 },
+            Event::FundingNeeded { temporary, .. } => Self::funding_needed(*temporary),
             _ => Self::Once { number },
         }
+    }
+
+    /// The source of the event that asks for a funding transaction.
+    pub(crate) const fn funding_needed(temporary: ChannelId) -> Self {
+        Self::Channel { channel: temporary, what: 3 }
     }
 
     const fn outlives_restart(&self) -> bool {

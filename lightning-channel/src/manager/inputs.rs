@@ -1,5 +1,6 @@
 //! What comes from peers.
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use bitcoin::OutPoint;
 use lightning_traits::event::MessageSendEvent;
@@ -14,6 +15,7 @@ use lightning_traits::wire::{
 
 use super::ChannelManager;
 use super::slot::Slot;
+use crate::channel::PhaseName;
 
 impl<E: Environment> ChannelMessageHandler for ChannelManager<E> {
     fn peer_connected(&self, peer: NodeId, init: &Init, _inbound: bool) -> Result<(), RefusePeer> {
@@ -68,6 +70,7 @@ impl<E: Environment> ChannelMessageHandler for ChannelManager<E> {
                 table.channel_of(peer, error.channel_id).into_iter().collect()
             }
         };
+        let slots = if slots.is_empty() { self.awaiting_signed_as(peer, error.channel_id) } else { slots };
         for slot in slots {
             self.step(&slot, |channel, cx| channel.on_error(cx, error));
         }
@@ -113,6 +116,18 @@ impl<E: Environment> ChannelManager<E> {
         if resynced {
             self.unpark(false);
         }
+    }
+
+    /// BOLT 1: "the fundee node: for all error messages sent before (and not including) the `funding_signed` message: MUST use
+    /// `temporary_channel_id` in lieu of `channel_id`", while we know the lasting one.
+    fn awaiting_signed_as(&self, peer: NodeId, temporary: ChannelId) -> Vec<Arc<Slot<E::Keys>>> {
+        let mut slots = self.table.lock().channels_with(peer);
+        slots.retain(|slot| {
+            self.look(slot, |channel, _| {
+                channel.temporary_id() == temporary && channel.phase() == PhaseName::AwaitingSigned
+            })
+        });
+        slots
     }
 
     fn is_taken(&self, created: &FundingCreated) -> bool {

@@ -3,6 +3,7 @@
 
 mod closing;
 mod details;
+mod extremes;
 mod fees;
 mod gates;
 #[path = "../support/keys.rs"]

@@ -363,12 +363,14 @@ fn a_disconnect_before_funding_forgets_the_channel_on_both_sides() {
 /// the outpoint, so both sides' signatures fit; only the block shows the lie (RELIABILITY A1).
 #[test]
 fn a1_a_funding_output_that_differs_from_what_was_negotiated_drops_the_channel_without_a_broadcast() {
-    let spoils: [fn(&mut bitcoin::Transaction); 3] = [
+    let spoils: [fn(&mut bitcoin::Transaction); 5] = [
         |tx| tx.output[1].value -= Amount::ONE_SAT,
         |tx| tx.output[1].script_pubkey = ScriptBuf::new(),
         |tx| tx.output.truncate(1),
+        |tx| tx.output.swap(0, 1),
+        |tx| tx.output = vec![bitcoin::TxOut { value: FUNDING, script_pubkey: ScriptBuf::new() }; 3],
     ];
-    for spoil in spoils {
+    for (spoil, restart) in spoils.iter().flat_map(|spoil| [(spoil, false), (spoil, true)]) {
         let mut pair = Pair::new();
         pair.propose(PUSH, false);
         pair.run();
@@ -379,12 +381,24 @@ fn a1_a_funding_output_that_differs_from_what_was_negotiated_drops_the_channel_w
         pair.deliver(1, message);
         while pair.nodes[1].step() {}
         assert_eq!(pair.nodes[1].channel().phase(), PhaseName::AwaitingReady, "the signatures fit");
+        // The opener itself never had such a channel.
+        pair.nodes[0].channel = None;
+        if restart {
+            pair.disconnect();
+            pair.crash(1);
+        }
+        // What was negotiated, in a transaction of another id, is none of ours.
+        let negotiated = pair.funding();
+        pair.mine_with(&[&negotiated]);
+        pair.mine(6);
+        assert!(!pair.nodes[1].channel().is_confirmed());
         pair.mine_with(&[&lie]);
         while pair.nodes[1].step() {}
         assert_eq!(pair.nodes[1].channel().phase(), PhaseName::Resolving);
         assert!(matches!(pair.closed_event(1), Some(CloseReason::NeverFunded(_))));
         let forced = pair.nodes[1].disk.steps.contains(&MonitorStep::ForceClose {});
         assert!(!forced, "there is nothing to broadcast");
+        assert!(!pair.nodes[1].log.iter().any(|message| matches!(message, Message::ChannelReady(_))));
     }
 }
 

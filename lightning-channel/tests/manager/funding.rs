@@ -211,9 +211,9 @@ fn a16_one_peer_that_refuses_leaves_none_funded() {
                 world.settle();
                 world.tick();
             } else {
-                let third = world.manager(0).list_channels().into_iter().find(|c| c.peer == world.id(3));
                 let error = ErrorMessage {
-                    channel_id: third.unwrap().channel,
+                    // BOLT 1: the accepter names the channel so until it has sent `funding_signed`.
+                    channel_id: temporaries[2],
                     data: b"no more".to_vec(),
                     unknown: Default::default(),
                 };

@@ -4,6 +4,7 @@
 mod acceptance;
 mod channels;
 mod chaos;
+mod collisions;
 mod forwarding;
 mod funding;
 mod hold_times;

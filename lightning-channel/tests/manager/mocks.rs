@@ -40,6 +40,7 @@ struct Disk {
     slow_channels: BTreeSet<ChannelId>,
     events: BTreeMap<EventId, MonitorEvent>,
     /// Channels whose monitors went to the chain by themselves.
+    refuses_new: bool,
     on_chain: BTreeSet<ChannelId>,
     refused: usize,
     refusals: Vec<LateRefusal>,
@@ -103,6 +104,9 @@ impl Disk {
             self.refused += 1;
             return Persist::Refused(MonitorRefusal::OnChain);
         }
+        if id == 0 && self.refuses_new {
+            return Persist::Refused(MonitorRefusal::Duplicate);
+        }
         *expected += 1;
         let is_slow = self.is_slow || self.slow_channels.contains(&channel);
         if is_slow || self.writing.contains_key(&channel) {
@@ -121,6 +125,11 @@ impl Monitors {
         if !is_slow {
             while self.write_one(0) {}
         }
+    }
+
+    /// From now on no new channel is taken.
+    pub(crate) fn set_full(&self, is_full: bool) {
+        self.0.lock().refuses_new = is_full;
     }
 
     /// From now on writes of one channel wait.
