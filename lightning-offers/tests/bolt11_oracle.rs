@@ -266,7 +266,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1024))]
 
     #[test]
-    fn f7_damaged_and_signed_again_both_decide_alike(
+    fn f07_damaged_and_signed_again_both_decide_alike(
         builder in builder(), edits in vec((any::<prop::sample::Index>(), 0u8..32, 0u8..4), 1..4), prefix in option::weighted(0.1, "ln(bc|tb|bcrt|tbs|xx)[0-9]{0,4}[munpx]?")
     ) {
         let (mut hrp, mut symbols) = split(&build(&builder).to_string());
@@ -297,7 +297,7 @@ proptest! {
     }
 
     #[test]
-    fn f7_a_character_changed_is_a_wrong_checksum(builder in builder(), at: prop::sample::Index, by in 1u8..32) {
+    fn f07_a_character_changed_is_a_wrong_checksum(builder in builder(), at: prop::sample::Index, by in 1u8..32) {
         let text = build(&builder).to_string();
         let separator = text.rfind('1').unwrap();
         let mut characters: Vec<char> = text.chars().collect();
@@ -309,7 +309,7 @@ proptest! {
     }
 
     #[test]
-    fn f7_any_text_is_an_invoice_or_an_error(text in "\\PC{0,300}", tail in "ln[a-z0-9]{0,200}1[ac-hj-np-z02-9]{0,300}") {
+    fn f07_any_text_is_an_invoice_or_an_error(text in "\\PC{0,300}", tail in "ln[a-z0-9]{0,200}1[ac-hj-np-z02-9]{0,300}") {
         prop_assert!(Bolt11Invoice::parse(&SECP, &text).is_err());
         prop_assert!(Bolt11Invoice::parse(&SECP, &tail).is_err());
         prop_assert!(Bolt11Invoice::parse(&SECP, &(tail + &text)).is_err());

@@ -126,7 +126,7 @@ fn unknown_fields_are_kept_in_the_text() {
 }
 
 #[test]
-fn f7_refused_fields() {
+fn f07_refused_fields() {
     let refused = |tag, data: &[Fe32]| with_field(tag, data).unwrap_err();
     assert_eq!(refused('h', &symbols(&[9; 32])), Bolt11Error::BothDescriptions);
     assert_eq!(refused('d', &symbols(&[0xff, 0xfe])), Bolt11Error::DescriptionNotUtf8);
@@ -270,7 +270,7 @@ fn secret_is_not_printed() {
 
 /// A field has 639 bytes at most: a text that would need more is refused whole, never cut, wherever its characters end.
 #[test]
-fn f8_a_description_is_written_whole_or_refused_wherever_its_characters_end() {
+fn f08_a_description_is_written_whole_or_refused_wherever_its_characters_end() {
     for character in ['t', '\u{e9}', '\u{20ac}', '\u{1f375}'] {
         let width = character.len_utf8();
         for length in 635..=644_usize {

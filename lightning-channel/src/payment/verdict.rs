@@ -381,7 +381,7 @@ mod tests {
 
     /// Bytes of any length and content, with and without attribution data of any content, from a short and a long path.
     #[test]
-    fn f9_whatever_comes_back_nothing_outside_of_the_path_is_blamed() {
+    fn f09_whatever_comes_back_nothing_outside_of_the_path_is_blamed() {
         let secp = Secp::new();
         let judge_ = Judge { secp: &secp, chain: ChainHash::REGTEST, payer: node(9) };
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;

@@ -224,7 +224,7 @@ fn preimages(world: &World, node: usize, channel: ChannelId) -> usize {
 /// CVE-2020-26896: somebody sends an HTLC with the hash of our own invoice through us, or to us without its secret, and goes to
 /// the chain. Our preimage is for those who pay the invoice.
 #[test]
-fn f1_the_preimage_of_an_invoice_is_not_for_forwards_of_its_hash() {
+fn f01_the_preimage_of_an_invoice_is_not_for_forwards_of_its_hash() {
     for closes in [0, 1, 2] {
         let mut world = World::new(&["a", "b", "c"]);
         let first = world.open(0, 1, 1_000_000, 0, true);
@@ -253,7 +253,7 @@ fn f1_the_preimage_of_an_invoice_is_not_for_forwards_of_its_hash() {
 }
 
 #[test]
-fn f1_nor_for_htlcs_to_us_that_lack_its_secret() {
+fn f01_nor_for_htlcs_to_us_that_lack_its_secret() {
     for keysend in [false, true] {
         let mut world = World::new(&["a", "b"]);
         let channel = world.open(0, 1, 1_000_000, 0, true);

@@ -81,7 +81,7 @@ fn the_fee_limit_is_kept_over_all_parts_and_retries() {
 }
 
 #[test]
-fn f3_when_one_part_cannot_arrive_the_others_come_back() {
+fn f03_when_one_part_cannot_arrive_the_others_come_back() {
     let mut world = diamond();
     world.disconnect(2, 3);
     let (id, hash) = pay_in_parts(&mut world, AMOUNT, 4);
@@ -249,7 +249,7 @@ fn f11_a_payment_that_arrived_at_the_second_attempt_is_never_said_to_have_failed
 }
 
 #[test]
-fn f3_a_payee_that_dies_at_any_step_claims_all_parts_or_none() {
+fn f03_a_payee_that_dies_at_any_step_claims_all_parts_or_none() {
     cut_off_everywhere(Crash::of(3));
     cut_off_everywhere(Crash { slow_disk: false, loses_record: true, ..Crash::of(3) });
 }

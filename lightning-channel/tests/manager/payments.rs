@@ -243,7 +243,7 @@ fn f15_a_held_payment_that_nobody_decides_on_goes_back_and_its_user_hears_of_it(
 
 /// Claims at every height around the deadline: in time it is paid, late it goes back, and never both.
 #[test]
-fn f4_a_claim_is_in_time_or_refused() {
+fn f04_a_claim_is_in_time_or_refused() {
     for early in 0..4 {
         let mut world = World::new(&["a", "b"]);
         world.open(0, 1, 1_000_000, 0, false);

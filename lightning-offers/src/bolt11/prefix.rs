@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn f7_amounts_refused() {
+    fn f07_amounts_refused() {
         for (text, error) in [
             ("lnbc0", Bolt11Error::BadAmount),
             ("lnbc01m", Bolt11Error::BadAmount),

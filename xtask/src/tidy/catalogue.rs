@@ -9,16 +9,17 @@ use crate::report::Violation;
 use crate::tree::SourceFile;
 
 /// Where the tests are looked for.
-const PLACES: [&str; 2] = ["lightning-channel/", "lightning-monitor/"];
+const PLACES: [&str; 3] = ["lightning-channel/", "lightning-monitor/", "lightning-offers/"];
 
 /// The page that lists them.
 const PAGE: &str = "lightning-channel/tests/README.md";
 
-/// Ids that must have a test: dance of commitments, fees and dust, durability, closing.
-const IDS: [&str; 47] = [
+/// Ids that must have a test: dance of commitments, fees and dust, payments, durability, closing.
+const IDS: [&str; 62] = [
     "b01", "b02", "b03", "b04", "b05", "b06", "b07", "b08", "b09", "b10", "b11", "b12", "b13", "b14", "b15",
     "b16", "b17", "b18", "b19", "b20", "c01", "c02", "c03", "c04", "c05", "c06", "c07", "c08", "c09", "c10",
-    "c11", "c12", "c13", "j01", "j02", "j03", "j04", "j06", "j07", "j11", "j12", "j14", "j15", "k04", "k09",
+    "c11", "c12", "c13", "f01", "f02", "f03", "f04", "f07", "f08", "f09", "f10", "f11", "f12", "f13", "f14",
+    "f15", "f16", "f17", "j01", "j02", "j03", "j04", "j06", "j07", "j11", "j12", "j14", "j15", "k04", "k09",
     "k10", "k11",
 ];
 

@@ -206,7 +206,7 @@ fn lonely_parts_go_back_after_ticks_and_late_ones_after_blocks() {
 }
 
 #[test]
-fn f3_parts_that_contradict_each_other_all_go_back() {
+fn f03_parts_that_contradict_each_other_all_go_back() {
     let mut payee = Payee::new();
     assert_eq!(payee.part(1, 400, 400, 1_000), Judgement::Held);
     let others = [(key(1), Msat::new(400))].to_vec();
@@ -219,7 +219,7 @@ fn f3_parts_that_contradict_each_other_all_go_back() {
 }
 
 #[test]
-fn f3_what_arrived_is_counted_by_what_its_payer_sent_and_credited_by_what_came() {
+fn f03_what_arrived_is_counted_by_what_its_payer_sent_and_credited_by_what_came() {
     let mut payee = Payee::new();
     // The node before us adds 500 to the first part: that does not stand in for the second.
     assert_eq!(payee.part(1, 1_000, 500, 1_000), Judgement::Held);
@@ -236,7 +236,7 @@ fn f3_what_arrived_is_counted_by_what_its_payer_sent_and_credited_by_what_came()
 }
 
 #[test]
-fn f3_a_thousand_parts_are_a_payment_and_one_less_is_none() {
+fn f03_a_thousand_parts_are_a_payment_and_one_less_is_none() {
     let mut payee = Payee::new();
     for number in 1..1_000 {
         assert_eq!(payee.part(number, 1, 1, 1_000), Judgement::Held);
@@ -259,7 +259,7 @@ fn roll(state: &mut u64, sides: u64) -> u64 {
 
 /// Parts, repetitions, lies, ticks and claims in any order: whatever is claimed is whole, and every HTLC has one fate.
 #[test]
-fn f3_random_schedules_never_claim_less_than_the_whole() {
+fn f03_random_schedules_never_claim_less_than_the_whole() {
     let (mut claims, mut returns) = (0, 0);
     for seed in 1..400_u64 {
         let (mut payee, mut state) = (Payee::new(), seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -346,7 +346,7 @@ fn a_payment_that_nobody_asked_for_is_taken_unless_that_is_not_wanted() {
 }
 
 #[test]
-fn f3_spontaneous_parts_need_the_payers_secret_and_do_not_mix_with_an_invoice() {
+fn f03_spontaneous_parts_need_the_payers_secret_and_do_not_mix_with_an_invoice() {
     let mut payee = Payee::new();
     let opened = payee.secrets.open(payee.hash, &payee.secret).unwrap();
     let preimage = opened.preimage.unwrap();
@@ -411,7 +411,7 @@ fn what_somebody_on_the_way_keeps_is_said_to_those_who_allow_it() {
 /// Whatever is wrong about a payment, somebody who guesses learns nothing from the answer (BOLT 4: all of it is
 /// `incorrect_or_unknown_payment_details`, with the amount of the HTLC and our height, which the guesser knows).
 #[test]
-fn f2_one_answer_for_all_that_is_wrong() {
+fn f02_one_answer_for_all_that_is_wrong() {
     let mut payee = Payee::new();
     let stranger = PaymentHash([9; 32]);
     let right = payee.piece(1, 1_000, 1_000, 1_000);
