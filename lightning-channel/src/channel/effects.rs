@@ -256,10 +256,11 @@ impl Outbox {
         self.sealed = true;
     }
 
-    /// An `error` in answer to a peer that still talks about a sealed channel.
+    /// An `error` in answer to a peer that still talks about a sealed channel, once the end is durable.
     pub fn send_error(&mut self, error: ErrorMessage) {
+        let gate = self.ledger.last_issued();
         if self.line != Line::Down {
-            self.wire.push_back(Waiting { gate: None, output: Output::Send(error.into()) });
+            self.wire.push_back(Waiting { gate, output: Output::Send(error.into()) });
         }
     }
 
@@ -332,7 +333,7 @@ impl<'a> Effects<'a> {
         self.outbox.queue_message(None, Output::Disconnect(last.into()));
     }
 
-    /// Reports at once what loses nothing by being reported twice: a preimage that came from the peer is of use
+    /// Reports at once what loses nothing by being reported twice: a preimage that came from the peer is of use upstream
     /// before it is durable here, because whoever uses it makes it durable there.
     pub fn notice(&mut self, notice: Notice) -> &mut Self {
         self.outbox.reports.push_back(Waiting { gate: None, output: Output::Notice(notice) });
@@ -397,6 +398,12 @@ impl Gated<'_> {
     /// Queues any message.
     pub fn send(&mut self, message: impl Into<Message>) -> &mut Self {
         self.outbox.queue_message(self.gate, Output::Send(message.into()));
+        self
+    }
+
+    /// Queues the `error` with which a sealed channel takes its leave.
+    pub fn last(&mut self, error: ErrorMessage) -> &mut Self {
+        self.outbox.send_error(error);
         self
     }
 

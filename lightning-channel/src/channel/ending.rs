@@ -3,6 +3,8 @@
 //! # Invariants
 //! - leaving never fails and never loses the commitments
 //! - `DataLoss` never leads to a broadcast of ours
+//! - what the peer is told of the end is durable before: it may then say no more than `error`, to which a node that has
+//!   forgotten its `DataLoss` in a crash would answer with an old commitment (RELIABILITY B1)
 use alloc::boxed::Box;
 
 use bitcoin::Transaction;
@@ -112,8 +114,11 @@ impl<K: KeysInterface> Channel<K> {
         if let Some(monitor_step) = monitor_step {
             step.journal.step(monitor_step);
         }
-        step.effects.seal(error);
+        step.effects.seal(None);
         let mut gated = resolving.persist(&mut step);
+        if let Some(error) = error {
+            gated.last(error);
+        }
         if !was_agreed {
             gated.event(event);
         }

@@ -110,6 +110,7 @@ impl Resolving {
         step.journal.note(entry, steps);
         for notice in notices {
             match notice {
+                // The chain shows it again after a crash.
                 Notice::Settled { outcome: Outcome::Fulfilled { .. }, .. } => {
                     step.effects.notice(notice);
                 }

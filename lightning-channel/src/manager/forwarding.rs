@@ -40,11 +40,24 @@ impl<E: Environment> ChannelManager<E> {
             let table = self.table.lock();
             let is_known = table.answered.contains(&key) || table.intercepted.contains(key);
             if is_known || table.removals.is_decided(key) {
+                drop(table);
+                self.was_read(key);
                 return;
             }
         }
         let understood = &self.config.payment.understood_records;
-        match onion::read(&self.secp, self.env.keys(), &htlc, understood, self.back(key).hold_time) {
+        let asked = onion::read(&self.secp, self.env.keys(), &htlc, understood, self.back(key).hold_time);
+        if let Ok(Asked::Keep { .. }) = &asked {
+            let mut table = self.table.lock();
+            // A signer may take its time after a restart: what was there then is still a part of what is claimed.
+            if table.unread.contains_key(&key) {
+                table.inbound.restore_claimed_part(htlc.hash, key);
+            }
+        }
+        if asked.is_ok() {
+            self.was_read(key);
+        }
+        match asked {
             Err(_) => self.park(Work::Decide { channel, htlc, patience }),
             Ok(Asked::Refuse(removal)) => self.remove(key, removal),
             Ok(Asked::Keep { secret, payload }) => {
@@ -73,6 +86,14 @@ impl<E: Environment> ChannelManager<E> {
                     }
                 }
             }
+        }
+    }
+
+    /// An HTLC that was there at the last restart is known for what it is: what waited for that can be told.
+    fn was_read(&self, key: HtlcKey) {
+        let hash = self.table.lock().unread.remove(&key);
+        if let Some(hash) = hash {
+            self.tell_claimed(hash);
         }
     }
 

@@ -152,9 +152,6 @@ impl<E: Environment> ChannelManager<E> {
         let limits = self.limits();
         let (judgement, event) = {
             let mut table = self.table.lock();
-            if table.is_recovering {
-                table.inbound.restore_claimed_part(htlc.hash, key);
-            }
             let judgement = table.inbound.on_part(key, htlc, payload, &self.secrets, &limits);
             (judgement, table.inbound.completed(htlc.hash, &limits))
         };
@@ -185,21 +182,21 @@ impl<E: Environment> ChannelManager<E> {
         total: Msat,
         preimage: Preimage,
     ) {
-        let is_recovering = {
+        {
             let mut table = self.table.lock();
             let time = table.now.tip.time;
             table.inbound.on_claimed((channel, htlc), hash, total, preimage, time);
-            table.is_recovering
-        };
-        // At a restart other parts of it may still be undecided.
-        if !is_recovering {
-            self.tell_claimed(hash);
         }
+        self.tell_claimed(hash);
     }
 
     /// Tells the user once all parts of a claim are durable.
     pub(crate) fn tell_claimed(&self, hash: PaymentHash) {
-        let event = self.table.lock().inbound.all_claimed(hash);
+        let event = {
+            let mut table = self.table.lock();
+            let may_be_more = table.is_recovering || table.unread.values().any(|unread| *unread == hash);
+            if may_be_more { None } else { table.inbound.all_claimed(hash) }
+        };
         if let Some(event) = event {
             self.tell(event, Source::Claimed { hash });
         }

@@ -12,6 +12,7 @@ use lightning_traits::config::HandshakeConfig;
 use lightning_traits::feature::Features;
 use lightning_traits::id::{ChannelId, EventId, NodeId, PaymentId, ShortChannelId};
 use lightning_traits::interface::KeysInterface;
+use lightning_traits::payment::PaymentHash;
 use lightning_traits::units::BlockHeight;
 use lightning_traits::wire::{ChannelUpdateBody, NodeAnnouncement};
 
@@ -75,6 +76,9 @@ pub(crate) struct Table<K: KeysInterface> {
     pub(crate) intercepted: Waiting,
     /// Incoming HTLCs that an outgoing one answers.
     pub(crate) answered: BTreeSet<HtlcKey>,
+    /// Incoming HTLCs that were there at the last restart and whose onions nobody has read since, with their hashes: each may
+    /// be a part of a payment that was claimed before.
+    pub(crate) unread: BTreeMap<HtlcKey, PaymentHash>,
     /// The records are being read.
     pub(crate) is_recovering: bool,
     /// Terms of peers for channels that gossip does not know.
@@ -163,6 +167,7 @@ impl<K: KeysInterface> Table<K> {
             arrivals: BTreeMap::new(),
             intercepted: Waiting::default(),
             answered: BTreeSet::new(),
+            unread: BTreeMap::new(),
             is_recovering: false,
             their_terms: BTreeMap::new(),
             work: VecDeque::new(),

@@ -27,7 +27,7 @@ use thiserror::Error;
 use crate::channel::{Channel, RestoreError};
 use crate::commitments::{Notice, Origin};
 use crate::manager::slot::Slot;
-use crate::manager::table::{Failing, Finishing};
+use crate::manager::table::{Failing, Finishing, Table};
 use crate::manager::work::Work;
 use crate::manager::{ChannelManager, Tip};
 use record::{Row, changes, paid_key};
@@ -75,6 +75,12 @@ impl<E: Environment> ChannelManager<E> {
         for (channel, stored) in stored {
             slots.push(manager.restore_channel(channel, &stored)?);
         }
+        {
+            let mut table = manager.table.lock();
+            let Table { unread, answered, .. } = &mut *table;
+            // Read before the restart, and offered on.
+            unread.retain(|htlc, _| !answered.contains(htlc));
+        }
         manager.restore_record(record);
         for slot in &slots {
             // A record may have seen a block that the tip had not reached on disk, and that was reorganised away since.
@@ -97,14 +103,15 @@ impl<E: Environment> ChannelManager<E> {
         let restored =
             Channel::restore(&self.context(&now), &stored.record, &stored.record_changes, stored.last_update)
                 .map_err(|error| RecoverError::Channel { channel, error })?;
-        self.join(&restored);
+        self.join(channel, &restored);
         let slot = Arc::new(Slot::new(restored, None));
         if self.add(&slot, true) { Ok(slot) } else { Err(RecoverError::Duplicate(channel)) }
     }
 
-    /// Notes what the channel's outgoing HTLCs, and outcomes of past ones, answer.
-    fn join(&self, channel: &Channel<E::Keys>) {
+    /// Notes what the channel's outgoing HTLCs, and outcomes of past ones, answer; and which incoming ones are undecided.
+    fn join(&self, id: ChannelId, channel: &Channel<E::Keys>) {
         let mut table = self.table.lock();
+        table.unread.extend(channel.pending_incoming().map(|htlc| ((id, htlc.id), htlc.hash)));
         for (id, htlc) in channel.outgoing() {
             let is_done = channel.commitments().is_some_and(|commitments| commitments.is_done_with(id));
             match &htlc.origin {

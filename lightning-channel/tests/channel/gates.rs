@@ -1,10 +1,12 @@
 //! Nothing leaves before what it depends on is durable (O4), whatever the order of receipts.
 use lightning_channel::channel::{Output, PhaseName};
+use lightning_channel::commitments::Origin;
 use lightning_traits::event::Event;
+use lightning_traits::id::{ChannelId, HtlcId};
 use lightning_traits::units::Msat;
 use lightning_traits::wire::Message;
 
-use super::pair::{Fate, Pair};
+use super::pair::{Fate, Pair, htlc};
 
 const PUSH: Msat = Msat::from_sat(300_000);
 
@@ -141,18 +143,67 @@ fn j11_j15_a_disk_that_never_answers_freezes_the_channel_and_closes_nothing() {
     assert_eq!(pair.outcomes.get(&(0, 1)), Some(&true));
 }
 
-#[test]
-fn a_preimage_is_told_before_the_channel_that_brought_it_is_durable() {
+/// The first node has offered an HTLC, the second sends its preimage, and the first node's disk has stopped meanwhile.
+fn fulfilled_with_slow_disk(origin: Option<Origin>) -> Pair {
     let mut pair = Pair::open(PUSH);
     pair.want(1, 0, Msat::from_sat(50_000), Fate::Claim);
-    // The first node's disk stops when the HTLC is committed.
+    let mut offer = htlc(&pair.intents[0].clone(), 500);
+    offer.origin = origin.unwrap_or(offer.origin);
+    pair.nodes[0].with(|channel, cx| channel.offer_htlc(cx, offer)).expect("it is offered");
     while !pair.sent(1).contains(&130) {
         assert!(pair.move_once() || pair.manage());
     }
     pair.nodes[0].slow_disk = true;
-    while pair.nodes[0].notices.is_empty() {
-        assert!(pair.move_once(), "the preimage was not told");
+    while pair.move_once() {}
+    pair
+}
+
+#[test]
+fn a_preimage_for_a_forward_is_told_before_the_channel_that_brought_it_is_durable() {
+    let from = Origin::Forward { channel: ChannelId([7; 32]), htlc: HtlcId(3) };
+    let pair = fulfilled_with_slow_disk(Some(from));
+    assert!(!pair.nodes[0].writing.is_empty());
+    assert_eq!(pair.nodes[0].notices.len(), 1);
+}
+
+#[test]
+fn that_a_payment_of_ours_arrived_is_told_only_when_a_crash_cannot_make_us_forget_it() {
+    let mut pair = fulfilled_with_slow_disk(None);
+    assert!(!pair.nodes[0].writing.is_empty() && pair.nodes[0].notices.is_empty());
+    while pair.nodes[0].write_one() {
+        while pair.move_once() {}
     }
+    assert_eq!(pair.nodes[0].notices.len(), 1);
+    // Forgotten instead, it comes again with the preimage, and was never told before.
+    let mut pair = fulfilled_with_slow_disk(None);
+    pair.crash(0);
+    assert!(pair.nodes[0].notices.is_empty());
+    pair.nodes[0].slow_disk = false;
+    pair.connect();
+    pair.run();
+    assert_eq!(pair.outcomes.get(&(0, 1)), Some(&true));
+}
+
+#[test]
+fn a_peer_that_shows_the_preimage_and_nothing_more_is_believed_after_a_while() {
+    let mut pair = Pair::open(PUSH);
+    pair.want(1, 0, Msat::from_sat(50_000), Fate::Claim);
+    while !pair.sent(1).contains(&130) {
+        assert!(pair.move_once() || pair.manage());
+    }
+    // Its signature for that is lost with the connection.
+    let fulfil = pair.nodes[1].outgoing.iter().position(|message| message.type_id() == 130);
+    let fulfil = fulfil.and_then(|at| pair.nodes[1].outgoing.remove(at));
+    if let Some(fulfil) = fulfil {
+        pair.deliver(0, fulfil);
+    }
+    pair.disconnect();
+    while pair.nodes[0].step() {}
+    pair.nodes[0].with(|channel, cx| {
+        channel.timer_tick(cx);
+        channel.flush(cx);
+    });
+    while pair.nodes[0].step() {}
     assert_eq!(pair.nodes[0].notices.len(), 1);
 }
 

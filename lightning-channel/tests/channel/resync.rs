@@ -198,6 +198,58 @@ fn a_passive_node_stays_passive_over_restarts_and_asks_again() {
     assert!(!asked && !forced(&pair, 0), "not even on request");
 }
 
+/// A pair of which the first was restored from an old disk, which is slow now, and has just seen the proof.
+fn late_with_slow_disk() -> Pair {
+    let mut pair = paid(1);
+    let disk = pair.nodes[0].disk.clone();
+    pair.want(10, 0, Msat::from_sat(1_000), Fate::Claim);
+    pair.run();
+    pair.disconnect();
+    pair.nodes[0].disk = disk;
+    pair.crash(0);
+    pair.intents.clear();
+    pair.nodes[0].slow_disk = true;
+    pair.connect();
+    pair.run();
+    assert_eq!(pair.nodes[0].channel().close_reason(), Some(CloseReason::DataLoss));
+    pair
+}
+
+#[test]
+fn whoever_is_late_says_so_only_when_a_crash_cannot_make_it_forget() {
+    let errors = |pair: &Pair| pair.sent(0).iter().filter(|kind| **kind == 17).count();
+    for crashes in 0..3 {
+        let mut pair = late_with_slow_disk();
+        for _ in 0..crashes {
+            // Had the peer heard of it, it would now say `error` and nothing that proves anything.
+            assert_eq!(errors(&pair), 0, "the write is not durable");
+            pair.crash(0);
+            pair.connect();
+            pair.run();
+            assert!(!forced(&pair, 0), "an old commitment must never be broadcast");
+        }
+        while pair.nodes[0].write_one() {
+            pair.run();
+        }
+        assert!(errors(&pair) > 0 && forced(&pair, 1), "the peer is asked to close");
+        pair.crash(0);
+        pair.connect();
+        pair.run();
+        assert!(!forced(&pair, 0), "an old commitment must never be broadcast");
+    }
+}
+
+#[test]
+fn asked_again_before_the_write_is_durable_it_stays_silent_too() {
+    let mut pair = late_with_slow_disk();
+    pair.reconnect();
+    assert!(pair.sent(0).iter().all(|kind| *kind != 17));
+    while pair.nodes[0].write_one() {
+        pair.run();
+    }
+    assert!(pair.sent(0).contains(&17) && forced(&pair, 1) && !forced(&pair, 0));
+}
+
 #[test]
 fn a_peer_that_lost_data_is_waited_for_until_it_says_so() {
     let mut pair = paid(3);

@@ -125,6 +125,8 @@ struct Crash {
     node: usize,
     slow_disk: bool,
     loses_record: bool,
+    /// Whether its signer answers only some minutes after the restart.
+    slow_signer: bool,
     /// Whether the way that comes to mind first is broken behind its first channel: then a single part is paid, and fails
     /// once.
     broken: bool,
@@ -134,7 +136,7 @@ struct Crash {
 
 impl Crash {
     const fn of(node: usize) -> Self {
-        Self { node, slow_disk: true, loses_record: false, broken: false, skip: 0 }
+        Self { node, slow_disk: true, loses_record: false, slow_signer: false, broken: false, skip: 0 }
     }
 }
 
@@ -167,8 +169,13 @@ fn cut_off(steps: usize, crash: Crash) -> bool {
     if crash.loses_record {
         world.nodes[crash.node].record.clear();
     }
+    world.nodes[crash.node].env.keys.set_busy(crash.slow_signer);
     world.restart(crash.node);
     disk.set_slow(false);
+    if crash.slow_signer {
+        world.settle();
+        world.nodes[crash.node].env.keys.set_busy(false);
+    }
     if crash.node == 0 && world.endings(0, id).is_empty() {
         again(&mut world, id, hash, msat);
     }
@@ -252,6 +259,12 @@ fn f11_a_payment_that_arrived_at_the_second_attempt_is_never_said_to_have_failed
 fn f03_a_payee_that_dies_at_any_step_claims_all_parts_or_none() {
     cut_off_everywhere(Crash::of(3));
     cut_off_everywhere(Crash { slow_disk: false, loses_record: true, ..Crash::of(3) });
+}
+
+#[test]
+fn j1_a_payee_whose_signer_is_late_after_the_restart_loses_no_part() {
+    cut_off_everywhere(Crash { slow_signer: true, ..Crash::of(3) });
+    cut_off_everywhere(Crash { slow_signer: true, skip: 1, loses_record: true, ..Crash::of(3) });
 }
 
 #[test]

@@ -42,7 +42,7 @@ use super::phase::PhaseName;
 use super::record::{Confirmation, Entry, Facts, Milestone, Ready, Stage, snapshot_funded};
 use super::step::Step;
 use super::violation::Violation;
-use crate::commitments::{Commitments, Evolved, IncomingHtlc, Notice, Outcome, Recipe};
+use crate::commitments::{Commitments, Evolved, IncomingHtlc, Notice, Origin, Outcome, Recipe};
 use crate::terms::Terms;
 
 /// A channel with a funding output.
@@ -136,8 +136,13 @@ impl Funded {
         }
         for notice in notices {
             match notice {
-                // Usable at once; whoever takes it makes it durable there.
-                Notice::Settled { outcome: Outcome::Fulfilled { .. }, .. } => {
+                // Usable at once; whoever takes it makes it durable there. What a user is told of a payment of its own nobody
+                // else remembers, so that waits for this channel's write.
+                Notice::Settled {
+                    origin: Origin::Forward { .. },
+                    outcome: Outcome::Fulfilled { .. },
+                    ..
+                } => {
                     step.effects.notice(notice);
                 }
                 other => step.journal.reports().notices.push(other),
