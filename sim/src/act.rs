@@ -45,6 +45,8 @@ impl Run {
                 self.world.collect(node);
             }
             Move::Pay => self.pay(node),
+            Move::Edge => self.pay_edge(node),
+            Move::Parts => self.pay_in_parts(node),
             Move::Retry => self.retry(),
             Move::Abandon => self.abandon(),
             Move::Decide => self.decide(node),
@@ -75,6 +77,11 @@ impl Run {
                 self.world.connect(a, b);
             }
             Move::Mood => self.change_mood(node),
+            Move::Remote => {
+                let is_remote = self.dice.once_in(2);
+                self.world.nodes[node].disk.is_remote.set(is_remote);
+                self.world.nodes[node].is_slow |= is_remote;
+            }
             Move::Tick => self.world.tick(),
             Move::Backup => self.backups.push((node, self.world.nodes[node].disk.backup())),
             Move::Restore => self.restore(),
@@ -86,6 +93,9 @@ impl Run {
             Move::Borrow => self.borrow(),
             Move::Reuse => self.reuse(),
             Move::Flood => self.flood(),
+            Move::Accuse => self.accuse(),
+            Move::Announce => self.announce(),
+            Move::Spoil => self.spoil(),
         }
     }
 
@@ -121,6 +131,53 @@ impl Run {
         let invoice = self.invoice(payee, msat);
         let max_parts = self.dice.of(&[1, 1, 3]);
         self.world.pay(payer, payee, msat, &invoice, max_parts);
+    }
+
+    /// Pays about what one side of a channel has: a little more than it can send, exactly that, or a little less.
+    fn pay_edge(&mut self, payer: usize) {
+        let Some(link) = self.dice.some(&self.world.links) else { return };
+        let from = self.dice.pick(2);
+        let (from, payee) = (link.ends[from], link.ends[1 - from]);
+        let channels = self.world.nodes[from].manager().list_channels();
+        let funded =
+            channels.into_iter().find(|channel| channel.channel == link.channel).and_then(|c| c.funded);
+        let Some(funded) = funded.filter(|_| payer != payee && self.world.payments.len() < MAX_PAYMENTS)
+        else {
+            return;
+        };
+        let all = funded.our_balance.saturating_sub(funded.our_reserve);
+        // The room for fees that an opener keeps is some thousand satoshi.
+        let less = self.dice.roll(8_000_000);
+        let msat =
+            if self.dice.once_in(3) { funded.sendable.to_msat() } else { all.to_msat().saturating_sub(less) };
+        let invoice = self.invoice(payee, msat.max(1_000));
+        self.world.pay(payer, payee, msat.max(1_000), &invoice, 1);
+    }
+
+    /// Pays over the channels of one way several times the same.
+    fn pay_in_parts(&mut self, payer: usize) {
+        let count = 2 + self.dice.pick(4);
+        let msat = self.dice.of(&[700_000, 20_000_000, 60_000_000]);
+        let (first, second) = (self.neighbour(payer), self.dice.once_in(4));
+        let Some(first) = first.filter(|_| self.world.payments.len() < MAX_PAYMENTS) else { return };
+        let beyond = self.neighbour(first).filter(|node| *node != payer && !second);
+        let way: Vec<usize> = [payer, first].into_iter().chain(beyond).collect();
+        let payee = way[way.len() - 1];
+        let total = msat * count as u64;
+        let invoice = self.invoice(payee, total);
+        let Some(path) = self.world.path(&way, msat) else { return };
+        self.world.pay_along(payer, payee, total, &invoice, vec![path; count]);
+    }
+
+    /// Somebody with whom a node has a channel.
+    fn neighbour(&mut self, node: usize) -> Option<usize> {
+        let other = |(a, b): (usize, usize)| match node {
+            _ if a == node => Some(b),
+            _ if b == node => Some(a),
+            _ => None,
+        };
+        let others: Vec<usize> = self.world.pairs().into_iter().filter_map(other).collect();
+        self.dice.some(&others)
     }
 
     /// An invoice of the node's own, or of a hash that its user brought.

@@ -1,9 +1,10 @@
 //! A disk that takes its time, and loses in a crash what it has not written.
 //!
-//! What waits when the machine stops may be on the disk or not, but nothing of it was ever acknowledged.
+//! What waits when the machine stops may be on the disk or not, but nothing of it was ever acknowledged. A disk may be
+//! far away, and then acknowledges updates of one channel in any order: after a crash, what it has behind a gap is of no use.
 //!
 //! # Invariants
-//! - writes of one channel become durable in their order; those of different channels in any order
+//! - writes of one channel count in their order; those of different channels in any order
 //! - a tip becomes durable after everything queued before it, as `MonitorStore` promises
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -32,7 +33,9 @@ enum Write {
         bytes: Vec<u8>,
         snapshot: Option<Vec<u8>>,
         record: RecordChange,
-        receipt: Receipt,
+        id: UpdateId,
+        /// Gone when it was given early.
+        receipt: Option<Receipt>,
         teaches: Marks,
     },
     ChainState {
@@ -123,6 +126,8 @@ pub(crate) struct SimDisk {
     written: Cell<u64>,
     /// Whether no write can be finished: no room, or an error.
     pub(crate) is_full: Cell<bool>,
+    /// Whether it is far away, and acknowledges in any order.
+    pub(crate) is_remote: Cell<bool>,
 }
 
 impl SimDisk {
@@ -146,6 +151,9 @@ impl SimDisk {
         if self.is_full.get() {
             return false;
         }
+        if self.is_remote.get() && dice.once_in(2) && self.acknowledge_early(dice) {
+            return true;
+        }
         let write = {
             let mut queue = self.queue.borrow_mut();
             let mut free = Vec::new();
@@ -167,8 +175,56 @@ impl SimDisk {
             }
             queue.remove(free[dice.pick(free.len())]).unwrap()
         };
+        let lane = write.lane();
         self.apply(write);
+        if let Lane::Channel(_) = lane {
+            self.close_gap(lane);
+        }
         true
+    }
+
+    /// Acknowledges some update though one before it, of the same channel, is still on its way.
+    fn acknowledge_early(&self, dice: &mut Dice) -> bool {
+        let mut queue = self.queue.borrow_mut();
+        let mut late = BTreeSet::new();
+        let mut open = Vec::new();
+        for write in queue.iter_mut() {
+            if let Write::Update { channel, receipt, .. } = write
+                && receipt.is_some()
+                && !late.insert(*channel)
+            {
+                open.push(receipt);
+            }
+        }
+        let chosen = (!open.is_empty()).then(|| dice.pick(open.len()));
+        let receipt = chosen.and_then(|chosen| open.swap_remove(chosen).take());
+        let is_any = receipt.is_some();
+        self.receipts.borrow_mut().extend(receipt);
+        is_any
+    }
+
+    /// What a channel waits for is there: what was acknowledged behind it counts from now on.
+    fn close_gap(&self, lane: Lane) {
+        loop {
+            let write = {
+                let mut queue = self.queue.borrow_mut();
+                let updates = queue.iter().enumerate().filter(|(_, write)| write.lane() == lane);
+                let is_early = |write: &Write| matches!(write, Write::Update { receipt: None, .. });
+                let open = |write: &Write| {
+                    matches!(write, Write::Update { receipt: Some(_), .. } | Write::New { .. })
+                };
+                let until_open: Vec<(usize, bool)> = updates
+                    .take_while(|(_, write)| !open(write))
+                    .map(|(at, write)| (at, is_early(write)))
+                    .collect();
+                // Up to the last acknowledged one, with what stands in between.
+                if !until_open.iter().any(|(_, is_early)| *is_early) {
+                    return;
+                }
+                queue.remove(until_open[0].0).unwrap()
+            };
+            self.apply(write);
+        }
     }
 
     /// The machine stops: what waits is gone.
@@ -248,11 +304,11 @@ impl SimDisk {
                 durable.marks.insert(channel, Marks::default());
                 Some(receipt)
             }
-            Write::Update { channel, bytes, snapshot, record, receipt, teaches } => {
+            Write::Update { channel, bytes, snapshot, record, id, receipt, teaches } => {
                 durable.marks.entry(channel).or_default().learn(teaches);
                 let stored = durable.channels.get_mut(&channel).expect("an update of no channel");
-                assert_eq!(stored.last_update.next(), receipt.id(), "updates of {channel} out of order");
-                stored.last_update = receipt.id();
+                assert_eq!(stored.last_update.next(), id, "updates of {channel} out of order");
+                stored.last_update = id;
                 match snapshot {
                     Some(snapshot) => {
                         stored.monitor = Some(snapshot);
@@ -268,7 +324,7 @@ impl SimDisk {
                         stored.record_changes.clear();
                     }
                 }
-                Some(receipt)
+                receipt
             }
             Write::ChainState { channel, snapshot } => {
                 if let Some(stored) = durable.channels.get_mut(&channel) {
@@ -306,9 +362,9 @@ impl MonitorStore for SimDisk {
 
     fn write_update(&self, update: &ChannelMonitorUpdate, snapshot: Option<Vec<u8>>) -> Persist {
         let bytes = ChannelMonitorUpdate { record: RecordChange::Same {}, ..update.clone() }.to_versioned();
-        let (channel, record, receipt) = (update.channel, update.record.clone(), update.receipt());
-        let teaches = Marks::of(update);
-        let write = Write::Update { channel, bytes, snapshot, record, receipt, teaches };
+        let (channel, record, id) = (update.channel, update.record.clone(), update.id);
+        let (receipt, teaches) = (Some(update.receipt()), Marks::of(update));
+        let write = Write::Update { channel, bytes, snapshot, record, id, receipt, teaches };
         self.queue.borrow_mut().push_back(write);
         Persist::InProgress
     }

@@ -32,12 +32,20 @@ fn change(mut message: Message, dice: &mut Dice) -> Option<Message> {
             let CommitmentNumber(revoked) = reestablish.next_revocation_number;
             match dice.roll(4) {
                 0 => {
-                    let numbers = [0, next.wrapping_sub(1), next + 1, next + 5, (1 << 48) - 1, u64::MAX];
+                    let numbers = [
+                        0,
+                        next.wrapping_sub(1),
+                        next.wrapping_add(1),
+                        next.wrapping_add(5),
+                        (1 << 48) - 1,
+                        u64::MAX,
+                    ];
                     reestablish.next_commitment_number = CommitmentNumber(dice.of(&numbers));
                 }
                 1 | 2 => {
                     // "You are late": without proof, since the secret is nobody's.
-                    let numbers = [revoked + 1, revoked + 2, revoked + 9, (1 << 48) - 1, u64::MAX, 0];
+                    let numbers = [1, 2, 9].map(|more| revoked.wrapping_add(more));
+                    let numbers = [numbers[0], numbers[1], numbers[2], (1 << 48) - 1, u64::MAX, 0];
                     reestablish.next_revocation_number = CommitmentNumber(dice.of(&numbers));
                     reestablish.your_last_per_commitment_secret = dice.of(&[[0; 32], [7; 32]]);
                 }
@@ -45,9 +53,9 @@ fn change(mut message: Message, dice: &mut Dice) -> Option<Message> {
             }
         }
         Message::UpdateAddHtlc(add) => match dice.roll(5) {
-            0 => add.id = HtlcId(dice.of(&[0, add.id.0 + 1, u64::MAX])),
+            0 => add.id = HtlcId(dice.of(&[0, add.id.0.wrapping_add(1), u64::MAX])),
             1 => {
-                let most = [0, 1, add.amount_msat.to_msat() + 1, 900_000_000, u64::MAX];
+                let most = [0, 1, add.amount_msat.to_msat().wrapping_add(1), 900_000_000, u64::MAX];
                 add.amount_msat = Msat::new(dice.of(&most));
             }
             2 => add.cltv_expiry = CltvExpiry::new(dice.of(&[0, 1, 150, 5_000, 500_000_000, u32::MAX])),
@@ -63,11 +71,11 @@ fn change(mut message: Message, dice: &mut Dice) -> Option<Message> {
             }
         },
         Message::UpdateFulfillHtlc(fulfill) => match dice.roll(2) {
-            0 => fulfill.id = HtlcId(dice.of(&[0, 1, fulfill.id.0 + 1, u64::MAX])),
+            0 => fulfill.id = HtlcId(dice.of(&[0, 1, fulfill.id.0.wrapping_add(1), u64::MAX])),
             _ => fulfill.payment_preimage = Preimage::new(dice.bytes32()),
         },
         Message::UpdateFailHtlc(fail) => match dice.roll(2) {
-            0 => fail.id = HtlcId(dice.of(&[0, 1, fail.id.0 + 1, u64::MAX])),
+            0 => fail.id = HtlcId(dice.of(&[0, 1, fail.id.0.wrapping_add(1), u64::MAX])),
             _ => fail.reason = vec![9; dice.of(&[0, 1, 256, 292, 60_000])],
         },
         Message::UpdateFee(fee) => {

@@ -45,6 +45,9 @@ struct Arguments {
     /// Does not look for a shorter script.
     #[arg(long)]
     whole: bool,
+    /// Fails when a message that a channel can take in some phase was never seen there.
+    #[arg(long)]
+    complete: bool,
     /// Prints everything that happens.
     #[arg(long)]
     loud: bool,
@@ -73,6 +76,10 @@ fn main() -> ExitCode {
     let (sum, runs, failure) = run_seeds(&arguments);
     report(&sum, runs, started);
     match failure {
+        None if arguments.complete && !sum.coverage.unseen().1.is_empty() => {
+            println!("FAILED: the schedules do not reach every phase and message");
+            ExitCode::FAILURE
+        }
         None => ExitCode::SUCCESS,
         Some((seed, broken)) => {
             explain(&arguments.script(seed), broken, &arguments);

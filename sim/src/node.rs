@@ -209,6 +209,7 @@ impl Node {
         self.is_slow = false;
         self.is_late.set(false);
         self.disk.is_full.set(false);
+        self.disk.is_remote.set(false);
         self.keys.is_slow.set(false);
     }
 

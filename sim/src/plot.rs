@@ -1,7 +1,11 @@
 //! What villains do in a step.
 use bitcoin::Amount;
-use lightning_traits::payment::{PaymentSecret, Preimage};
+use lightning_channel::channel::PhaseName;
+use lightning_traits::id::{CommitmentNumber, ShortChannelId};
+use lightning_traits::payment::{PaymentHash, PaymentSecret, Preimage};
 use lightning_traits::units::Msat;
+use lightning_traits::wire::{AnnouncementSignatures, Message};
+use secp256k1::ecdsa::Signature;
 
 use crate::lie::lie;
 use crate::run::Run;
@@ -58,6 +62,36 @@ impl Run {
             *bytes = lie(bytes, dice);
         }
         self.world.say(|| format!("{villain} lies to {victim}"));
+    }
+
+    /// Says, without proof, that the other side has lost data, and leaves before it hears the answer.
+    pub(crate) fn accuse(&mut self) {
+        let Some((villain, victim, _)) = self.front() else { return };
+        self.world.cut(villain, victim, [true, true]);
+        self.world.connect(villain, victim);
+        self.world.collect(villain);
+        let ahead = self.dice.of(&[1, 2, 7, 1_000]);
+        let secret = self.dice.of(&[[0; 32], [7; 32]]);
+        while let Some(frame) = self.world.wires.next_mut(villain, victim) {
+            let is_it = match frame {
+                Frame::Message(bytes) => match Message::decode(bytes) {
+                    Ok(Message::ChannelReestablish(mut said)) => {
+                        let number = said.next_revocation_number.0.wrapping_add(ahead);
+                        said.next_revocation_number = CommitmentNumber(number);
+                        said.your_last_per_commitment_secret = secret;
+                        *bytes = Message::from(said).to_wire().unwrap();
+                        true
+                    }
+                    _ => false,
+                },
+                Frame::Close => return,
+            };
+            self.world.deliver(villain, victim);
+            if is_it {
+                break;
+            }
+        }
+        self.world.cut(villain, victim, [true, true]);
     }
 
     /// Sends again what was said before.
@@ -142,8 +176,9 @@ impl Run {
         let invoice = self.world.nodes[victim].manager().create_inbound_payment(Some(amount), expires);
         self.world.nodes[victim].user.plans.insert(invoice.hash, Plan::Claim);
         self.world.invoices.insert(invoice.hash, (victim, amount.to_msat()));
+        let forward = self.world.path(&way, 1_000_000);
         if self.dice.once_in(2) {
-            // A part, with a secret that is right or one that is not; of what comes, some is missing.
+            // A part, with a secret that is right or one that is not, and the forward beside it; of what comes, some is missing.
             let secret = if self.dice.once_in(2) {
                 invoice.secret.clone()
             } else {
@@ -153,15 +188,14 @@ impl Run {
             let mut paths: Vec<_> = part.into_iter().collect();
             if let Some(mut missing) = paths.first().cloned() {
                 missing.hops[0].amount = Msat::new(60_000_000);
-                missing.hops[0].scid = lightning_traits::id::ShortChannelId(1);
+                missing.hops[0].scid = ShortChannelId(1);
                 paths.push(missing);
+                paths.extend(forward);
                 self.world.send_along(villain, paths, invoice.hash, secret);
             }
-        }
-        if let Some(path) = self.world.path(&way, 1_000_000) {
-            let from = if self.dice.once_in(2) { villain } else { way[2] };
+        } else if let Some(path) = forward {
             let secret = PaymentSecret::new(self.dice.bytes32());
-            self.world.send_along(from, vec![path], invoice.hash, secret);
+            self.world.send_along(villain, vec![path], invoice.hash, secret);
         }
         self.world.collect(villain);
     }
@@ -203,6 +237,55 @@ impl Run {
         self.world.mischief.learn(&preimage);
         self.world.send_along(way[0], vec![path; FLOOD], hash, invoice.secret);
         self.world.collect(way[0]);
+    }
+
+    /// Sends signatures for an announcement while the channel is still to open, or already to close; or begins such an opening
+    /// or closing, and lets it hang.
+    pub(crate) fn announce(&mut self) {
+        let Some((villain, victim, link)) = self.front() else { return };
+        let (world, peer) = (&self.world, self.world.nodes[villain].id());
+        let phase = |link: &&Link| world.nodes[victim].manager().channel_phase(peer, link.channel);
+        let between =
+            world.links.iter().filter(|other| other.ends.contains(&villain) && other.ends.contains(&victim));
+        let odd = |link: &&Link| {
+            phase(link).is_some_and(|phase| {
+                matches!(phase, PhaseName::AwaitingReady | PhaseName::ShuttingDown | PhaseName::Negotiating)
+            })
+        };
+        let odd: Vec<Link> = between.filter(odd).copied().collect();
+        if let Some(link) = self.dice.some(&odd) {
+            let nobody = Signature::from_compact(&[1; 64]).unwrap();
+            let message = AnnouncementSignatures {
+                channel_id: link.channel,
+                short_channel_id: ShortChannelId(self.dice.next()),
+                node_signature: nobody,
+                bitcoin_signature: nobody,
+                unknown: Default::default(),
+            };
+            let bytes = Message::from(message).to_wire().unwrap();
+            self.world.wires.push(villain, victim, Frame::Message(bytes));
+        } else if self.dice.once_in(2) {
+            self.world.mischief.muted.insert((villain, victim, 36));
+            self.open_with(villain, victim, 1);
+        } else {
+            self.world.mischief.muted.insert((villain, victim, 39));
+            let _refused = self.world.nodes[villain].manager().close_channel(link.channel, None);
+            self.world.collect(villain);
+        }
+    }
+
+    /// Pays with an onion that nobody can read; the channel may be closed under it.
+    pub(crate) fn spoil(&mut self) {
+        let Some((villain, victim, link)) = self.front() else { return };
+        let Some(path) = self.world.path(&[villain, victim], 2_000_000) else { return };
+        let (hash, secret) = (PaymentHash(self.dice.bytes32()), PaymentSecret::new(self.dice.bytes32()));
+        self.world.mischief.is_spoiled = true;
+        self.world.send_along(villain, vec![path], hash, secret);
+        self.world.collect(villain);
+        if self.dice.once_in(2) {
+            let _refused = self.world.nodes[victim].manager().close_channel(link.channel, None);
+            self.world.collect(victim);
+        }
     }
 
     fn open_with(&mut self, villain: usize, victim: usize, count: usize) {

@@ -78,7 +78,10 @@ const COMMON: &[(Move, u32)] = &[
     (Move::Cut, 6),
     (Move::Notice, 6),
     (Move::Mood, 8),
+    (Move::Remote, 4),
     (Move::Tick, 4),
+    (Move::Edge, 5),
+    (Move::Parts, 5),
     (Move::Retry, 4),
     (Move::Abandon, 2),
     (Move::Decide, 8),
@@ -89,8 +92,14 @@ const COMMON: &[(Move, u32)] = &[
 
 const HONEST: &[(Move, u32)] = &[(Move::Fees, 8), (Move::Reorg, 4), (Move::Crash, 4)];
 
-const DISK: &[(Move, u32)] =
-    &[(Move::Crash, 20), (Move::Mood, 20), (Move::Backup, 3), (Move::Restore, 1), (Move::Write, 60)];
+const DISK: &[(Move, u32)] = &[
+    (Move::Crash, 20),
+    (Move::Mood, 20),
+    (Move::Remote, 10),
+    (Move::Backup, 3),
+    (Move::Restore, 1),
+    (Move::Write, 60),
+];
 
 const CHAIN: &[(Move, u32)] = &[
     (Move::ForceClose, 4),
@@ -110,6 +119,9 @@ const BYZANTINE: &[(Move, u32)] = &[
     (Move::Borrow, 4),
     (Move::Reuse, 2),
     (Move::Flood, 2),
+    (Move::Accuse, 2),
+    (Move::Announce, 3),
+    (Move::Spoil, 3),
     (Move::Bury, 4),
     (Move::Reorg, 4),
 ];

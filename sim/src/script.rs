@@ -30,6 +30,8 @@ moves! {
     Process "process" "A node looks for what became of its writes and questions.",
     React "react" "A user sees an event.",
     Pay "pay" "A user begins a payment.",
+    Edge "edge" "A user pays nearly all that some channel can carry.",
+    Parts "parts" "A user pays in equal parts, all along one way.",
     Retry "retry" "A user begins a payment once more under the same id.",
     Abandon "abandon" "A user gives a payment up.",
     Decide "decide" "A user claims or gives back what it has held.",
@@ -47,6 +49,7 @@ moves! {
     Notice "notice" "A side that did not notice a broken connection does.",
     Connect "connect" "Two nodes connect.",
     Mood "mood" "Disk, signer or route finder of a node become slow or quick.",
+    Remote "remote" "A disk moves far away, and acknowledges in any order, or comes back.",
     Tick "tick" "About a minute passes.",
     Backup "backup" "Somebody copies a node's disk.",
     Restore "restore" "A node starts again from an old copy of its disk.",
@@ -57,6 +60,9 @@ moves! {
     Twins "twins" "A villain pays the same several times to the same hash.",
     Borrow "borrow" "A villain forwards through somebody an HTLC with the hash of that somebody's invoice.",
     Reuse "reuse" "A villain opens a channel on the output of another.",
+    Announce "announce" "A villain sends its signatures for an announcement when nobody wants them, or prepares for that.",
+    Spoil "spoil" "A villain pays with an onion that nobody can read.",
+    Accuse "accuse" "A villain says, without proof, that its peer has lost data, and leaves.",
     Flood "flood" "A villain opens many channels, or sends much dust.",
 }
 

@@ -62,6 +62,7 @@ impl World {
                 return;
             }
             self.borrow_output(&mut message);
+            self.spoil_onion(&mut message);
         } else if let Message::UpdateFulfillHtlc(fulfill) = &message {
             self.judge_preimage(from, &fulfill.payment_preimage);
         }
@@ -83,6 +84,17 @@ impl World {
         {
             created.funding_txid = output.txid;
             created.funding_output_index = output.vout as u16;
+        }
+    }
+
+    /// A villain sends an onion that its peer cannot read.
+    fn spoil_onion(&mut self, message: &mut Message) {
+        if let Message::UpdateAddHtlc(add) = message
+            && core::mem::take(&mut self.mischief.is_spoiled)
+        {
+            let mut onion = (*add.onion_routing_packet).clone();
+            onion.hmac[0] ^= 1;
+            add.onion_routing_packet = std::sync::Arc::new(onion);
         }
     }
 
@@ -153,6 +165,9 @@ impl World {
             self.htlcs.on_sent(from, to, &message, false);
         }
         self.htlcs.on_delivered(from, to, &message);
+        if let Message::RevokeAndAck(revoked) = &message {
+            self.promises[from].on_revealed(revoked, &self.nodes[from].keys.book.borrow());
+        }
         if let (true, Message::UpdateFulfillHtlc(fulfill)) = (self.villains.contains(&to), &message) {
             self.mischief.learn(&fulfill.payment_preimage);
         }

@@ -42,6 +42,8 @@ pub(crate) struct Mischief {
     ghosts: Vec<Ghost>,
     /// The output that the next opening claims to be funded by.
     pub(crate) borrowed_output: Option<OutPoint>,
+    /// Whether the next HTLC of a villain has an onion that nobody can read.
+    pub(crate) is_spoiled: bool,
     /// Whether villains leave what they open without money.
     pub(crate) is_broke: bool,
     payments: u64,

@@ -15,6 +15,7 @@ use lightning_traits::feature::Features;
 use lightning_traits::id::{ChannelId, EventId, NodeId, PaymentId};
 use lightning_traits::interface::{ChannelMessageHandler as _, EventsProvider, RoutingMessageHandler as _};
 use lightning_traits::payment::{PaymentHash, Preimage};
+use lightning_traits::route::{Path, Route};
 use lightning_traits::units::Msat;
 use lightning_traits::wire::Init;
 
@@ -47,6 +48,9 @@ pub(crate) struct Link {
 /// What each node has for claims on chain.
 const COINS: usize = 6;
 const COIN: Amount = Amount::from_sat(100_000);
+
+/// How a payer's node says that it could not read a failure.
+const UNREADABLE: &str = "could not be read";
 
 /// A small network.
 pub(crate) struct World {
@@ -210,7 +214,9 @@ impl World {
             return;
         }
         self.say(|| format!("{here} is not connected to {there} any more"));
-        self.htlcs.on_disconnected(here, there);
+        let (villains, late) = (&self.villains, &self.late);
+        let is_judged = |node: usize| !villains.contains(&node) && !late.contains(&node);
+        self.htlcs.on_disconnected(here, there, is_judged);
         let peer = self.nodes[there].id();
         if let Some(running) = &self.nodes[here].running {
             running.manager.peer_disconnected(peer);
@@ -276,7 +282,8 @@ impl World {
                 }
             }
             let book = self.nodes[node].keys.book.borrow();
-            self.promises[node].on_broadcast(node, &transaction, &book);
+            let has_forgotten = self.late.contains(&node);
+            self.promises[node].on_broadcast(node, &transaction, &book, has_forgotten);
         }
     }
 
@@ -333,8 +340,17 @@ impl World {
                     plan => self.decide(node, *hash, plan),
                 }
             }
-            Event::ChannelClosed { channel, reason, .. } if self.is_trusty(node) => {
+            // What goes back as the answer to another HTLC, its payer cannot read.
+            Event::AttemptFailed { hash, failure, .. } if failure.contains(UNREADABLE) => {
+                let all_trusty = self.villains.is_empty() && self.late.is_empty();
+                hold(Oracle::Atomic, !all_trusty, || {
+                    format!("node {node} cannot read how a part of {hash} failed")
+                });
+            }
+            Event::ChannelClosed { channel, reason, peer } if self.is_trusty(node) => {
+                // A villain may name the output of others, and so their channel.
                 let is_fine = matches!(reason, CloseReason::Cooperative | CloseReason::NeverFunded(_))
+                    || !self.is_trusty(self.index(*peer))
                     || self.may_close(*channel)
                     || !self.is_funding_out(*channel);
                 hold(Oracle::NoClose, is_fine, || format!("node {node}: channel {channel}: {reason}"));
@@ -488,6 +504,37 @@ impl World {
         invoice: &InboundPayment,
         max_parts: u16,
     ) {
+        let params = self.note_payment(payer, payee, msat, invoice, max_parts);
+        let id = self.payments[self.payments.len() - 1].id;
+        let begun = self.nodes[payer].manager().pay(id, params);
+        hold(Oracle::Events, begun.is_ok(), || format!("a payment with a new id is refused: {begun:?}"));
+    }
+
+    /// Begins to pay an invoice along ways that ask nobody for a route.
+    pub(crate) fn pay_along(
+        &mut self,
+        payer: usize,
+        payee: usize,
+        msat: u64,
+        invoice: &InboundPayment,
+        paths: Vec<Path>,
+    ) {
+        let params = self.note_payment(payer, payee, msat, invoice, 1);
+        let id = self.payments[self.payments.len() - 1].id;
+        let sent =
+            self.nodes[payer].manager().send_along(id, params.hash, Route { paths }, &params.recipient);
+        self.say(|| format!("along its own way: {sent:?}"));
+    }
+
+    /// Writes down that a payment begins.
+    fn note_payment(
+        &mut self,
+        payer: usize,
+        payee: usize,
+        msat: u64,
+        invoice: &InboundPayment,
+        max_parts: u16,
+    ) -> PayParams {
         let id = self.new_payment();
         let recipient = Recipient::invoice(invoice.secret.clone());
         let (amount, node) = (Msat::new(msat), self.nodes[payee].id());
@@ -497,8 +544,7 @@ impl World {
         self.htlcs.on_payment(payer, invoice.hash, msat + (msat / 100).max(50_000));
         self.say(|| format!("{payer} pays {msat} msat to {payee} for {}", invoice.hash));
         self.payments.push(Payment { id, payer, payee, msat, params: params.clone() });
-        let begun = self.nodes[payer].manager().pay(id, params);
-        hold(Oracle::Events, begun.is_ok(), || format!("a payment with a new id is refused: {begun:?}"));
+        params
     }
 
     /// About a minute passes.

@@ -166,13 +166,14 @@ impl Htlcs {
         }
     }
 
-    /// A connection has ended for one side or both: what was only said is forgotten.
-    pub(crate) fn on_disconnected(&mut self, a: usize, b: usize) {
-        let is_between = |offerer: usize, to: usize| [(a, b), (b, a)].contains(&(offerer, to));
-        self.known
-            .retain(|(_, offerer, _), htlc| !(is_between(*offerer, htlc.to) && htlc.added == Stage::Said));
+    /// `here` has left its connection to `there`: what it only said is forgotten. What those say who are not judged counts when
+    /// it arrives, and is forgotten when who heard it leaves: their signature for it may still be on its way when they have left.
+    pub(crate) fn on_disconnected(&mut self, here: usize, there: usize, is_judged: impl Fn(usize) -> bool) {
+        let forgets =
+            |by: usize, to: usize| (by, to) == if is_judged(by) { (here, there) } else { (there, here) };
+        self.known.retain(|(_, offerer, _), htlc| !(forgets(*offerer, htlc.to) && htlc.added == Stage::Said));
         for ((_, offerer, _), htlc) in &mut self.known {
-            if is_between(*offerer, htlc.to) && htlc.removed.is_some_and(|(_, stage)| stage == Stage::Said) {
+            if forgets(htlc.to, *offerer) && htlc.removed.is_some_and(|(_, stage)| stage == Stage::Said) {
                 htlc.removed = None;
             }
         }

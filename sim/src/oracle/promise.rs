@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bitcoin::Transaction;
 use lightning_traits::id::{ChannelKeysId, CommitmentNumber};
-use lightning_traits::wire::Message;
+use lightning_traits::wire::{Message, RevokeAndAck};
 
 use super::{Oracle, broken, hold};
 use crate::disk::SimDisk;
@@ -18,6 +18,8 @@ pub(crate) struct Promises {
     signed: BTreeMap<(ChannelKeysId, CommitmentNumber), Signed>,
     /// Its first commitment of a channel that is not revoked, as the peer knows.
     unrevoked: BTreeMap<ChannelKeysId, CommitmentNumber>,
+    /// The same, of what has really reached the peer.
+    unrevealed: BTreeMap<ChannelKeysId, CommitmentNumber>,
     /// The latest commitment of its own that it has sent to the chain.
     published: BTreeMap<ChannelKeysId, CommitmentNumber>,
 }
@@ -76,12 +78,28 @@ impl Promises {
         }
     }
 
-    /// A transaction goes to the chain.
-    pub(crate) fn on_broadcast(&mut self, node: usize, transaction: &Transaction, book: &Book) {
+    /// A secret of the node's has reached its peer, who can punish what it revokes.
+    pub(crate) fn on_revealed(&mut self, message: &RevokeAndAck, book: &Book) {
+        if let Some((keys, number)) = book.released(&message.per_commitment_secret) {
+            let unrevealed = self.unrevealed.entry(keys).or_default();
+            *unrevealed = (*unrevealed).max(number.next());
+        }
+    }
+
+    /// A transaction goes to the chain. A node that has `forgotten` cannot know of a revocation that never arrived: its peer
+    /// cannot prove what it does not have, and cannot punish it either.
+    pub(crate) fn on_broadcast(
+        &mut self,
+        node: usize,
+        transaction: &Transaction,
+        book: &Book,
+        has_forgotten: bool,
+    ) {
         if let Some(Signed { keys, number, .. }) = book.signed_ours(&transaction.compute_txid()) {
             let published = self.published.entry(keys).or_default();
             *published = (*published).max(number);
-            let unrevoked = self.unrevoked.get(&keys).copied().unwrap_or_default();
+            let known = if has_forgotten { &self.unrevealed } else { &self.unrevoked };
+            let unrevoked = known.get(&keys).copied().unwrap_or_default();
             hold(Oracle::Secrets, number >= unrevoked, || {
                 format!(
                     "node {node} publishes its commitment {number}, and has revoked all before {unrevoked}"
