@@ -1,6 +1,6 @@
 //! What villains do in a step.
 use bitcoin::Amount;
-use lightning_channel::channel::PhaseName;
+use lightning_channel::channel::{CloseParams, PhaseName};
 use lightning_traits::id::{CommitmentNumber, ShortChannelId};
 use lightning_traits::payment::{PaymentHash, PaymentSecret, Preimage};
 use lightning_traits::units::Msat;
@@ -269,7 +269,8 @@ impl Run {
             self.open_with(villain, victim, 1);
         } else {
             self.world.mischief.muted.insert((villain, victim, 39));
-            let _refused = self.world.nodes[villain].manager().close_channel(link.channel, None);
+            let _refused =
+                self.world.nodes[villain].manager().close_channel(link.channel, CloseParams::default());
             self.world.collect(villain);
         }
     }
@@ -283,7 +284,8 @@ impl Run {
         self.world.send_along(villain, vec![path], hash, secret);
         self.world.collect(villain);
         if self.dice.once_in(2) {
-            let _refused = self.world.nodes[victim].manager().close_channel(link.channel, None);
+            let _refused =
+                self.world.nodes[victim].manager().close_channel(link.channel, CloseParams::default());
             self.world.collect(victim);
         }
     }

@@ -50,8 +50,12 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
         ["nostd"] => probe::nostd(&tree),
         ["wasm"] => probe::wasm(&tree),
         ["multiples"] => multiples::write(&tree),
-const USAGE: &str = "usage: cargo xtask <tidy | nostd | wasm | all | multiples | soak [--minutes N] | tested LOG \
-    | mutants [--check | --quick | [--seeds N] [--only ID ...]]>";
+        ["soak"] => soak::run(&tree, 30),
+        ["soak", "--minutes", minutes] => match minutes.parse() {
+            Ok(minutes) => soak::run(&tree, minutes),
+            Err(_) => Err(Failure::Usage(USAGE)),
+        },
+        ["mutants", rest @ ..] => mutants::run(&tree, rest),
         ["tested", log] => tested::run(&tree, log),
         ["all"] => {
             tidy::run(&tree)?;
