@@ -268,7 +268,7 @@ impl Run {
             self.world.mischief.muted.insert((villain, victim, 36));
             self.open_with(villain, victim, 1);
         } else {
-            self.world.mischief.muted.insert((villain, victim, 39));
+            self.world.mischief.muted.extend([39, 40, 41].map(|type_id| (villain, victim, type_id)));
             let _refused =
                 self.world.nodes[villain].manager().close_channel(link.channel, CloseParams::default());
             self.world.collect(villain);

@@ -11,7 +11,7 @@ use lightning_chain_embedded::EmbeddedChain;
 use lightning_channel::manager::InboundPayment;
 use lightning_channel::payment::{PayParams, Recipient};
 use lightning_traits::event::{CloseReason, Event};
-use lightning_traits::feature::Features;
+use lightning_traits::feature::{Feature, Features};
 use lightning_traits::id::{ChannelId, EventId, NodeId, PaymentId};
 use lightning_traits::interface::{ChannelMessageHandler as _, EventsProvider, RoutingMessageHandler as _};
 use lightning_traits::payment::{PaymentHash, Preimage};
@@ -190,9 +190,15 @@ impl World {
         self.leave(b, a);
         self.say(|| format!("{a} and {b} connect"));
         self.wires.connect(a, b);
+        // Who knows no anchors knows no `option_simple_close` either, and its peers do not use it then.
+        let is_old = [a, b].iter().any(|node| self.shape.is_plain(*node));
         let features = |node: &Node| {
             let handlers = [node.running().manager.features(), node.running().router.features()];
-            handlers.iter().fold(Features::empty(), |all, more| all.union(more))
+            let mut all = handlers.iter().fold(Features::empty(), |all, more| all.union(more));
+            if is_old {
+                all.clear_bit(Feature::SimpleClose.optional_bit());
+            }
+            all
         };
         for (here, there, inbound) in [(a, b, false), (b, a, true)] {
             let init = Init {
