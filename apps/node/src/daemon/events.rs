@@ -33,6 +33,13 @@ fn handle_of(node: &Inner, provider: &impl EventsProvider) {
 
 /// Whether the event is dealt with; it comes again if not.
 fn on_event(node: &Inner, event: Event) -> bool {
+    // The user may pay in another way once it reads this: first the disk says that this one is not tried again.
+    if let Event::PaymentFailed { hash, .. } = &event
+        && let Err(error) = node.store.commit()
+    {
+        tracing::error!("{error}; payment {hash} has failed, and is told so once it works again");
+        return false;
+    }
     if let Some((kind, text)) = describe(&event) {
         tracing::info!("{text}");
         node.books.note(kind, text);
@@ -55,11 +62,6 @@ fn on_event(node: &Inner, event: Event) -> bool {
             });
         }
         Event::PaymentFailed { hash, ref reason, .. } => {
-            // The user may pay in another way once it reads this: first the disk says that this one is not tried again.
-            if let Err(error) = node.store.commit() {
-                tracing::error!("{error}; payment {hash} has failed, and is told so once it works again");
-                return false;
-            }
             let reason = reason.to_string();
             update_payment(node, hash, |row| {
                 row.state = PaymentState::Failed;

@@ -36,6 +36,9 @@ const PER_SECOND: u64 = 20;
 /// Those who give orders: most of them wait, for a node that is dead or a payment that is held.
 const WORKERS: u64 = 24;
 const CHANNEL_SAT: u64 = 5_000_000;
+/// What a node may need of memory, in KiB; and of the disk: the books keep every payment, so something for each (RELIABILITY O8).
+const MOST_MEMORY_KIB: u64 = 256 << 10;
+const MOST_DISK: (u64, u64) = (8 << 20, 4 << 10);
 const NAMES: [&str; 3] = ["alice", "bob", "carol"];
 /// Both ends of each channel; the first opens it.
 const CHANNELS: [(usize, usize); 4] = [(0, 1), (1, 0), (1, 2), (2, 1)];
@@ -191,7 +194,7 @@ fn the_soak() {
     let given = traffic.given.load(Ordering::SeqCst);
     let ledger = traffic.ledger.into_inner().unwrap();
     let accounts = nodes.each_ref().map(Account::of);
-    let (wrong, ends) = audit(&nodes, &accounts, &ledger, before);
+    let (mut wrong, ends) = audit(&nodes, &accounts, &ledger, before);
     println!(
         "{:.0} s on {}: {given} payments ordered ({:.1}/s), {kills} kills, {blocks} blocks",
         length.as_secs_f64(),
@@ -212,6 +215,9 @@ fn the_soak() {
             mib(was),
             mib(is)
         );
+        if peak.max(end) > MOST_MEMORY_KIB || is > MOST_DISK.0 + MOST_DISK.1 * given {
+            wrong.push(format!("{} needs too much memory or disk", node.name));
+        }
     }
     assert!(wrong.is_empty(), "{} things are wrong:\n{}", wrong.len(), wrong.join("\n"));
     let arrived: u64 = ends.values().map(|(arrived, _)| arrived).sum();
