@@ -136,7 +136,7 @@ fn a10_a14_whatever_numbers_accept_channel_has_the_opener_is_asked_for_money_onl
 
 /// The records behind `open_channel`: left out, twice, in another order, and cut off anywhere.
 #[test]
-fn a9_records_that_are_missing_doubled_or_out_of_order_are_refused_without_harm() {
+fn a09_records_that_are_missing_doubled_or_out_of_order_are_refused_without_harm() {
     for asks in [false, true] {
         let mut pair = Pair::new();
         pair.nodes[1].config.handshake.ask_before_accept = asks;

@@ -325,7 +325,7 @@ fn wrong_first_signatures_end_the_attempt_on_either_side() {
 }
 
 #[test]
-fn a6_a_null_funding_outpoint_is_refused() {
+fn a06_a_null_funding_outpoint_is_refused() {
     let mut pair = Pair::new();
     pair.propose(PUSH, false);
     pair.run();
@@ -362,7 +362,7 @@ fn a_disconnect_before_funding_forgets_the_channel_on_both_sides() {
 /// An opener that lies: it signs for an outpoint whose output is not the one negotiated. Its own commitments are built on
 /// the outpoint, so both sides' signatures fit; only the block shows the lie (RELIABILITY A1).
 #[test]
-fn a1_a_funding_output_that_differs_from_what_was_negotiated_drops_the_channel_without_a_broadcast() {
+fn a01_a_funding_output_that_differs_from_what_was_negotiated_drops_the_channel_without_a_broadcast() {
     let spoils: [fn(&mut bitcoin::Transaction); 5] = [
         |tx| tx.output[1].value -= Amount::ONE_SAT,
         |tx| tx.output[1].script_pubkey = ScriptBuf::new(),
@@ -487,7 +487,7 @@ fn reorganized_funding_waits_again_and_takes_the_new_place() {
 }
 
 #[test]
-fn a5_a_channel_that_the_peer_never_funds_is_forgotten_after_two_weeks() {
+fn a05_a_channel_that_the_peer_never_funds_is_forgotten_after_two_weeks() {
     let mut pair = Pair::new();
     pair.propose(PUSH, false);
     pair.run();

@@ -260,7 +260,7 @@ fn permutations(count: usize) -> Vec<Vec<usize>> {
 }
 
 #[test]
-fn a1_a_trusted_peer_whose_funding_output_is_not_there_leaves_no_payment_hanging() {
+fn a01_a_trusted_peer_whose_funding_output_is_not_there_leaves_no_payment_hanging() {
     for restart in [false, true] {
         let mut pair = pair_with(Trust { zero_conf: true, zero_reserve: false });
         pair.propose_with(zero_conf());

@@ -130,7 +130,7 @@ fn the_accepter_may_ask_for_another_reserve_and_depth() {
 
 /// RELIABILITY A4: a peer that waits for an answer counts as much as one that got it.
 #[test]
-fn a4_the_limit_of_strangers_is_exact_though_nobody_answers_them() {
+fn a04_the_limit_of_strangers_is_exact_though_nobody_answers_them() {
     let last = 53;
     for ask_before_accept in [true, false] {
         let mut world = world(last + 1, |config| {
@@ -164,7 +164,7 @@ fn a4_the_limit_of_strangers_is_exact_though_nobody_answers_them() {
 }
 
 #[test]
-fn a3_a4_limits_are_exact_for_one_peer_for_all_together_and_for_the_unanswered() {
+fn a03_a04_limits_are_exact_for_one_peer_for_all_together_and_for_the_unanswered() {
     // (asks, per peer, all together, unanswered) and how many of 3 peers with 5 proposals each are let in.
     let cases = [
         (false, 2, 100, 20, 6),
@@ -192,7 +192,7 @@ fn a3_a4_limits_are_exact_for_one_peer_for_all_together_and_for_the_unanswered()
 }
 
 #[test]
-fn a3_what_the_user_opens_itself_and_what_has_confirmed_does_not_count() {
+fn a03_what_the_user_opens_itself_and_what_has_confirmed_does_not_count() {
     for hide in [false, true] {
         let mut world = world(2, |config| {
             config.max_pending_per_peer = 1;
@@ -225,7 +225,7 @@ fn a3_what_the_user_opens_itself_and_what_has_confirmed_does_not_count() {
 }
 
 #[test]
-fn a5_nothing_stays_of_proposals_whose_peers_leave_or_whose_user_is_silent() {
+fn a05_nothing_stays_of_proposals_whose_peers_leave_or_whose_user_is_silent() {
     let mut world = world(2, |config| {
         config.ask_before_accept = true;
         config.forget_request_after = 3;
@@ -264,7 +264,7 @@ fn a5_nothing_stays_of_proposals_whose_peers_leave_or_whose_user_is_silent() {
 
 /// RELIABILITY A8: temporary ids are the peer's choice.
 #[test]
-fn a8_a_temporary_id_is_used_once_by_a_peer_and_by_each_peer_as_it_likes() {
+fn a08_a_temporary_id_is_used_once_by_a_peer_and_by_each_peer_as_it_likes() {
     let mut world = world(3, |config| config.ask_before_accept = true);
     world.connect(0, 2);
     world.connect(1, 2);

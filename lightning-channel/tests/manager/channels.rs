@@ -96,7 +96,7 @@ fn the_user_may_be_asked_before_a_channel_is_accepted() {
 }
 
 #[test]
-fn a3_a_stranger_cannot_make_more_openings_than_allowed() {
+fn a03_a_stranger_cannot_make_more_openings_than_allowed() {
     let mut world = World::new(&["a", "b"]);
     world.connect(0, 1);
     let (peer, funding) = (world.id(1), Amount::from_sat(100_000));

@@ -42,7 +42,7 @@ fn pay_works(world: &mut World, from: usize, to: usize) {
 
 /// Another channel names the same output: refused, whoever does it and whenever, and the first goes on.
 #[test]
-fn a7_a_second_channel_on_one_funding_output_is_refused_and_the_first_unharmed() {
+fn a07_a_second_channel_on_one_funding_output_is_refused_and_the_first_unharmed() {
     for second in [0, 2] {
         for confirmed in [true, false] {
             for restart in [true, false] {
@@ -90,7 +90,7 @@ fn a7_a_second_channel_on_one_funding_output_is_refused_and_the_first_unharmed()
 /// After the first was closed, resolved and forgotten, its output is spent: whoever names it cannot sign for it, and if it
 /// could, the channel would never confirm.
 #[test]
-fn a7_the_output_of_a_closed_channel_makes_no_other() {
+fn a07_the_output_of_a_closed_channel_makes_no_other() {
     let mut world = World::new(&["a", "b"]);
     let first = world.open(0, 1, 1_000_000, 0, false);
     let outpoint = world.manager(1).list_channels()[0].funded.as_ref().unwrap().funding;
@@ -113,7 +113,7 @@ fn a7_the_output_of_a_closed_channel_makes_no_other() {
 
 /// The disk does not take a new channel: there is none, on either side, and nothing is broadcast.
 #[test]
-fn a8_a_first_write_that_is_refused_ends_the_opening() {
+fn a08_a_first_write_that_is_refused_ends_the_opening() {
     for refusing in 0..2 {
         let mut world = World::new(&["a", "b"]);
         world.connect(0, 1);
@@ -188,7 +188,7 @@ fn a13_connections_that_come_twice_open_a_channel_once_or_not_at_all() {
 
 /// RELIABILITY A3: strangers come and go, each with a key of its own, and propose what they never fund.
 #[test]
-fn a3_a_flood_of_strangers_costs_a_bounded_number_of_channels_and_nothing_once_they_are_gone() {
+fn a03_a_flood_of_strangers_costs_a_bounded_number_of_channels_and_nothing_once_they_are_gone() {
     let mut world = World::new(&["a", "b", "c"]);
     let channel = world.open(0, 2, 1_000_000, 0, false);
     world.connect(1, 2);

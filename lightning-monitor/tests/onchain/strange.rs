@@ -243,7 +243,7 @@ proptest! {
     /// Whatever spends the funding output, and whatever spends that, is survived, in any state of the channel; the state
     /// still encodes, and when the block is taken back the channel goes to the chain again (RELIABILITY A2, D25).
     #[test]
-    fn a2_any_spend_of_the_funding_output_is_survived((tx, stage) in arbitrary_spend()) {
+    fn a02_any_spend_of_the_funding_output_is_survived((tx, stage) in arbitrary_spend()) {
         let mut world = World::new(CommitmentFormat::AnchorsZeroFeeHtlc, Restart::Never);
         let htlcs = [offered(0, 100_000, 10, EXPIRY), received(0, 200_000, 20, EXPIRY)];
         let steps = world.pair.commit(&adding(&htlcs));
