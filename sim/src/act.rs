@@ -94,6 +94,13 @@ impl Run {
             Move::Reuse => self.reuse(),
             Move::Flood => self.flood(),
             Move::Accuse => self.accuse(),
+            Move::Quiet => {
+                if let Some(link) = self.dice.some(&self.world.links) {
+                    let _refused =
+                        self.world.nodes[self.dice.of(&link.ends)].manager().quiesce_channel(link.channel);
+                }
+            }
+            Move::Splice => self.splice(),
             Move::Announce => self.announce(),
             Move::Spoil => self.spoil(),
         }

@@ -20,6 +20,7 @@
 //! | `parts.rs` | what the structures call, through proxies |
 //! | `bank.rs` `coins.rs` | coins of the chain for funding transactions; those of each node for claims |
 //! | `villain.rs` `plot.rs` `lie.rs` | nodes that do as they like; what they do in a step; how they change what they say |
+//! | `unbuilt.rs` | messages of what is not built |
 //! | `user.rs` | what users ask for, and what they were told |
 //! | `oracle/` | what must be true |
 //! | `coverage.rs` | what was seen |
@@ -54,6 +55,7 @@ mod script;
 mod shrink;
 mod talk;
 mod topology;
+mod unbuilt;
 mod user;
 mod villain;
 mod wires;

@@ -23,7 +23,7 @@ const DUST: u64 = 340_000;
 
 impl Run {
     /// A channel of a villain with somebody who is none.
-    fn front(&mut self) -> Option<(usize, usize, Link)> {
+    pub(crate) fn front(&mut self) -> Option<(usize, usize, Link)> {
         let world = &self.world;
         let is_villain = |node: usize| world.villains.contains(&node);
         let fronts = world.links.iter().filter_map(|link| match link.ends {

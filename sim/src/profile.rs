@@ -87,6 +87,7 @@ const COMMON: &[(Move, u32)] = &[
     (Move::Decide, 8),
     (Move::Open, 2),
     (Move::Close, 1),
+    (Move::Quiet, 1),
     (Move::Mine, 8),
 ];
 
@@ -120,6 +121,7 @@ const BYZANTINE: &[(Move, u32)] = &[
     (Move::Reuse, 2),
     (Move::Flood, 2),
     (Move::Accuse, 2),
+    (Move::Splice, 4),
     (Move::Announce, 3),
     (Move::Spoil, 3),
     (Move::Bury, 4),

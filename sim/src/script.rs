@@ -63,6 +63,8 @@ moves! {
     Announce "announce" "A villain sends its signatures for an announcement when nobody wants them, or prepares for that.",
     Spoil "spoil" "A villain pays with an onion that nobody can read.",
     Accuse "accuse" "A villain says, without proof, that its peer has lost data, and leaves.",
+    Quiet "quiet" "A user wants quiet on a channel.",
+    Splice "splice" "A villain sends messages of what is not built.",
     Flood "flood" "A villain opens many channels, or sends much dust.",
 }
 
