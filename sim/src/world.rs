@@ -427,6 +427,8 @@ impl World {
         let both = |(a, b): &(usize, usize)| trusty.contains(a) && trusty.contains(b);
         for node in &trusty {
             self.nodes[*node].be_quick();
+            // Blocks take minutes: whoever waited for a slow signer asks again meanwhile.
+            self.nodes[*node].manager().timer_tick();
         }
         for (a, b) in self.pairs().into_iter().filter(both) {
             self.connect(a, b);
