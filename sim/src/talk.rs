@@ -166,7 +166,7 @@ impl World {
         }
         self.htlcs.on_delivered(from, to, &message);
         if let Message::RevokeAndAck(revoked) = &message {
-            self.promises[from].on_revealed(revoked, &self.nodes[from].keys.book.borrow());
+            self.promises[from].on_revealed(to, revoked, &self.nodes[from].keys.book.borrow());
         }
         if let (true, Message::UpdateFulfillHtlc(fulfill)) = (self.villains.contains(&to), &message) {
             self.mischief.learn(&fulfill.payment_preimage);

@@ -249,6 +249,7 @@ impl World {
         self.say(|| format!("{node} crashes"));
         // What it has broadcast before counts.
         self.judge_broadcasts(node);
+        self.forget_fresh(node);
         self.nodes[node].crash();
         for peer in self.wires.peers_of(node) {
             let (frames, is_heard) = kept(self.wires.waiting(node, peer));
@@ -270,9 +271,23 @@ impl World {
             self.wires.push(node, peer, Frame::Close);
             self.leave(node, peer);
         }
+        self.forget_fresh(node);
         self.nodes[node].crash();
         self.nodes[node].disk.replace(backup);
         self.nodes[node].start();
+    }
+
+    /// The node is about to die: what it has heard and not written it cannot prove any more.
+    fn forget_fresh(&mut self, node: usize) {
+        self.note_written();
+        self.promises.iter_mut().for_each(|promises| promises.on_peer_died(node));
+    }
+
+    /// Looks whose disks have written everything.
+    pub(crate) fn note_written(&mut self) {
+        for node in (0..self.nodes.len()).filter(|node| self.nodes[*node].disk.is_idle()) {
+            self.promises.iter_mut().for_each(|promises| promises.on_written(node));
+        }
     }
 
     /// Looks at what nodes have sent to the chain since the last look.

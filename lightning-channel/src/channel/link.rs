@@ -44,6 +44,8 @@ pub(crate) struct Online {
     pub(crate) quiet: Quiet,
     /// `tx_abort`s of ours that the peer has not echoed.
     pub(crate) aborts: u32,
+    /// How many were echoed.
+    pub(crate) echoes: u32,
     /// Whether our `announcement_signatures` went out on this connection.
     pub(crate) announcement_sent: bool,
     /// Theirs, which came before we were ready for it ("SHOULD defer handling").
@@ -65,6 +67,7 @@ impl Online {
             shutdown_heard: false,
             quiet: Quiet::default(),
             aborts: 0,
+            echoes: 0,
             announcement_sent: false,
             early_announcement: None,
             update_sent: false,

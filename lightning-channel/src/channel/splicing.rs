@@ -17,6 +17,9 @@ const COMMITMENT_SIGNED: u16 = 132;
 /// "MUST set `batch_size` to a value lower than or equal to 20."
 const MAX_BATCH: u16 = 20;
 
+/// `tx_abort`s that are echoed on one connection.
+const MAX_ECHOES: u32 = 16;
+
 impl<K: KeysInterface> Channel<K> {
     pub(super) fn on_stfu(&mut self, cx: &Context<'_, K>, message: Stfu) -> Result<(), Stop> {
         let (state, online, step) = self.online(cx)?;
@@ -73,6 +76,11 @@ impl<K: KeysInterface> Channel<K> {
             online.aborts = online.aborts.saturating_sub(1);
             return Ok(());
         }
+        // Two nodes that lost count of what they owe each other would echo for ever.
+        if online.echoes >= MAX_ECHOES {
+            return Ok(());
+        }
+        online.echoes = online.echoes.saturating_add(1);
         self.abort(cx, "")?;
         let (_, online, _) = self.online(cx)?;
         // The peer has sent its own already and owes none.

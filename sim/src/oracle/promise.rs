@@ -20,6 +20,8 @@ pub(crate) struct Promises {
     unrevoked: BTreeMap<ChannelKeysId, CommitmentNumber>,
     /// The same, of what has really reached the peer.
     unrevealed: BTreeMap<ChannelKeysId, CommitmentNumber>,
+    /// What has reached a peer that would forget it if it died now: the peer, and what is unrevoked then.
+    fresh: Vec<(usize, ChannelKeysId, CommitmentNumber)>,
     /// The latest commitment of its own that it has sent to the chain.
     published: BTreeMap<ChannelKeysId, CommitmentNumber>,
 }
@@ -78,12 +80,24 @@ impl Promises {
         }
     }
 
-    /// A secret of the node's has reached its peer, who can punish what it revokes.
-    pub(crate) fn on_revealed(&mut self, message: &RevokeAndAck, book: &Book) {
+    /// A secret of the node's has reached `peer`, who can punish what it revokes.
+    pub(crate) fn on_revealed(&mut self, peer: usize, message: &RevokeAndAck, book: &Book) {
         if let Some((keys, number)) = book.released(&message.per_commitment_secret) {
-            let unrevealed = self.unrevealed.entry(keys).or_default();
-            *unrevealed = (*unrevealed).max(number.next());
+            self.fresh.push((peer, keys, number.next()));
         }
+    }
+
+    /// All that `peer` has heard is on its disk.
+    pub(crate) fn on_written(&mut self, peer: usize) {
+        for (_, keys, number) in self.fresh.extract_if(.., |(by, ..)| *by == peer) {
+            let unrevealed = self.unrevealed.entry(keys).or_default();
+            *unrevealed = (*unrevealed).max(number);
+        }
+    }
+
+    /// `peer` has died: it cannot prove what it had not written.
+    pub(crate) fn on_peer_died(&mut self, peer: usize) {
+        self.fresh.retain(|(by, ..)| *by != peer);
     }
 
     /// A transaction goes to the chain. A node that has `forgotten` cannot know of a revocation that never arrived: its peer
@@ -99,7 +113,12 @@ impl Promises {
             let published = self.published.entry(keys).or_default();
             *published = (*published).max(number);
             let known = if has_forgotten { &self.unrevealed } else { &self.unrevoked };
-            let unrevoked = known.get(&keys).copied().unwrap_or_default();
+            let heard = self
+                .fresh
+                .iter()
+                .filter(|(_, of, _)| has_forgotten && *of == keys)
+                .map(|(.., number)| *number);
+            let unrevoked = heard.chain(known.get(&keys).copied()).max().unwrap_or_default();
             hold(Oracle::Secrets, number >= unrevoked, || {
                 format!(
                     "node {node} publishes its commitment {number}, and has revoked all before {unrevoked}"
