@@ -83,6 +83,8 @@ pub(crate) struct Marks {
     pub(crate) ours: CommitmentNumber,
     /// The latest commitment of theirs.
     pub(crate) theirs: CommitmentNumber,
+    /// The first commitment of theirs that they have not revoked.
+    pub(crate) unrevoked: CommitmentNumber,
     /// Preimages that were ever written.
     pub(crate) preimages: BTreeSet<PaymentHash>,
 }
@@ -94,6 +96,7 @@ impl Marks {
             match step {
                 MonitorStep::OurCommitment { change, .. } => marks.ours = change.number,
                 MonitorStep::TheirCommitment { change, .. } => marks.theirs = change.number,
+                MonitorStep::TheirRevocation { number, .. } => marks.unrevoked = number.next(),
                 MonitorStep::Preimage { preimage } => drop(marks.preimages.insert(preimage.hash())),
                 _ => {}
             }
@@ -104,6 +107,7 @@ impl Marks {
     fn learn(&mut self, more: Self) {
         self.ours = self.ours.max(more.ours);
         self.theirs = self.theirs.max(more.theirs);
+        self.unrevoked = self.unrevoked.max(more.unrevoked);
         self.preimages.extend(more.preimages);
     }
 }

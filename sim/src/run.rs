@@ -153,7 +153,6 @@ impl Run {
             self.step(step.act);
             (0..self.world.nodes.len()).for_each(|node| self.world.judge_broadcasts(node));
             self.world.keep_history();
-            self.world.note_written();
         }
         self.dice = Dice::new(script.seed);
         self.world.say(|| "-- the trouble is over".to_owned());

@@ -249,7 +249,6 @@ impl World {
         self.say(|| format!("{node} crashes"));
         // What it has broadcast before counts.
         self.judge_broadcasts(node);
-        self.forget_fresh(node);
         self.nodes[node].crash();
         for peer in self.wires.peers_of(node) {
             let (frames, is_heard) = kept(self.wires.waiting(node, peer));
@@ -271,23 +270,9 @@ impl World {
             self.wires.push(node, peer, Frame::Close);
             self.leave(node, peer);
         }
-        self.forget_fresh(node);
         self.nodes[node].crash();
         self.nodes[node].disk.replace(backup);
         self.nodes[node].start();
-    }
-
-    /// The node is about to die: what it has heard and not written it cannot prove any more.
-    fn forget_fresh(&mut self, node: usize) {
-        self.note_written();
-        self.promises.iter_mut().for_each(|promises| promises.on_peer_died(node));
-    }
-
-    /// Looks whose disks have written everything.
-    pub(crate) fn note_written(&mut self) {
-        for node in (0..self.nodes.len()).filter(|node| self.nodes[*node].disk.is_idle()) {
-            self.promises.iter_mut().for_each(|promises| promises.on_written(node));
-        }
     }
 
     /// Looks at what nodes have sent to the chain since the last look.
@@ -304,7 +289,11 @@ impl World {
             }
             let book = self.nodes[node].keys.book.borrow();
             let has_forgotten = self.late.contains(&node);
-            self.promises[node].on_broadcast(node, &transaction, &book, has_forgotten);
+            let marks = |peer: usize, channel: &ChannelId| self.nodes[peer].disk.marks(channel);
+            let provable = |peer: usize, channel: &ChannelId| {
+                marks(peer, channel).map(|marks| marks.unrevoked).unwrap_or_default()
+            };
+            self.promises[node].on_broadcast(node, &transaction, &book, has_forgotten, provable);
         }
     }
 

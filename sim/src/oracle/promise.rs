@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use bitcoin::Transaction;
-use lightning_traits::id::{ChannelKeysId, CommitmentNumber};
+use lightning_traits::id::{ChannelId, ChannelKeysId, CommitmentNumber};
 use lightning_traits::wire::{Message, RevokeAndAck};
 
 use super::{Oracle, broken, hold};
@@ -18,10 +18,8 @@ pub(crate) struct Promises {
     signed: BTreeMap<(ChannelKeysId, CommitmentNumber), Signed>,
     /// Its first commitment of a channel that is not revoked, as the peer knows.
     unrevoked: BTreeMap<ChannelKeysId, CommitmentNumber>,
-    /// The same, of what has really reached the peer.
-    unrevealed: BTreeMap<ChannelKeysId, CommitmentNumber>,
-    /// What has reached a peer that would forget it if it died now: the peer, and what is unrevoked then.
-    fresh: Vec<(usize, ChannelKeysId, CommitmentNumber)>,
+    /// Who was sent the secrets of a channel.
+    told: BTreeMap<ChannelKeysId, (usize, ChannelId)>,
     /// The latest commitment of its own that it has sent to the chain.
     published: BTreeMap<ChannelKeysId, CommitmentNumber>,
 }
@@ -80,45 +78,32 @@ impl Promises {
         }
     }
 
-    /// A secret of the node's has reached `peer`, who can punish what it revokes.
+    /// A secret of the node's has reached `peer`.
     pub(crate) fn on_revealed(&mut self, peer: usize, message: &RevokeAndAck, book: &Book) {
-        if let Some((keys, number)) = book.released(&message.per_commitment_secret) {
-            self.fresh.push((peer, keys, number.next()));
+        if let Some((keys, _)) = book.released(&message.per_commitment_secret) {
+            self.told.insert(keys, (peer, message.channel_id));
         }
     }
 
-    /// All that `peer` has heard is on its disk.
-    pub(crate) fn on_written(&mut self, peer: usize) {
-        for (_, keys, number) in self.fresh.extract_if(.., |(by, ..)| *by == peer) {
-            let unrevealed = self.unrevealed.entry(keys).or_default();
-            *unrevealed = (*unrevealed).max(number);
-        }
-    }
-
-    /// `peer` has died: it cannot prove what it had not written.
-    pub(crate) fn on_peer_died(&mut self, peer: usize) {
-        self.fresh.retain(|(by, ..)| *by != peer);
-    }
-
-    /// A transaction goes to the chain. A node that has `forgotten` cannot know of a revocation that never arrived: its peer
-    /// cannot prove what it does not have, and cannot punish it either.
+    /// A transaction goes to the chain. A node that has `forgotten` cannot know of a revocation that its peer has not, or has
+    /// forgotten in a crash: what nobody can prove nobody can punish. `provable` says what a node has written of a peer's.
     pub(crate) fn on_broadcast(
         &mut self,
         node: usize,
         transaction: &Transaction,
         book: &Book,
         has_forgotten: bool,
+        provable: impl Fn(usize, &ChannelId) -> CommitmentNumber,
     ) {
         if let Some(Signed { keys, number, .. }) = book.signed_ours(&transaction.compute_txid()) {
             let published = self.published.entry(keys).or_default();
             *published = (*published).max(number);
-            let known = if has_forgotten { &self.unrevealed } else { &self.unrevoked };
-            let heard = self
-                .fresh
-                .iter()
-                .filter(|(_, of, _)| has_forgotten && *of == keys)
-                .map(|(.., number)| *number);
-            let unrevoked = heard.chain(known.get(&keys).copied()).max().unwrap_or_default();
+            let told = self.told.get(&keys);
+            let unrevoked = if has_forgotten {
+                told.map(|(peer, channel)| provable(*peer, channel)).unwrap_or_default()
+            } else {
+                self.unrevoked.get(&keys).copied().unwrap_or_default()
+            };
             hold(Oracle::Secrets, number >= unrevoked, || {
                 format!(
                     "node {node} publishes its commitment {number}, and has revoked all before {unrevoked}"
