@@ -165,8 +165,8 @@ fn proposal(
         &[Form::CloserOnly, Form::Both]
     };
     let proposal = Proposal {
-        closer: (our_balance, ours.to_owned()),
-        closee: (their_balance, theirs.to_owned()),
+        closer: (our_balance, ours.into()),
+        closee: (their_balance, theirs.into()),
         fee,
         // Not before the next block: nobody gains by mining the last one again.
         locktime: height,
