@@ -47,7 +47,7 @@ struct Htlc {
     onion: [u8; 32],
     added: Stage,
     removed: Option<(Removal, Stage)>,
-    /// The offerer has seen the preimage, and has signed for a commitment since: it cannot have lost it.
+    /// The offerer has seen the preimage, and has revoked all that was before it: it cannot have lost it.
     is_paid: bool,
     sees_preimage: bool,
     /// Its channel is settled on chain.
@@ -94,8 +94,6 @@ impl Htlcs {
                     if offerer == from && htlc.added == Stage::Said {
                         concerned.push(htlc.hash);
                     }
-                    let paid = offerer == from && htlc.sees_preimage;
-                    htlc.is_paid |= paid;
                     htlc.stages(offerer, |stage, by| match stage {
                         Stage::Said if by == from => Stage::Signed,
                         Stage::Acknowledged if by != from => Stage::Countersigned,
@@ -109,6 +107,11 @@ impl Htlcs {
                         Stage::Received if by != from => Stage::Acknowledged,
                         other => other,
                     });
+                    // Shown, signed for and taken; a node that has hung up by then hears nothing.
+                    let is_taken =
+                        |(removal, stage)| removal == Removal::Fulfilled && stage >= Stage::Acknowledged;
+                    htlc.is_paid |=
+                        offerer == from && htlc.sees_preimage && htlc.removed.is_some_and(is_taken);
                 }
             }
             _ => {}
