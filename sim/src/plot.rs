@@ -176,9 +176,8 @@ impl Run {
         let invoice = self.world.nodes[victim].manager().create_inbound_payment(Some(amount), expires);
         self.world.nodes[victim].user.plans.insert(invoice.hash, Plan::Claim);
         self.world.invoices.insert(invoice.hash, (victim, amount.to_msat()));
-        let forward = self.world.path(&way, 1_000_000);
         if self.dice.once_in(2) {
-            // A part, with a secret that is right or one that is not, and the forward beside it; of what comes, some is missing.
+            // A part, with a secret that is right or one that is not; of what comes, some is missing.
             let secret = if self.dice.once_in(2) {
                 invoice.secret.clone()
             } else {
@@ -190,12 +189,15 @@ impl Run {
                 missing.hops[0].amount = Msat::new(60_000_000);
                 missing.hops[0].scid = ShortChannelId(1);
                 paths.push(missing);
-                paths.extend(forward);
                 self.world.send_along(villain, paths, invoice.hash, secret);
             }
-        } else if let Some(path) = forward {
+        }
+        // Nobody pays one hash twice at once, so the forward comes from the other one.
+        let back = [way[2], victim, villain];
+        if let (Some(path), true) = (self.world.path(&back, 1_000_000), way[2] != villain) {
             let secret = PaymentSecret::new(self.dice.bytes32());
-            self.world.send_along(villain, vec![path], invoice.hash, secret);
+            self.world.send_along(way[2], vec![path], invoice.hash, secret);
+            self.world.collect(way[2]);
         }
         self.world.collect(villain);
     }
