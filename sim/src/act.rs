@@ -94,6 +94,7 @@ impl Run {
             Move::Reuse => self.reuse(),
             Move::Flood => self.flood(),
             Move::Accuse => self.accuse(),
+            Move::Drip => self.drip(),
             Move::Quiet => {
                 if let Some(link) = self.dice.some(&self.world.links) {
                     let _refused =

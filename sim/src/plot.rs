@@ -164,6 +164,39 @@ impl Run {
         self.world.collect(from);
     }
 
+    /// Pays another villain the same several times, each time over another channel with the one between them: it offers them on one
+    /// after the other, so that some states of its channel have only some of them. They stay until somebody has enough.
+    pub(crate) fn drip(&mut self) {
+        if !self.has_tricks_left() {
+            return;
+        }
+        let Some(way) = self.through() else { return };
+        let (villain, victim, to) = (way[0], way[1], way[2]);
+        let (count, msat) = (2 + self.dice.pick(3), self.dice.of(&[20_000_000, 60_000_000]));
+        let peer = self.world.nodes[victim].id();
+        let channels = self.world.nodes[villain].manager().list_channels();
+        let funded = channels.into_iter().filter(|channel| channel.peer == peer).filter_map(|c| c.funded);
+        let scids: Vec<ShortChannelId> = funded.filter_map(|funded| funded.scid).collect();
+        let Some(path) = self.world.path(&way, msat).filter(|_| !scids.is_empty()) else { return };
+        let preimage = Preimage::new(self.dice.bytes32());
+        let expires = self.world.now() + 400_000;
+        let payee = &mut self.world.nodes[to];
+        let total = Some(Msat::new(msat * count as u64));
+        let invoice = payee.manager().create_inbound_payment_for_hash(preimage.hash(), total, expires, None);
+        payee.user.held.insert(preimage.hash(), preimage.clone());
+        payee.user.plans.insert(preimage.hash(), Plan::Wait);
+        if self.dice.once_in(2) {
+            self.world.mischief.learn(&preimage);
+        }
+        let paths = (0..count).map(|at| {
+            let mut path = path.clone();
+            path.hops[0].scid = scids[at % scids.len()];
+            path
+        });
+        self.world.send_along(villain, paths.collect(), invoice.hash, invoice.secret);
+        self.world.collect(villain);
+    }
+
     /// Sends through somebody what is locked to the hash of that somebody's own invoice, beside a part of what it asks for.
     pub(crate) fn borrow(&mut self) {
         if !self.has_tricks_left() {

@@ -120,6 +120,7 @@ const BYZANTINE: &[(Move, u32)] = &[
     (Move::Borrow, 4),
     (Move::Reuse, 2),
     (Move::Flood, 2),
+    (Move::Drip, 6),
     (Move::Accuse, 2),
     (Move::Splice, 4),
     (Move::Announce, 3),

@@ -65,6 +65,7 @@ moves! {
     Accuse "accuse" "A villain says, without proof, that its peer has lost data, and leaves.",
     Quiet "quiet" "A user wants quiet on a channel.",
     Splice "splice" "A villain sends messages of what is not built.",
+    Drip "drip" "A villain pays the same several times to the same hash, over all its channels with somebody.",
     Flood "flood" "A villain opens many channels, or sends much dust.",
 }
 
