@@ -331,7 +331,7 @@ impl Run {
             }
             self.world.mine(1);
             self.keep_up();
-            if self.profile == Profile::Byzantine && self.world.chain.height().is_multiple_of(6) {
+            if self.profile == Profile::Byzantine && self.world.chain.height().is_multiple_of(3) {
                 self.world.settle_trusty();
             }
         }
@@ -345,6 +345,8 @@ impl Run {
                 continue;
             }
             self.world.nodes[node].be_quick();
+            // Blocks take minutes.
+            self.world.nodes[node].manager().timer_tick();
             self.world.nodes[node].follow_chain();
             self.world.nodes[node].disk.write_all();
             self.process(node);
