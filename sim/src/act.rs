@@ -376,11 +376,11 @@ impl Run {
             // Not further apart: a feerate that one side has signed for must stay within what the other takes.
             self.dice.of(&[1_000, 1_500, 2_000, 3_000, 4_000])
         };
-        self.world.fees.0.set(rate);
+        self.world.fees.rate.set(rate);
     }
 
     fn move_floor(&mut self) {
         let floor = self.dice.of(&[100, 1_000, 1_000, 2_500]);
-        self.world.chain.set_min_relay_fee(floor);
+        self.world.set_floor(floor);
     }
 }

@@ -26,16 +26,26 @@ use crate::proxy::forward::Forward;
 /// A line of bytes to a structure.
 pub(crate) type BytesLine = Box<dyn Fn(&[u8]) -> Vec<u8>>;
 
-/// What the chain costs, the same for all nodes.
+/// What the chain costs, the same for all nodes, in sat/kw.
 #[derive(Clone)]
-pub(crate) struct SimFees(pub(crate) Rc<Cell<u32>>);
+pub(crate) struct SimFees {
+    pub(crate) rate: Rc<Cell<u32>>,
+    /// The least that is relayed: no estimate is below it.
+    pub(crate) floor: Rc<Cell<u32>>,
+}
+
+impl SimFees {
+    pub(crate) fn new(rate: u32) -> Self {
+        Self { rate: Rc::new(Cell::new(rate)), floor: Rc::new(Cell::new(253)) }
+    }
+}
 
 impl FeeEstimator for SimFees {
     fn feerate(&self, target: ConfirmationTarget) -> FeeratePerKw {
-        let normal = self.0.get();
+        let normal = self.rate.get().max(self.floor.get());
         let rate = match target {
             ConfirmationTarget::Urgent => normal * 2,
-            ConfirmationTarget::MinimumAccepted | ConfirmationTarget::Background => 253,
+            ConfirmationTarget::MinimumAccepted | ConfirmationTarget::Background => self.floor.get(),
             _ => normal,
         };
         FeeratePerKw::new(rate.max(253))

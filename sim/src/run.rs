@@ -122,7 +122,7 @@ impl Run {
         world.is_war = matches!(script.profile, Profile::Chain | Profile::Byzantine);
         world.may_force = script.profile == Profile::Chain;
         if script.profile.is_cheap() {
-            world.fees.0.set(500);
+            world.fees.rate.set(500);
         }
         world.nodes.iter_mut().for_each(Node::start);
         for (a, b) in world.pairs() {
@@ -177,7 +177,7 @@ impl Run {
 
     /// The trouble stops: everything is quick, everybody is connected, and users decide what they have let wait.
     fn heal(&mut self) {
-        self.world.chain.set_min_relay_fee(1_000);
+        self.world.set_floor(1_000);
         self.world.nodes.iter_mut().for_each(Node::be_quick);
         // Villains are never heard of again, or go on as before.
         let vanish = self.dice.once_in(2);

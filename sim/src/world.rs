@@ -2,9 +2,7 @@
 //!
 //! Nothing moves but by a call: messages wait on their wires, writes for the disk, blocks for those who fetch them.
 //! `talk.rs` has the messages.
-use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
 
 use bitcoin::{Amount, OutPoint, TxOut};
 use lightning_chain_embedded::EmbeddedChain;
@@ -122,7 +120,7 @@ impl World {
             links: Vec::new(),
             proposals: BTreeMap::new(),
             chain,
-            fees: SimFees(Rc::new(Cell::new(2_000))),
+            fees: SimFees::new(2_000),
             bank,
             payments: Vec::new(),
             htlcs: Htlcs::default(),
@@ -557,6 +555,13 @@ impl World {
         self.say(|| format!("{payer} pays {msat} msat to {payee} for {}", invoice.hash));
         self.payments.push(Payment { id, payer, payee, msat, params: params.clone() });
         params
+    }
+
+    /// The least feerate that is relayed changes, in sat per 1,000 vbytes; estimates know.
+    pub(crate) fn set_floor(&self, sat_per_kvb: u64) {
+        self.chain.set_min_relay_fee(sat_per_kvb);
+        // A little more: transactions are a few units smaller than their estimates.
+        self.fees.floor.set((sat_per_kvb as u32 / 4 + 3).max(253));
     }
 
     /// About a minute passes.
