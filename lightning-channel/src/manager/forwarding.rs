@@ -16,7 +16,7 @@ use lightning_traits::wire::WireMessage as _;
 use super::ChannelManager;
 use super::slot::Slot;
 use super::work::Work;
-use crate::channel::{Channel, Context, SendError, SettleError};
+use crate::channel::{Channel, Context, PhaseName, SendError, SettleError};
 use crate::commitments::{
     IncomingHtlc, Notice, NoticeKey, Origin, Outcome, OutgoingHtlc, Removal, RemovalRefused,
 };
@@ -94,6 +94,25 @@ impl<E: Environment> ChannelManager<E> {
         let hash = self.table.lock().unread.remove(&key);
         if let Some(hash) = hash {
             self.tell_claimed(hash);
+        }
+    }
+
+    /// What was there at the last restart, and whose channel has gone to the chain before it was read, is nothing to wait for.
+    pub(super) fn drop_unread(&self) {
+        let waiting: Vec<HtlcKey> = {
+            let table = self.table.lock();
+            let is_parked = |key: &HtlcKey| {
+                let is_it = |work: &Work| matches!(work, Work::Decide { channel, htlc, .. } if (*channel, htlc.id) == *key);
+                table.parked.iter().chain(&table.work).any(is_it)
+            };
+            table.unread.keys().filter(|key| !is_parked(key)).copied().collect()
+        };
+        for key in waiting {
+            let slot = self.table.lock().channel(key.0);
+            let is_open = |slot| self.look(&slot, |channel, _| channel.phase() != PhaseName::Resolving);
+            if !slot.is_some_and(is_open) {
+                self.was_read(key);
+            }
         }
     }
 

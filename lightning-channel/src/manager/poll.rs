@@ -84,6 +84,7 @@ impl<E: Environment> ChannelManager<E> {
             (table.all(), late)
         };
         self.end_late_probes();
+        self.drop_unread();
         self.judge_fundings(true);
         for slot in slots {
             self.step(&slot, |channel, cx| {
