@@ -95,6 +95,7 @@ impl Run {
             Move::Flood => self.flood(),
             Move::Accuse => self.accuse(),
             Move::Drip => self.drip(),
+            Move::Half => self.half(),
             Move::Quiet => {
                 if let Some(link) = self.dice.some(&self.world.links) {
                     let _refused =
@@ -328,6 +329,9 @@ impl Run {
         for _ in 0..count {
             if self.world.chain.height() >= self.start + most {
                 return;
+            }
+            if core::mem::take(&mut self.world.has_decided) && self.profile == Profile::Byzantine {
+                self.world.settle_trusty();
             }
             self.world.mine(1);
             self.keep_up();

@@ -1,6 +1,6 @@
 //! What villains do in a step.
 use bitcoin::Amount;
-use lightning_channel::channel::{CloseParams, PhaseName};
+use lightning_channel::channel::{ChannelDetails, CloseParams, PhaseName};
 use lightning_traits::id::{CommitmentNumber, ShortChannelId};
 use lightning_traits::payment::{PaymentHash, PaymentSecret, Preimage};
 use lightning_traits::units::Msat;
@@ -195,6 +195,22 @@ impl Run {
         });
         self.world.send_along(villain, paths.collect(), invoice.hash, invoice.secret);
         self.world.collect(villain);
+    }
+
+    /// Whoever is offered several HTLCs sends a state to the chain that is only a little older, and has fewer of them.
+    pub(crate) fn half(&mut self) {
+        let Some((villain, _, link)) = self.front() else { return };
+        let channels = self.world.nodes[villain].manager().list_channels();
+        let is_it = |channel: &ChannelDetails| channel.channel == link.channel;
+        let incoming = channels.into_iter().find(is_it).and_then(|channel| channel.funded);
+        let states = self.world.mischief.states(villain, link.channel);
+        let is_there = self.world.chain.utxo(&link.funding).is_some();
+        if states < 2 || !is_there || incoming.is_none_or(|funded| funded.incoming_htlcs < 2) {
+            return;
+        }
+        let back = 1 + self.dice.pick(6);
+        self.world.publish(villain, link.channel, (states - 1).saturating_sub(back), true);
+        self.outcome.published += 1;
     }
 
     /// Sends through somebody what is locked to the hash of that somebody's own invoice, beside a part of what it asks for.

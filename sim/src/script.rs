@@ -66,6 +66,7 @@ moves! {
     Quiet "quiet" "A user wants quiet on a channel.",
     Splice "splice" "A villain sends messages of what is not built.",
     Drip "drip" "A villain pays the same several times to the same hash, over all its channels with somebody.",
+    Half "half" "A villain that is offered several HTLCs publishes a state that has fewer of them.",
     Flood "flood" "A villain opens many channels, or sends much dust.",
 }
 

@@ -72,6 +72,8 @@ pub(crate) struct World {
     /// Whether any channel may be closed by force: users want it, and deadlines pass.
     pub(crate) may_force: bool,
     pub(crate) mischief: Mischief,
+    /// Whether some user has decided on a payment since the last block: what follows does not wait for the next one.
+    pub(crate) has_decided: bool,
     /// Nodes that do as they like.
     pub(crate) villains: BTreeSet<usize>,
     /// Nodes that were restored from an old copy.
@@ -129,6 +131,7 @@ impl World {
             invoices: BTreeMap::new(),
             is_war: false,
             may_force: false,
+            has_decided: false,
             mischief: Mischief::default(),
             villains: BTreeSet::new(),
             late: BTreeSet::new(),
@@ -383,6 +386,7 @@ impl World {
 
     /// A user takes a payment, or gives it back.
     pub(crate) fn decide(&mut self, node: usize, hash: PaymentHash, plan: Plan) {
+        self.has_decided = true;
         let node = &mut self.nodes[node];
         node.user.waiting.remove(&hash);
         node.user.plans.insert(hash, plan);
