@@ -8,7 +8,7 @@ use lightning_traits::interface::{ChannelSigner, CommitmentToSign, SignError};
 use lightning_traits::tx::witness;
 use lightning_traits::units::BlockHeight;
 
-use crate::monitor::{ChannelMonitor, Stance};
+use crate::monitor::{ChannelMonitor, Duty, Stance};
 
 /// Blocks that the peer has, after an HTLC that we offered expired, to remove it without the chain.
 ///
@@ -42,7 +42,7 @@ impl ChannelMonitor {
 
     /// Whether our commitment is to be published, and nothing has spent the funding output yet.
     pub(crate) fn is_going_to_chain(&self) -> bool {
-        self.stance == (Stance::ForceClosing {}) && self.closing.is_none()
+        self.stance == (Stance::ForceClosing {}) && self.closing.is_none() && self.duty == Duty::Enforce
     }
 
     /// The next height at which this monitor has something to do; `None` when only a transaction can wake it.
@@ -50,6 +50,7 @@ impl ChannelMonitor {
         match (&self.closing, self.stance) {
             _ if !self.pending.is_empty() => Some(tip.plus(1)),
             (Some(closing), _) => (!closing.resolved).then(|| tip.plus(1)),
+            (None, Stance::Open {} | Stance::ForceClosing {}) if self.duty == Duty::Punish => None,
             (None, _) if self.undone.is_some() => Some(tip.plus(1)),
             (None, Stance::ForceClosing {}) => Some(tip.plus(1)),
             (None, Stance::DataLoss { .. }) => None,

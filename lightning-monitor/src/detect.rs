@@ -19,7 +19,7 @@ use lightning_traits::units::BlockHeight;
 use secp256k1::PublicKey;
 
 use crate::claim::Output;
-use crate::monitor::{ChannelMonitor, TheirCommitment};
+use crate::monitor::{ChannelMonitor, Duty, TheirCommitment};
 
 /// One of our or their commitments, built again, with its keys.
 pub(crate) struct Built {
@@ -81,7 +81,8 @@ impl ChannelMonitor {
         if let Some(found) = self.as_theirs(secp, number, transaction, height) {
             return Ok(found);
         }
-        if number == self.ours.number {
+        // Who only punishes is not given what explains our own commitments.
+        if number == self.ours.number && self.duty == Duty::Enforce {
             let built = self.build_ours(secp, signer)?;
             if built.tx.txid == transaction.compute_txid() {
                 return Ok((SpendKind::Ours { number }, self.outputs_of_ours(&built, height)));

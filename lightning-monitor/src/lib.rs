@@ -23,4 +23,4 @@ mod monitor;
 mod resolve;
 
 pub use many::{MonitorEnvironment, MonitorSet, RestoreError};
-pub use monitor::{Balance, BalanceKind, ChannelMonitor};
+pub use monitor::{Balance, BalanceKind, ChannelMonitor, Duty};

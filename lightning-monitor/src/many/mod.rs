@@ -37,7 +37,7 @@ use lightning_traits::monitor::{
 use lightning_traits::sync::{Mutex, assert_unlocked};
 use lightning_traits::units::BlockHeight;
 
-use crate::monitor::{Balance, ChannelMonitor};
+use crate::monitor::{Balance, ChannelMonitor, Duty};
 use crate::resolve::{Moment, Rates, Todo};
 use actions::Action;
 use entry::{Entry, Report};
@@ -61,6 +61,10 @@ pub trait MonitorEnvironment {
     /// Where log records go.
     type Log: Logger;
 
+    /// What the monitors may do on the chain.
+    fn duty(&self) -> Duty {
+        Duty::Enforce
+    }
     /// The keys.
     fn keys(&self) -> &Self::Keys;
     /// The store.
@@ -156,7 +160,7 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
 
 impl<E: MonitorEnvironment> ManyChannelMonitor for MonitorSet<E> {
     fn add_channel(&self, new: NewMonitor) -> Persist {
-        let answer = self.state.lock().add(&new);
+        let answer = self.state.lock().add(&new, self.env.duty());
         self.act();
         match answer {
             Ok(Added::Durable) => Persist::Durable(new.receipt()),
@@ -284,7 +288,7 @@ impl State {
     }
 
     /// Starts to monitor, unless the very same is monitored already.
-    fn add(&mut self, new: &NewMonitor) -> Result<Added, MonitorRefusal> {
+    fn add(&mut self, new: &NewMonitor, duty: Duty) -> Result<Added, MonitorRefusal> {
         let channel = new.init.channel;
         if let Some(known) = self.entries.get(&channel) {
             return if *known.monitor.init() != new.init {
@@ -299,7 +303,9 @@ impl State {
         if self.index.contains_key(&new.init.funding.outpoint) {
             return Err(MonitorRefusal::Duplicate);
         }
-        self.insert(channel, Entry::new(ChannelMonitor::new(new.init.clone())));
+        let mut monitor = ChannelMonitor::new(new.init.clone());
+        monitor.duty = duty;
+        self.insert(channel, Entry::new(monitor));
         let funding = new.init.funding;
         self.actions.push_back(Action::Watch(funding.outpoint, funding.txout().script_pubkey));
         self.actions.push_back(Action::WriteNew(alloc::boxed::Box::new(new.clone())));
@@ -331,6 +337,11 @@ impl State {
     /// Files what a monitor reports and what it must see.
     fn file(&mut self, channel: ChannelId, todo: &mut Todo) {
         let Some(entry) = self.entries.get_mut(&channel) else { return };
+        if entry.monitor.duty == Duty::Punish && !entry.monitor.is_breached() {
+            // What became of the channel is told by those who know all of it.
+            todo.events.clear();
+            todo.user_events.clear();
+        }
         for (outpoint, script) in todo.watches.drain(..) {
             if self.index.insert(outpoint, channel).is_none() {
                 entry.indexed.push(outpoint);

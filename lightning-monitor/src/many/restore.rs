@@ -86,6 +86,7 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
                 NewMonitor::from_versioned(&stored.new).map_err(damaged)?.init,
             )),
         };
+        entry.monitor.duty = self.env.duty();
         entry.log = Log::starting_with(stored.monitor.as_ref().unwrap_or(&stored.new).len());
         for bytes in &stored.updates {
             entry.log.append(bytes.len());

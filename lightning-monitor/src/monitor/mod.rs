@@ -42,6 +42,17 @@ pub(crate) struct OurCommitment {
 }
 record!(struct OurCommitment { number, spec, signature, htlc_signatures list });
 
+/// What a monitor may do on the chain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Duty {
+    /// All that its channel is owed: go to the chain in time, claim, punish.
+    #[default]
+    Enforce,
+    /// Punish revoked commitments of the peer, and nothing else: no commitment of ours is published or explained, nothing valid
+    /// is claimed, and only breaches are reported (RELIABILITY L23). For a watchtower that is given no more keys than that takes.
+    Punish,
+}
+
 /// How far the channel is from the chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stance {
@@ -114,6 +125,8 @@ pub struct ChannelMonitor {
     /// What spent the funding output before its block was taken back, where it is better than a commitment of ours: broadcast
     /// until something spends it again.
     pub(crate) undone: Option<Transaction>,
+    /// Said by whoever runs the monitor, at each start; not stored.
+    pub(crate) duty: Duty,
 }
 
 impl ChannelMonitor {
@@ -137,6 +150,7 @@ impl ChannelMonitor {
             pending: Vec::new(),
             told: Told::default(),
             undone: None,
+            duty: Duty::default(),
             init,
         }
     }
@@ -157,6 +171,12 @@ impl ChannelMonitor {
     #[must_use]
     pub fn closed_by(&self) -> Option<(Txid, SpendKind)> {
         self.closing.as_ref().map(|closing| (closing.txid, closing.kind))
+    }
+
+    /// Whether the peer has published a commitment that it had revoked.
+    #[must_use]
+    pub fn is_breached(&self) -> bool {
+        self.closing.as_ref().is_some_and(|closing| matches!(closing.kind, SpendKind::Revoked { .. }))
     }
 
     /// Whether nothing of the channel is left to do.

@@ -8,7 +8,7 @@ use lightning_traits::codec::{
 };
 use lightning_traits::payment::Preimage;
 
-use super::ChannelMonitor;
+use super::{ChannelMonitor, Duty};
 
 const VERSION: u8 = 1;
 
@@ -69,6 +69,7 @@ impl Decode for ChannelMonitor {
             pending: decode_list(reader)?,
             told: reader.read()?,
             undone: reader.read()?,
+            duty: Duty::default(),
         })
     }
 }

@@ -7,9 +7,9 @@ use lightning_traits::interface::ChannelSigner;
 use lightning_traits::monitor::MonitorEvent;
 
 use super::{CoinRequest, Moment, Rates, Todo};
-use crate::claim::{BuildError, Claim, Output};
+use crate::claim::{Authority, BuildError, Claim, Output};
 use crate::detect::Built;
-use crate::monitor::{ChannelMonitor, Stance};
+use crate::monitor::{ChannelMonitor, Duty, Stance};
 
 impl ChannelMonitor {
     /// The chain has reached the tip of `moment`, or something was learnt there.
@@ -36,6 +36,9 @@ impl ChannelMonitor {
             todo.events.push(MonitorEvent::Resolved { channel: self.init.channel });
             todo.changed = true;
         }
+        if self.duty == Duty::Punish {
+            return;
+        }
         if self.stance == (Stance::Open {}) && self.deadline().is_some_and(|deadline| deadline <= moment.tip)
         {
             self.stance = Stance::ForceClosing {};
@@ -57,7 +60,12 @@ impl ChannelMonitor {
     /// Broadcasts, again where need be, the claims whose time has come.
     fn claim_due(&mut self, secp: &Secp, signer: &impl ChannelSigner, moment: Moment, todo: &mut Todo) {
         let Some(closing) = &self.closing else { return };
-        let due = |output: &&Output| output.spent.is_none() && self.is_claimable(output, moment.tip);
+        let is_ours_to_do = |output: &Output| {
+            self.duty == Duty::Enforce || matches!(output.authority, Authority::Revocation { .. })
+        };
+        let due = |output: &&Output| {
+            output.spent.is_none() && is_ours_to_do(output) && self.is_claimable(output, moment.tip)
+        };
         let due: Vec<Output> = closing.outputs.iter().filter(due).cloned().collect();
         let mut ours: Option<Built> = None;
         for output in due {

@@ -24,7 +24,7 @@ use lightning_traits::interface::ChannelSigner;
 use lightning_traits::monitor::{MonitorEvent, SpendKind};
 use lightning_traits::units::{BlockHeight, FeeratePerKw};
 
-use crate::monitor::{ChannelMonitor, Closing, Confirmed, Stance};
+use crate::monitor::{ChannelMonitor, Closing, Confirmed, Duty, Stance};
 
 /// How deep a transaction must be before what follows from it cannot be taken back.
 pub(crate) const IRREVOCABLE_DEPTH: u32 = 6;
@@ -132,6 +132,9 @@ impl ChannelMonitor {
     /// What spent the funding output is in no block any more, and the channel layer has left for the chain because of it: the
     /// channel must get there again, whoever brought it there, and whatever becomes of that transaction.
     fn go_again(&mut self, closing: Closing) {
+        if self.duty == Duty::Punish {
+            return;
+        }
         let agreed = closing.kind == (SpendKind::Mutual {});
         match (self.stance, closing.kind) {
             // Both have signed it, and no commitment costs less.

@@ -236,6 +236,17 @@ impl Pair {
         tx
     }
 
+    /// Our latest commitment as we publish it.
+    pub(crate) fn our_commitment(&self) -> Transaction {
+        let (params, keys, commitment) = self.built_ours();
+        let (theirs, _) = self.sign_for(&self.them, &params, &keys, &commitment);
+        let request = CommitmentToSign { params: &params, keys: &keys, commitment: &commitment };
+        let ours = self.us.sign_ours(&request).unwrap();
+        let mut tx = commitment.tx;
+        tx.input[0].witness = witness::funding(&params.funding, &self.us.public().funding, &ours, &theirs);
+        tx
+    }
+
     /// Where an HTLC is in our commitment.
     pub(crate) fn in_ours(&self, htlc: &Htlc) -> OutPoint {
         place(&self.built_ours().2, htlc, TxSide::Broadcaster)

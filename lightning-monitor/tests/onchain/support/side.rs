@@ -31,6 +31,8 @@ pub(crate) struct Side {
     pub(crate) seed: CommitmentSeed,
     /// While set, the signer answers that it needs time.
     pub(crate) asleep: Rc<Cell<bool>>,
+    /// Whether the signer has nothing but the revocation secret.
+    pub(crate) punishes_only: bool,
 }
 
 /// The curve's context and table, read once for all tests of this process.
@@ -52,6 +54,7 @@ impl Side {
             htlc: key(b"htlc"),
             seed: CommitmentSeed::new(bytes(b"seed")),
             asleep: Rc::default(),
+            punishes_only: false,
         }
     }
 
@@ -81,6 +84,7 @@ impl ChannelSigner for Side {
 
     fn commitment_point(&self, number: CommitmentNumber) -> Result<PublicKey, SignError> {
         self.awake()?;
+        assert!(!self.punishes_only, "asked for what a punisher does not have");
         Ok(self.point(number))
     }
 
@@ -97,6 +101,7 @@ impl ChannelSigner for Side {
 
     fn sign_ours(&self, request: &CommitmentToSign<'_>) -> Result<Signature, SignError> {
         self.awake()?;
+        assert!(!self.punishes_only, "asked for what a punisher does not have");
         Ok(sign(&self.secp, &request.commitment.sighash(request.params), &self.funding))
     }
 
@@ -109,6 +114,7 @@ impl ChannelSigner for Side {
     fn sign_input(&self, request: &InputToSign<'_>) -> Result<Signature, SignError> {
         self.awake()?;
         let InputToSign { transaction, input, value, script, sighash, key } = *request;
+        assert!(!self.punishes_only || matches!(key, SigningKey::Revocation(_)), "{key:?} of a punisher");
         let secp = &self.secp;
         let key = match key {
             SigningKey::Funding => self.funding,
@@ -131,11 +137,13 @@ impl ChannelSigner for Side {
 pub(crate) struct Keys {
     pub(crate) asleep: Rc<Cell<bool>>,
     pub(crate) asked: Cell<usize>,
+    pub(crate) punishes_only: bool,
 }
 
 impl Keys {
     pub(crate) fn side(&self, keys: &ChannelKeysId) -> Side {
-        Side { asleep: Rc::clone(&self.asleep), ..Side::new(&keys.0) }
+        let punishes_only = self.punishes_only;
+        Side { asleep: Rc::clone(&self.asleep), punishes_only, ..Side::new(&keys.0) }
     }
 }
 
