@@ -66,13 +66,16 @@ fn a_direction_that_failed_is_doubted_for_that_amount_and_for_a_day() {
 
 #[test]
 fn what_was_carried_is_doubted_no_more() {
-    let router = fork();
-    let path = find(&router, query("us", "carol", AMOUNT));
-    report(&router, path.clone(), failed_at(1));
-    report(&router, path.clone(), PathOutcome::Unreadable);
-    assert_eq!(way(&router, AMOUNT), scid(1, 3));
-    report(&router, path, PathOutcome::Delivered);
-    assert_eq!(way(&router, AMOUNT), scid(1, 2));
+    // Given back by the payee, it had been carried all the way too.
+    for carried in [PathOutcome::Delivered, PathOutcome::GivenBack] {
+        let router = fork();
+        let path = find(&router, query("us", "carol", AMOUNT));
+        report(&router, path.clone(), failed_at(1));
+        report(&router, path.clone(), PathOutcome::Unreadable);
+        assert_eq!(way(&router, AMOUNT), scid(1, 3));
+        report(&router, path, carried);
+        assert_eq!(way(&router, AMOUNT), scid(1, 2));
+    }
 }
 
 #[test]

@@ -318,6 +318,9 @@ pub enum PathOutcome {
     },
     /// It failed, and who failed it could not be read.
     Unreadable,
+    /// It arrived, and the payee gave it back, for now: other parts were missing, or it was not the time. The path is as good
+    /// as if it had been paid.
+    GivenBack,
 }
 
 /// A tag, then the fields; an index has four bytes, which no path is too long for.
@@ -331,6 +334,7 @@ impl Encode for PathOutcome {
                 temporary.encode(out);
             }
             Self::Unreadable => out.push(2),
+            Self::GivenBack => out.push(3),
         }
     }
 }
@@ -345,6 +349,7 @@ impl Decode for PathOutcome {
                 Self::FailedAt { channel, temporary: reader.read()? }
             }
             2 => Self::Unreadable,
+            3 => Self::GivenBack,
             _ => return Err(DecodeError::InvalidValue("path outcome")),
         })
     }

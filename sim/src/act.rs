@@ -349,8 +349,6 @@ impl Run {
                 continue;
             }
             self.world.nodes[node].be_quick();
-            // Blocks take minutes.
-            self.world.nodes[node].manager().timer_tick();
             self.world.nodes[node].follow_chain();
             self.world.nodes[node].disk.write_all();
             self.process(node);

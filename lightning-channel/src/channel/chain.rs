@@ -44,6 +44,10 @@ impl<K: KeysInterface> Channel<K> {
             return;
         }
         state.note_fees(&step);
+        if link.any().1.is_some_and(|online| online.quiet.is_over_by_blocks()) && !self.deaf {
+            self.react(cx, &Violation::QuietTooLong);
+            return;
+        }
         self.advance(cx);
     }
 

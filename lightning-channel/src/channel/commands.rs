@@ -168,7 +168,9 @@ impl<K: KeysInterface> Channel<K> {
     pub fn settle(&mut self, cx: &Context<'_, K>, htlc: HtlcId, removal: Removal) -> Result<(), SettleError> {
         let (phase, mut step) = self.split(cx);
         match phase {
-            Phase::Funded(link) if link.is_quiet() => Ok(link.any().0.hold_removal(htlc, removal)?),
+            Phase::Funded(link) if link.is_quiet() => {
+                Ok(link.any().0.hold_removal(htlc, removal, &mut step)?)
+            }
             Phase::Funded(link) => Ok(link.any().0.settle(htlc, removal, &mut step)?),
             Phase::Resolving(state) => Ok(state.settle(htlc, removal, &mut step)?),
             Phase::Opening(_) | Phase::Closed(_) => Err(SettleError::NoHtlcs),

@@ -157,9 +157,9 @@ fn by_payee(payer: NodeId, path: &Path, failure: &Failure, text: String) -> Verd
     }
 }
 
-/// It may be tried again as it was.
+/// It may be tried again as it was: the path carried it.
 const fn blameless(text: String) -> Verdict {
-    let report = PathOutcome::Unreadable;
+    let report = PathOutcome::GivenBack;
     Verdict { report, lessons: Vec::new(), channel: None, refused: false, text }
 }
 
@@ -308,8 +308,13 @@ mod tests {
         for failure in [Failure::MppTimeout, Failure::TemporaryNodeFailure, old] {
             let verdict = returned(2, &failure);
             assert!(!verdict.refused && verdict.lessons.is_empty(), "{failure:?}");
+            // It was read, and says that the whole path carried it.
+            assert_eq!(verdict.report, PathOutcome::GivenBack, "{failure:?}");
+            // From a node on the way it says nothing of the kind.
+            assert!(matches!(returned(1, &failure).report, PathOutcome::FailedAt { .. }), "{failure:?}");
         }
-        assert!(returned(2, &Failure::PermanentNodeFailure).refused);
+        let refused = returned(2, &Failure::PermanentNodeFailure);
+        assert!(refused.refused && refused.report == PathOutcome::Delivered);
     }
 
     #[test]

@@ -205,7 +205,7 @@ fn a_held_preimage_is_not_lost_on_the_way_to_the_chain() {
         pair.run();
         let known = MonitorStep::Preimage { preimage: preimage(1) };
         let node = &mut pair.nodes[1];
-        assert!(!node.disk.steps.contains(&known));
+        assert!(node.durable_removals.is_empty());
         if by_user {
             node.with(|channel, cx| channel.force_close(cx));
         } else {
@@ -221,6 +221,106 @@ fn a_held_preimage_is_not_lost_on_the_way_to_the_chain() {
         assert!(node.disk.steps.contains(&known));
         assert_eq!(node.durable_removals, [HtlcId(0)]);
     }
+}
+
+/// A channel in which `asks` wants quiet while the second side has not decided on HTLC 1 of the first; {12} or {22,12}.
+fn quiet_with_an_htlc(asks: usize, anchors: bool) -> Pair {
+    let mut pair = Pair::new();
+    if !anchors {
+        for node in &mut pair.nodes {
+            node.features.clear_bit(Feature::Anchors.optional_bit());
+        }
+    }
+    pair.establish(PUSH, false);
+    pair.want(1, 0, Msat::from_sat(50_000), Fate::Claim);
+    while pair.nodes[1].incoming.is_empty() {
+        assert!(pair.move_once() || pair.manage());
+    }
+    quiesce(&mut pair, asks);
+    while pair.move_once() {}
+    assert_eq!(quiescent(&pair), [true; 2]);
+    pair
+}
+
+/// The HTLC may expire in the quiet, so the monitor must be able to claim it meanwhile (RELIABILITY J1).
+#[test]
+fn j1_a_claim_that_is_held_in_the_quiet_reaches_the_monitor_at_once() {
+    for asks in 0..2 {
+        for (anchors, slow, restart) in
+            [(true, false, false), (true, true, false), (true, false, true), (false, false, false)]
+        {
+            let mut pair = quiet_with_an_htlc(asks, anchors);
+            pair.nodes[1].slow_disk = slow;
+            let said = pair.sent(1).len();
+            pair.manage();
+            while pair.nodes[1].step() {}
+            while slow && pair.nodes[1].write_one() {}
+            while pair.move_once() {}
+            let known = MonitorStep::Preimage { preimage: preimage(1) };
+            assert!(pair.nodes[1].disk.steps.contains(&known), "{asks} {anchors} {slow}");
+            assert_eq!(pair.sent(1).len(), said, "not a word to the peer");
+            assert!(
+                pair.nodes[1].durable_removals.is_empty(),
+                "it is not done: a crash forgets the decision"
+            );
+            pair.nodes[1].slow_disk = false;
+            if restart {
+                pair.crash(1);
+            }
+            pair.reconnect();
+            assert_eq!(pair.outcomes.get(&(0, 1)), Some(&true));
+            pair.assert_balance(Msat::from_sat(650_000), Msat::from_sat(350_000));
+        }
+    }
+}
+
+/// A failure is of no use to the monitor: nothing is written for it before the quiet ends.
+#[test]
+fn a_failure_that_is_held_writes_nothing() {
+    let mut pair = quiet_with_an_htlc(0, true);
+    let last = pair.nodes[1].disk.last;
+    let fail = Removal::Fail { reason: vec![1; 300], attribution: None };
+    pair.nodes[1].with(|channel, cx| channel.settle(cx, HtlcId(0), fail)).unwrap();
+    while pair.nodes[1].step() {}
+    assert_eq!(pair.nodes[1].disk.last, last);
+}
+
+/// Whoever forgets to call `timer_tick` still has the chain for a clock.
+#[test]
+fn k11_blocks_end_the_quiet_too() {
+    for asks in 0..2 {
+        for anchors in [true, false] {
+            let mut pair = quiet_with_an_htlc(asks, anchors);
+            pair.manage();
+            pair.mine(3);
+            pair.run();
+            assert!(pair.connected && pair.outcomes.is_empty());
+            pair.mine(1);
+            pair.run();
+            assert!(!pair.connected);
+            pair.reconnect();
+            assert_eq!(pair.outcomes.get(&(0, 1)), Some(&true));
+            // Blocks end nothing that is not quiet.
+            pair.mine(20);
+            pair.run();
+            assert!(pair.connected);
+        }
+    }
+}
+
+/// Nor does a wish that waits for the peer's revocation hold anything up for ever.
+#[test]
+fn k11_blocks_end_a_wish_that_the_peer_never_answers() {
+    let mut pair = Pair::open(PUSH);
+    quiesce(&mut pair, 0);
+    while pair.nodes[0].step() {}
+    // It is lost on the way.
+    pair.nodes[0].outgoing.clear();
+    pair.mine(4);
+    pair.run();
+    assert!(!pair.connected);
+    pair.reconnect();
+    assert_eq!((quiescent(&pair), pair.phases()), ([false; 2], [PhaseName::Open; 2]));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use lightning_traits::event::{Event, PaymentFailure, ReceivedKind};
 use lightning_traits::id::{PaymentId, ShortChannelId};
 use lightning_traits::interface::EventsProvider as _;
 use lightning_traits::payment::{PaymentHash, Preimage};
-use lightning_traits::route::{Path, Route, RouteHop};
+use lightning_traits::route::{Path, PathOutcome, Route, RouteHop};
 use lightning_traits::units::{CltvDelta, CltvExpiry, Msat};
 
 use super::world::World;
@@ -107,6 +107,8 @@ fn half_a_payment_is_given_back_after_some_ticks() {
     }
     world.settle();
     assert_eq!(world.failures(0), ["mpp_timeout at hop 0"]);
+    let reports = world.nodes[0].env.routes.reports();
+    assert!(reports.iter().any(|report| report.outcome == PathOutcome::GivenBack), "{reports:?}");
     assert!(matches!(world.endings(0, id)[..], [Event::PaymentFailed { .. }]));
     assert!(world.claimed(1, invoice.hash).is_empty());
     assert_eq!(world.nodes[0].htlcs(), 0);

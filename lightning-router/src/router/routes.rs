@@ -24,7 +24,7 @@ impl RouteFinder for Router {
     fn report(&self, report: RouteReport) {
         let hops = &report.path.hops;
         let (reached, failed) = match report.outcome {
-            PathOutcome::Delivered => (hops.len(), None),
+            PathOutcome::Delivered | PathOutcome::GivenBack => (hops.len(), None),
             PathOutcome::Unreadable => return,
             PathOutcome::FailedAt { channel, .. } => (channel, Some(channel)),
         };

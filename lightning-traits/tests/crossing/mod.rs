@@ -350,7 +350,12 @@ pub(crate) fn report() -> impl Strategy<Value = RouteReport> {
     let failed = (any::<u32>(), any::<bool>());
     let failed = failed
         .prop_map(|(channel, temporary)| PathOutcome::FailedAt { channel: channel as usize, temporary });
-    let outcome = prop_oneof![Just(PathOutcome::Delivered), failed, Just(PathOutcome::Unreadable)];
+    let whole = prop_oneof![
+        Just(PathOutcome::Delivered),
+        Just(PathOutcome::Unreadable),
+        Just(PathOutcome::GivenBack)
+    ];
+    let outcome = prop_oneof![whole, failed];
     (any::<[u8; 32]>(), path(), outcome).prop_map(|(hash, path, outcome)| RouteReport {
         hash: PaymentHash(hash),
         path,

@@ -5,12 +5,14 @@
 //!
 //! # Invariants
 //! - from the wish on no update of ours leaves: what is decided meanwhile waits, and is told as done only once it is durable
+//! - a preimage does not wait: the monitor knows it as soon as we decide to use it, since HTLCs expire in the quiet too
 //! - our `stfu` leaves once, when nothing of ours is pending for either side
 use alloc::vec::Vec;
 
 use lightning_traits::feature::Feature;
 use lightning_traits::id::HtlcId;
 use lightning_traits::interface::KeysInterface;
+use lightning_traits::monitor::MonitorStep;
 use lightning_traits::wire::Stfu;
 use thiserror::Error;
 
@@ -24,6 +26,8 @@ use crate::commitments::{Removal, RemovalRefused};
 /// Ticks, of about a minute, for which a channel is quiet: "MUST disconnect after 60 seconds of quiescence if the HTLCs are
 /// pending."
 const PATIENCE: u32 = 1;
+/// Blocks for which it is quiet. They count like minutes should nobody call for those; some can come in one minute.
+const PATIENCE_IN_BLOCKS: u32 = 3;
 
 /// Why a channel does not become quiet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -48,6 +52,8 @@ pub(crate) struct Quiet {
     theirs: Option<bool>,
     /// Ticks since somebody did.
     ticks: u32,
+    /// Blocks since somebody did.
+    blocks: u32,
 }
 
 impl Quiet {
@@ -83,6 +89,15 @@ impl Quiet {
         }
         self.ticks = self.ticks.saturating_add(1);
         self.ticks > PATIENCE
+    }
+
+    /// Counts a block; whether it has been quiet for too long.
+    pub(crate) const fn is_over_by_blocks(&mut self) -> bool {
+        if self.ours.is_none() && self.theirs.is_none() {
+            return false;
+        }
+        self.blocks = self.blocks.saturating_add(1);
+        self.blocks > PATIENCE_IN_BLOCKS
     }
 }
 
@@ -124,7 +139,7 @@ impl Funded {
             return Err(Violation::StfuUnexpected);
         }
         quiet.theirs = Some(message.initiator);
-        quiet.ticks = 0;
+        (quiet.ticks, quiet.blocks) = (0, 0);
         Ok(())
     }
 
@@ -142,16 +157,26 @@ impl Funded {
         // "if it is replying to an `stfu`: MUST set `initiator` to 0; otherwise: MUST set `initiator` to 1".
         let initiator = quiet.theirs.is_none();
         online.quiet.ours = Some(initiator);
-        online.quiet.ticks = 0;
+        (online.quiet.ticks, online.quiet.blocks) = (0, 0);
         let message = Stfu { channel_id: self.terms().channel, initiator, unknown: Default::default() };
         step.effects.after_all().send(message);
     }
 
     /// Keeps a removal until something may be said again. It is not durable: whoever decided on it decides again after a crash.
-    pub(crate) fn hold_removal(&mut self, id: HtlcId, removal: Removal) -> Result<(), RemovalRefused> {
+    /// But the HTLC of a preimage may expire before: the monitor, which may have to claim it on the chain, learns it now.
+    pub(crate) fn hold_removal<K: KeysInterface>(
+        &mut self,
+        id: HtlcId,
+        removal: Removal,
+        step: &mut Step<'_, K>,
+    ) -> Result<(), RemovalRefused> {
         self.commitments.offer_removal(id, removal.clone())?;
         if self.held.iter().any(|(held, _)| *held == id) {
             return Err(RemovalRefused::AlreadyRemoved(id));
+        }
+        if let Removal::Fulfill { preimage, .. } = &removal {
+            step.journal.step(MonitorStep::Preimage { preimage: preimage.clone() });
+            self.persist(step);
         }
         self.held.push((id, removal));
         Ok(())
