@@ -17,7 +17,7 @@ use crate::ledger::{Ledger, StoredBlock};
 use crate::mempool::{Entry, Mempool, Refused};
 use crate::policy::Policy;
 use crate::reject::{BlockError, PackageError, RejectReason};
-use crate::template::{self, Place};
+use crate::template::{self, BlockSpace, Place};
 
 /// Seconds between two blocks when no clock is used.
 const BLOCK_INTERVAL: u32 = 600;
@@ -38,6 +38,7 @@ struct State {
     ledger: Ledger,
     mempool: Mempool,
     policy: Policy,
+    space: BlockSpace,
     /// Transactions whose scripts were checked, so that mining them costs nothing.
     verified: BTreeSet<Wtxid>,
     fee_estimate: Option<FeeratePerKw>,
@@ -74,6 +75,7 @@ impl EmbeddedChain {
             ledger: Ledger::new(),
             mempool: Mempool::default(),
             policy,
+            space: BlockSpace::default(),
             verified: BTreeSet::new(),
             fee_estimate: None,
             wall_clock: false,
@@ -187,6 +189,25 @@ impl EmbeddedChain {
     /// Sets the minimum relay feerate, in satoshi per 1000 virtual bytes. Waiting transactions stay.
     pub fn set_min_relay_fee(&self, sat_per_kvb: u64) {
         self.state.lock().policy.min_relay_fee = sat_per_kvb;
+    }
+
+    /// The rest of the world fills every mempool with what pays `sat_per_kvb`: whatever waits here and pays less, alone and with
+    /// what builds on it, goes, and nothing that pays less comes in. Answers what went. Zero ends it.
+    pub fn fill_mempool(&self, sat_per_kvb: u64) -> Vec<Txid> {
+        let mut state = self.state.lock();
+        state.policy.mempool_min_fee = sat_per_kvb;
+        state.mempool.trim(sat_per_kvb)
+    }
+
+    /// Sets what miners leave to transactions of this mempool in each block from now on.
+    pub fn set_block_space(&self, space: BlockSpace) {
+        self.state.lock().space = space;
+    }
+
+    /// What miners leave to transactions of this mempool.
+    #[must_use]
+    pub fn block_space(&self) -> BlockSpace {
+        self.state.lock().space
     }
 
     /// Offers a transaction to the mempool.
@@ -306,7 +327,7 @@ impl State {
 
     fn mine(&mut self, script: &Script, fill: Fill) -> Result<BlockHash, BlockError> {
         let (transactions, fees) = match fill {
-            Fill::Mempool => template::select(&self.mempool),
+            Fill::Mempool => template::select(&self.mempool, self.space),
             Fill::These(transactions) => (transactions, Amount::ZERO),
         };
         self.serial = self.serial.saturating_add(1);
@@ -344,7 +365,7 @@ impl State {
         // Oldest first, then what waited before, which may build on them. Coins, lock times and coinbases
         // may be gone: each must pass again, and who does not is dropped with those that build on it. Fees are
         // not asked for again, since some came in as part of a package.
-        let lenient = Policy { min_relay_fee: 0, relay_dust: true, ..self.policy };
+        let lenient = Policy { min_relay_fee: 0, mempool_min_fee: 0, relay_dust: true, ..self.policy };
         let waited = self.mempool.drain();
         let returned = blocks.iter().rev().flat_map(|block| block.txdata.iter().skip(1));
         for tx in returned.chain(&waited) {

@@ -4,13 +4,14 @@
 //! lock times (BIP 65, 113), relative lock times (BIP 68, 112), subsidy, BIP 34, witness commitment, block weight,
 //! regtest proof of work, and every script and witness up to taproot by Bitcoin Core's own code. Policy: minimum
 //! relay fee, dust, standard forms, replacement by fee, chains of 25, packages of parents with a child, version 3
-//! transactions and ephemeral dust. A real bitcoind accepts its blocks.
+//! transactions and ephemeral dust. Who tests says how much of a block is left, and when a full mempool lets go of what. A
+//! real bitcoind accepts its blocks.
 //!
 //! Programs in the same process hold it as a [`BlockSource`](lightning_traits::interface::BlockSource); others reach it
 //! through [`ChainServer`], which speaks the JSON-RPC methods of bitcoind that our client uses.
 //!
-//! Not checked, so ask a real bitcoind: MINIMALIF and other script policy, signature operation limits, eviction
-//! from a full mempool, fee estimation. Never for production: regtest has no work to protect it.
+//! Not checked, so ask a real bitcoind: MINIMALIF and other script policy, signature operation limits, fee
+//! estimation. Never for production: regtest has no work to protect it.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -33,3 +34,4 @@ pub use ledger::StoredBlock;
 pub use policy::Policy;
 pub use reject::{BlockError, PackageError, RejectReason};
 pub use serve::{ChainServer, ServeOptions};
+pub use template::BlockSpace;

@@ -2,7 +2,8 @@
 //!
 //! One rule book for single transactions and packages: a *group* (one transaction, or parents with the
 //! child that pays for them) is judged by its summed fee and size, and enters as a whole or not at all.
-//! Replacement is by BIP 125 without its opt-in (full RBF), limits for version 3 by BIP 431.
+//! Replacement is by BIP 125 without its opt-in (full RBF), limits for version 3 by BIP 431. What
+//! a full mempool lets go of is told by who fills it (`trim`): the few transactions of a test never do.
 //!
 //! # Invariants
 //! - every entry is valid for the next block, given the entries before it
@@ -311,6 +312,7 @@ impl Mempool {
         if evicted.is_empty() {
             return Ok(());
         }
+        self.check_package_replacement(group)?;
         if evicted.len() > MAX_REPLACED {
             return Err(RejectReason::TooManyReplacements(evicted.len()));
         }
@@ -342,6 +344,43 @@ impl Mempool {
             }
         }
         Ok(())
+    }
+
+    /// A package replaces only as one parent with its child, without others that wait before them, and only if the child
+    /// makes it better than its parent alone.
+    fn check_package_replacement(&self, group: &[Entry]) -> Result<(), RejectReason> {
+        let (parent, child) = match group {
+            [] | [_] => return Ok(()),
+            [parent, child] => (parent, child),
+            _ => return Err(RejectReason::PackageReplacement("package must be 1-parent-1-child")),
+        };
+        if group.iter().any(|entry| !self.parents(&entry.tx).is_empty()) {
+            return Err(RejectReason::PackageReplacement("new transaction cannot have mempool ancestors"));
+        }
+        let sum = sums([parent, child].into_iter());
+        if rate(sum) <= rate((parent.fee, parent.vsize)) {
+            return Err(RejectReason::PackageReplacement(
+                "package feerate is less than or equal to parent feerate",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Lets go, with their descendants, of those that pay less than `rate` in satoshi per 1000 virtual bytes, alone and with
+    /// what builds on them: the worst first, as a full mempool does.
+    pub(crate) fn trim(&mut self, floor: u64) -> Vec<Txid> {
+        let mut gone = Vec::new();
+        loop {
+            let score = |entry: &Entry| {
+                let family = self.descendants(entry.tx.compute_txid());
+                let together = sums(family.iter().filter_map(|txid| self.entries.get(txid)));
+                rate((entry.fee, entry.vsize)).max(rate(together))
+            };
+            let worst = self.entries.iter().map(|(txid, entry)| (score(entry), *txid)).min();
+            let Some((_, txid)) = worst.filter(|(score, _)| *score < u128::from(floor)) else { return gone };
+            gone.extend(self.descendants(txid));
+            self.remove_with_descendants(txid);
+        }
     }
 
     /// Waiting transactions that `tx` spends from.
@@ -404,7 +443,12 @@ fn check_relay_fee(group: &[Entry], rules: &Policy) -> Result<(), RejectReason> 
     }
     let (fee, size) = sums(group.iter());
     let needed = fee_at(rules.min_relay_fee, size);
-    if fee < needed { Err(RejectReason::MinRelayFee { fee, needed }) } else { Ok(()) }
+    if fee < needed {
+        return Err(RejectReason::MinRelayFee { fee, needed });
+    }
+    // What a full mempool asks a child may pay for its parents, whatever their version.
+    let needed = fee_at(rules.mempool_min_fee, size);
+    if fee < needed { Err(RejectReason::MempoolMinFee { fee, needed }) } else { Ok(()) }
 }
 
 /// Every dust output of a parent is spent within the group.
@@ -423,7 +467,12 @@ fn dust_reason(tx: &Transaction, output: usize) -> RejectReason {
     RejectReason::Dust { output, value }
 }
 
-fn sums<'a>(entries: impl Iterator<Item = &'a Entry>) -> (Amount, u64) {
+/// Satoshi per 1000 virtual bytes: whole numbers compare the same everywhere.
+pub(crate) fn rate((fee, vsize): (Amount, u64)) -> u128 {
+    u128::from(fee.to_sat()).saturating_mul(1000).checked_div(u128::from(vsize)).unwrap_or(0)
+}
+
+pub(crate) fn sums<'a>(entries: impl Iterator<Item = &'a Entry>) -> (Amount, u64) {
     entries.fold((Amount::ZERO, 0), |(fee, size), entry| {
         (fee.checked_add(entry.fee).unwrap_or(Amount::MAX), size.saturating_add(entry.vsize))
     })

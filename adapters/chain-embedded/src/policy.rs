@@ -14,8 +14,10 @@ use crate::reject::RejectReason;
 /// What a mempool asks of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Minimum feerate in satoshi per 1000 virtual bytes.
+    /// Minimum feerate in satoshi per 1000 virtual bytes: what each transaction pays by itself, but for version 3.
     pub min_relay_fee: u64,
+    /// What a mempool that has been full asks beyond that, by itself or together with a child.
+    pub mempool_min_fee: u64,
     /// What a replacement adds for its own size, in satoshi per 1000 virtual bytes.
     pub incremental_relay_fee: u64,
     /// Longest chain of unconfirmed transactions, the transaction itself included.
@@ -30,6 +32,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             min_relay_fee: 1000,
+            mempool_min_fee: 0,
             incremental_relay_fee: 1000,
             max_chain: 25,
             max_data_carrier: 83,

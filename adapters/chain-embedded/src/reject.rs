@@ -74,6 +74,17 @@ pub enum RejectReason {
         /// What it would need.
         needed: Amount,
     },
+    /// Pays less than what a mempool asks that has been full.
+    #[error("mempool min fee not met, {fee} < {needed}")]
+    MempoolMinFee {
+        /// What it pays, together with its package.
+        fee: Amount,
+        /// What it would need.
+        needed: Amount,
+    },
+    /// A package that would replace has not the form in which packages may.
+    #[error("package RBF failed: {0}")]
+    PackageReplacement(&'static str),
     /// Conflicts with waiting transactions and pays too little to replace them (BIP 125 rules 3, 4, 6).
     #[error("insufficient fee, {fee} < {needed}")]
     InsufficientFee {
@@ -116,7 +127,7 @@ impl RejectReason {
     /// Whether more fee, or a child that pays it, could help.
     #[must_use]
     pub const fn is_fee(&self) -> bool {
-        matches!(self, Self::InsufficientFee { .. } | Self::MinRelayFee { .. })
+        matches!(self, Self::InsufficientFee { .. } | Self::MinRelayFee { .. } | Self::MempoolMinFee { .. })
     }
 }
 

@@ -42,7 +42,8 @@ impl BlockSource for EmbeddedChain {
     }
 
     fn least_feerate(&self) -> Result<FeeratePerKw, SourceError> {
-        let per_kw = self.policy().min_relay_fee.div_ceil(4);
+        let policy = self.policy();
+        let per_kw = policy.min_relay_fee.max(policy.mempool_min_fee).div_ceil(4);
         Ok(FeeratePerKw::new(u32::try_from(per_kw).unwrap_or(u32::MAX)))
     }
 

@@ -13,12 +13,27 @@ use bitcoin::{
 };
 
 use crate::ledger::{height_push, subsidy};
-use crate::mempool::{Entry, Mempool};
+use crate::mempool::{Entry, Mempool, rate, sums};
 
-/// A block holds 4,000,000 weight units; header, counts and coinbase take their part first.
-const MAX_TRANSACTIONS_WEIGHT: u64 = 4_000_000 - 8_000;
 /// Opens the output that commits to the witnesses (BIP 141): OP_RETURN, a push of 36 bytes, and its mark.
 const COMMITMENT_MARK: [u8; 6] = [0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed];
+
+/// What miners leave to the transactions that wait here, beside those of the rest of the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockSpace {
+    /// Weight units.
+    pub weight: u64,
+    /// The least feerate of a transaction with its ancestors, in satoshi per 1000 virtual bytes: whatever pays less waits.
+    pub min_fee: u64,
+}
+
+impl Default for BlockSpace {
+    /// A whole block, for whatever pays anything or nothing.
+    fn default() -> Self {
+        // A block holds 4,000,000 weight units; header, counts and coinbase take their part first.
+        Self { weight: 4_000_000 - 8_000, min_fee: 0 }
+    }
+}
 
 /// What distinguishes the next block.
 #[derive(Clone, Copy, Debug)]
@@ -33,26 +48,30 @@ pub(crate) struct Place {
 /// The waiting transactions for the next block, parents first, and their fees.
 ///
 /// All of them if they fit. Otherwise those whose ancestors and themselves pay the best rate, again and again.
-pub(crate) fn select(mempool: &Mempool) -> (Vec<Transaction>, Amount) {
+pub(crate) fn select(mempool: &Mempool, space: BlockSpace) -> (Vec<Transaction>, Amount) {
     let all = mempool.in_order();
     let weight: u64 = all.iter().map(|entry| entry.tx.weight().to_wu()).sum();
-    let chosen = if weight <= MAX_TRANSACTIONS_WEIGHT { all } else { select_best(mempool, &all) };
+    let is_free = weight <= space.weight && space.min_fee == 0;
+    let chosen = if is_free { all } else { select_best(mempool, &all, space) };
     let fees = chosen.iter().map(|entry| entry.fee).sum();
     (chosen.into_iter().map(|entry| entry.tx.clone()).collect(), fees)
 }
 
-fn select_best<'a>(mempool: &'a Mempool, all: &[&'a Entry]) -> Vec<&'a Entry> {
+fn select_best<'a>(mempool: &'a Mempool, all: &[&'a Entry], space: BlockSpace) -> Vec<&'a Entry> {
     let mut taken: BTreeSet<Txid> = BTreeSet::new();
     let mut skipped: BTreeSet<Txid> = BTreeSet::new();
     let mut chosen = Vec::new();
-    let mut room = MAX_TRANSACTIONS_WEIGHT;
+    let mut room = space.weight;
     loop {
         let candidates = all.iter().map(|entry| (entry.tx.compute_txid(), *entry));
         let best = candidates
             .filter(|(txid, _)| !taken.contains(txid) && !skipped.contains(txid))
             .map(|(txid, entry)| (txid, with_ancestors(mempool, entry, &taken)))
-            .max_by_key(|(txid, package)| (rate(package), core::cmp::Reverse(*txid)));
+            .max_by_key(|(txid, package)| (package_rate(package), core::cmp::Reverse(*txid)));
         let Some((txid, package)) = best else { break };
+        if package_rate(&package) < u128::from(space.min_fee) {
+            break;
+        }
         let weight: u64 = package.iter().map(|entry| entry.tx.weight().to_wu()).sum();
         match room.checked_sub(weight) {
             Some(left) => {
@@ -88,11 +107,8 @@ fn with_ancestors<'a>(mempool: &'a Mempool, entry: &'a Entry, taken: &BTreeSet<T
     package
 }
 
-/// Millisatoshi per virtual byte: whole numbers compare the same everywhere.
-fn rate(package: &[&Entry]) -> u128 {
-    let fee: u128 = package.iter().map(|entry| u128::from(entry.fee.to_sat())).sum();
-    let vsize: u128 = package.iter().map(|entry| u128::from(entry.vsize)).sum();
-    fee.saturating_mul(1000).checked_div(vsize).unwrap_or(0)
+fn package_rate(package: &[&Entry]) -> u128 {
+    rate(sums(package.iter().copied()))
 }
 
 /// A block with `transactions` whose coinbase pays all it may to `script`, with proof of work.

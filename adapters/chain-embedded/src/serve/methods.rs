@@ -244,7 +244,7 @@ fn getmempoolinfo(chain: &EmbeddedChain, _: &Params<'_>) -> Answer {
         "size": entries.len(),
         "bytes": entries.iter().map(|entry| entry.vsize).sum::<u64>(),
         "total_fee": entries.iter().map(|entry| entry.fee).sum::<Amount>().to_btc(),
-        "mempoolminfee": btc(policy.min_relay_fee),
+        "mempoolminfee": btc(policy.min_relay_fee.max(policy.mempool_min_fee)),
         "minrelaytxfee": btc(policy.min_relay_fee),
         "incrementalrelayfee": btc(policy.incremental_relay_fee),
         "fullrbf": true,
