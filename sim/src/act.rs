@@ -105,6 +105,12 @@ impl Run {
             Move::Splice => self.splice(),
             Move::Announce => self.announce(),
             Move::Spoil => self.spoil(),
+            Move::Begin => self.begin_dance(),
+            Move::Claims => self.begin_claims(),
+            Move::Advance => self.advance(),
+            Move::Die => self.die(),
+            Move::Many => self.pay_many(),
+            Move::Again => self.ask_for_all(),
         }
     }
 
@@ -179,7 +185,7 @@ impl Run {
     }
 
     /// Somebody with whom a node has a channel.
-    fn neighbour(&mut self, node: usize) -> Option<usize> {
+    pub(crate) fn neighbour(&mut self, node: usize) -> Option<usize> {
         let other = |(a, b): (usize, usize)| match node {
             _ if a == node => Some(b),
             _ if b == node => Some(a),
@@ -190,7 +196,7 @@ impl Run {
     }
 
     /// An invoice of the node's own, or of a hash that its user brought.
-    fn invoice(&mut self, payee: usize, msat: u64) -> InboundPayment {
+    pub(crate) fn invoice(&mut self, payee: usize, msat: u64) -> InboundPayment {
         let expires = self.world.now() + 400_000;
         let (plan, preimage) = (self.dice.roll(8), Preimage::new(self.dice.bytes32()));
         let is_held = self.dice.once_in(4);

@@ -9,7 +9,8 @@
 //! | --- | --- |
 //! | `dice.rs` | all chance |
 //! | `script.rs` `profile.rs` | a run as a list of steps, made from a seed; what may happen and how often |
-//! | `run.rs` `act.rs` | the steps one after the other, and the end of all trouble; what each does |
+//! | `scenario.rs` `dance.rs` | generators for what is known to hurt; payments step by step, with cuts in between |
+//! | `run.rs` `act.rs` `trouble.rs` | the steps one after the other, and the end of all trouble; what each does |
 //! | `shrink.rs` | the shortest script that still fails |
 //! | `topology.rs` | networks to begin with |
 //! | `world.rs` `talk.rs` `wires.rs` | nodes and chain; messages; connections |
@@ -38,6 +39,7 @@ mod act;
 mod bank;
 mod coins;
 mod coverage;
+mod dance;
 mod dice;
 mod disk;
 mod follow;
@@ -51,10 +53,12 @@ mod profile;
 #[path = "../../lightning-traits/tests/proxy/mod.rs"]
 mod proxy;
 mod run;
+mod scenario;
 mod script;
 mod shrink;
 mod talk;
 mod topology;
+mod trouble;
 mod unbuilt;
 mod user;
 mod villain;
@@ -65,5 +69,6 @@ pub use coverage::Coverage;
 pub use oracle::{Broken, Oracle};
 pub use profile::Profile;
 pub use run::{Outcome, run};
+pub use scenario::list_scenarios;
 pub use script::{Move, Script, Step};
 pub use shrink::shortest;

@@ -20,6 +20,7 @@ use sim::{Broken, Outcome, Profile, Script};
 
 /// Simulates small networks under all kinds of trouble.
 #[derive(Parser)]
+#[command(after_help = format!("Scenarios:\n{}", sim::list_scenarios()))]
 struct Arguments {
     /// Which seeds: the first, and the first that is not run.
     #[arg(long, value_parser = range, default_value = "0..100")]
@@ -27,6 +28,9 @@ struct Arguments {
     /// What trouble there is: honest, disk, chain or byzantine; all of them in turn unless said otherwise.
     #[arg(long)]
     profile: Option<Profile>,
+    /// One scenario instead, by its number, or "all" of them in turn; see below.
+    #[arg(long, value_parser = scenarios, conflicts_with = "profile")]
+    scenario: Option<Scenarios>,
     /// Steps of each run.
     #[arg(long, default_value_t = 500)]
     steps: u32,
@@ -59,8 +63,24 @@ fn range(text: &str) -> Result<Range<u64>, String> {
     Ok(parse(first)?..parse(end)?)
 }
 
+/// Which scenarios are run, in turn.
+#[derive(Clone)]
+struct Scenarios(Vec<Profile>);
+
+fn scenarios(text: &str) -> Result<Scenarios, String> {
+    if text == "all" {
+        return Ok(Scenarios(Profile::scenarios().collect()));
+    }
+    Ok(Scenarios(vec![format!("scenario-{text}").parse()?]))
+}
+
 impl Arguments {
     fn script(&self, seed: u64) -> Script {
+        if let Some(Scenarios(all)) = &self.scenario {
+            let count = all.len() as u64;
+            let profile = usize::try_from(seed % count).ok().and_then(|turn| all.get(turn));
+            return Script::of_seed(profile.copied().unwrap_or(Profile::Honest), seed / count, self.steps);
+        }
         let turn = usize::try_from(seed).unwrap_or_default() % Profile::ALL.len();
         let in_turn = Profile::ALL.get(turn).copied().unwrap_or(Profile::Honest);
         Script::of_seed(self.profile.unwrap_or(in_turn), seed, self.steps)

@@ -73,6 +73,7 @@ fn config(is_plain: bool) -> UserConfig {
     config.payment.final_cltv_delta = CltvDelta::new(60);
     config.channel.max_dust_exposure = Msat::from_sat(10_000);
     config.handshake.anchors = !is_plain;
+    config.payment.accept_spontaneous = true;
     config
 }
 

@@ -5,7 +5,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::dice::Dice;
+use crate::scenario::{SCENARIOS, Scenario};
 use crate::script::Move;
+
+/// What the number of a scenario follows where a profile is written.
+const SCENARIO: &str = "scenario-";
 
 /// What kind of trouble there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,10 +22,12 @@ pub enum Profile {
     Chain,
     /// Some nodes are villains.
     Byzantine,
+    /// One scenario of RELIABILITY, by its number there.
+    Scenario(u8),
 }
 
 impl Profile {
-    /// All of them.
+    /// Those of everything at once.
     pub const ALL: [Self; 4] = [Self::Honest, Self::Disk, Self::Chain, Self::Byzantine];
 
     const fn word(self) -> &'static str {
@@ -30,7 +36,23 @@ impl Profile {
             Self::Disk => "disk",
             Self::Chain => "chain",
             Self::Byzantine => "byzantine",
+            Self::Scenario(_) => SCENARIO,
         }
+    }
+
+    /// The scenarios, one after the other.
+    pub fn scenarios() -> impl Iterator<Item = Self> {
+        SCENARIOS.iter().map(|scenario| Self::Scenario(scenario.number))
+    }
+
+    /// The scenario, if it is one.
+    pub(crate) fn scenario(self) -> Option<&'static Scenario> {
+        if let Self::Scenario(number) = self { Scenario::by_number(number) } else { None }
+    }
+
+    /// What is allowed, and so what is promised.
+    pub(crate) fn base(self) -> Self {
+        self.scenario().map_or(self, |scenario| scenario.base)
     }
 
     /// Whether channels may go to the chain by force from the beginning.
@@ -60,6 +82,7 @@ impl Profile {
             Self::Disk => DISK,
             Self::Chain => CHAIN,
             Self::Byzantine => BYZANTINE,
+            Self::Scenario(_) => &[],
         };
         for (act, weight) in COMMON.iter().chain(extra) {
             // Twice as often, as often, or not at all.
@@ -132,7 +155,10 @@ const BYZANTINE: &[(Move, u32)] = &[
 
 impl fmt::Display for Profile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
+        match self {
+            Self::Scenario(number) => write!(f, "{SCENARIO}{number}"),
+            other => f.write_str(other.word()),
+        }
     }
 }
 
@@ -140,6 +166,12 @@ impl FromStr for Profile {
     type Err = String;
 
     fn from_str(word: &str) -> Result<Self, String> {
+        if let Some(number) = word.strip_prefix(SCENARIO) {
+            let known = number.parse().ok().and_then(Scenario::by_number);
+            return known
+                .map(|known| Self::Scenario(known.number))
+                .ok_or_else(|| format!("no scenario {number}"));
+        }
         let found = Self::ALL.into_iter().find(|profile| profile.word() == word);
         found.ok_or_else(|| format!("{word} is none of honest, disk, chain, byzantine"))
     }

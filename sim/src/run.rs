@@ -13,6 +13,7 @@ use crate::oracle::{Broken, Oracle, broken, hold, money};
 use crate::profile::Profile;
 use crate::script::Script;
 use crate::topology::Shape;
+use crate::trouble::Trouble;
 use crate::user::Plan;
 use crate::world::World;
 
@@ -75,6 +76,7 @@ pub(crate) struct Run {
     pub(crate) start: u32,
     /// The dice of the step.
     pub(crate) dice: Dice,
+    pub(crate) trouble: Trouble,
     known: usize,
     before: Vec<i128>,
 }
@@ -117,11 +119,16 @@ fn listen_to_panics() {
 impl Run {
     fn new(script: &Script, loud: bool) -> Self {
         let mut dice = Dice::new(!script.seed);
-        let saved = Shape::of_seed(&mut dice).saved();
+        let shape = match script.profile.scenario() {
+            Some(scenario) => Shape::of_kinds(scenario.kinds, &mut dice),
+            None => Shape::of_seed(&mut dice),
+        };
+        let profile = script.profile.base();
+        let saved = shape.saved();
         let mut world = World::load(&saved, &mut dice, loud);
-        world.is_war = matches!(script.profile, Profile::Chain | Profile::Byzantine);
-        world.may_force = script.profile == Profile::Chain;
-        if script.profile.is_cheap() {
+        world.is_war = matches!(profile, Profile::Chain | Profile::Byzantine);
+        world.may_force = profile == Profile::Chain;
+        if profile.is_cheap() {
             world.fees.rate.set(500);
         }
         world.nodes.iter_mut().for_each(Node::start);
@@ -134,13 +141,14 @@ impl Run {
             known: world.links.len(),
             start: world.chain.height(),
             world,
-            profile: script.profile,
+            profile,
+            trouble: Trouble::default(),
             outcome: Outcome::default(),
             backups: Vec::new(),
             dice,
             before,
         };
-        if script.profile == Profile::Byzantine {
+        if profile == Profile::Byzantine {
             run.cast();
         }
         run
@@ -150,6 +158,7 @@ impl Run {
         for (number, step) in script.steps.iter().enumerate() {
             self.world.say(|| format!("-- {number}: {step}"));
             self.dice = Dice::new(step.roll);
+            self.trouble.roll = step.roll;
             self.step(step.act);
             (0..self.world.nodes.len()).for_each(|node| self.world.judge_broadcasts(node));
             self.world.keep_history();

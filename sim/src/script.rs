@@ -68,6 +68,12 @@ moves! {
     Drip "drip" "A villain pays the same several times to the same hash, over all its channels with somebody.",
     Half "half" "A villain that is offered several HTLCs publishes a state that has fewer of them.",
     Flood "flood" "A villain opens many channels, or sends much dust.",
+    Begin "begin" "The payments or fees begin whose dance is to be cut.",
+    Claims "claims" "A payment in parts is claimed, and what tells so is about to leave.",
+    Advance "advance" "One message, write or look goes its way.",
+    Die "die" "Some nodes lose their power, and get it back.",
+    Many "many" "Users begin many payments of all kinds.",
+    Again "again" "Every user asks again for all that it has not heard the end of.",
 }
 
 /// One step.
@@ -77,6 +83,20 @@ pub struct Step {
     pub act: Move,
     /// The seed of the step's own dice.
     pub roll: u64,
+}
+
+impl Step {
+    /// One of several moves, each as often as its weight says.
+    pub(crate) fn roll(weights: &[(Move, u32)], dice: &mut Dice) -> Self {
+        let total = weights.iter().map(|(_, weight)| u64::from(*weight)).sum();
+        let mut at = dice.roll(total);
+        let chosen = weights.iter().find(|(_, weight)| {
+            let is_it = at < u64::from(*weight);
+            at = at.saturating_sub(u64::from(*weight));
+            is_it
+        });
+        Self { act: chosen.map_or(Move::Deliver, |(act, _)| *act), roll: dice.next() }
+    }
 }
 
 /// A run before it runs.
@@ -94,19 +114,12 @@ impl Script {
     /// The script of a seed.
     #[must_use]
     pub fn of_seed(profile: Profile, seed: u64, steps: u32) -> Self {
+        if let Some(scenario) = profile.scenario() {
+            return Self { profile, seed, steps: scenario.steps(seed, steps) };
+        }
         let mut dice = Dice::new(seed);
         let weights = profile.weights(&mut dice);
-        let total = weights.iter().map(|(_, weight)| u64::from(*weight)).sum();
-        let mut step = || {
-            let mut at = dice.roll(total);
-            let chosen = weights.iter().find(|(_, weight)| {
-                let is_it = at < u64::from(*weight);
-                at = at.saturating_sub(u64::from(*weight));
-                is_it
-            });
-            Step { act: chosen.map_or(Move::Deliver, |(act, _)| *act), roll: dice.next() }
-        };
-        Self { profile, seed, steps: (0..steps).map(|_| step()).collect() }
+        Self { profile, seed, steps: (0..steps).map(|_| Step::roll(&weights, &mut dice)).collect() }
     }
 
     /// Reads what [`fmt::Display`] writes; lines that begin with `#` say nothing.

@@ -6,7 +6,7 @@ use lightning_traits::interface::{
     ChannelMessageHandler as _, MessageSendEventsProvider, RoutingMessageHandler as _,
 };
 use lightning_traits::units::Msat;
-use lightning_traits::wire::{ChannelMessage, Message, RoutingMessage};
+use lightning_traits::wire::{ChannelMessage, Message, RoutingMessage, UpdateAddHtlc};
 
 use crate::oracle::{Oracle, hold};
 use crate::wires::Frame;
@@ -66,6 +66,11 @@ impl World {
         } else if let Message::UpdateFulfillHtlc(fulfill) = &message {
             self.judge_preimage(from, &fulfill.payment_preimage);
         }
+        if let Message::UpdateAddHtlc(add) = &mut message
+            && self.garbled.contains(&(from, add.payment_hash))
+        {
+            garble(add);
+        }
         self.note_opening(from, to, &message);
         let bytes = message.to_wire();
         hold(Oracle::NoAbort, bytes.is_ok(), || format!("a message that does not fit: {message:?}"));
@@ -92,9 +97,7 @@ impl World {
         if let Message::UpdateAddHtlc(add) = message
             && core::mem::take(&mut self.mischief.is_spoiled)
         {
-            let mut onion = (*add.onion_routing_packet).clone();
-            onion.hmac[0] ^= 1;
-            add.onion_routing_packet = std::sync::Arc::new(onion);
+            garble(add);
         }
     }
 
@@ -205,6 +208,13 @@ impl World {
             },
         }
     }
+}
+
+/// Makes an onion that nobody can read.
+fn garble(add: &mut UpdateAddHtlc) {
+    let mut onion = (*add.onion_routing_packet).clone();
+    onion.hmac[0] ^= 1;
+    add.onion_routing_packet = std::sync::Arc::new(onion);
 }
 
 /// The name of a message.

@@ -22,7 +22,7 @@ pub(crate) struct Shape {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+pub(crate) enum Kind {
     Pair,
     DoublePair,
     Line3,
@@ -61,6 +61,11 @@ impl Shape {
             is_it
         });
         Self { kind: chosen.map_or(Kind::Pair, |(kind, _)| *kind), plain: [0, 0, 2][dice.pick(3)] }
+    }
+
+    /// One of some networks.
+    pub(crate) fn of_kinds(kinds: &[Kind], dice: &mut Dice) -> Self {
+        Self { kind: dice.of(kinds), plain: [0, 0, 2][dice.pick(3)] }
     }
 
     pub(crate) const fn nodes(self) -> usize {

@@ -76,6 +76,8 @@ pub(crate) struct World {
     pub(crate) has_decided: bool,
     /// Nodes that do as they like.
     pub(crate) villains: BTreeSet<usize>,
+    /// Hashes whose HTLCs the payer garbles, so that the next node cannot read their onions.
+    pub(crate) garbled: BTreeSet<(usize, PaymentHash)>,
     /// Nodes that were restored from an old copy.
     pub(crate) late: BTreeSet<usize>,
     loud: bool,
@@ -134,6 +136,7 @@ impl World {
             has_decided: false,
             mischief: Mischief::default(),
             villains: BTreeSet::new(),
+            garbled: BTreeSet::new(),
             late: BTreeSet::new(),
             loud,
         }
@@ -541,7 +544,7 @@ impl World {
     }
 
     /// Writes down that a payment begins.
-    fn note_payment(
+    pub(crate) fn note_payment(
         &mut self,
         payer: usize,
         payee: usize,

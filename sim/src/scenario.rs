@@ -1,0 +1,124 @@
+//! Scenarios: what went wrong in nodes before ours, each as a generator of scripts with seeds of its own.
+//!
+//! The numbers are those of RELIABILITY, section 3. A profile mixes everything that may go wrong; a scenario goes where it
+//! is known to hurt. Some are weights like those of a profile, on networks of their own; others write their scripts step by
+//! step, so that consecutive seeds try every place for a cut.
+use crate::dance;
+use crate::dice::Dice;
+use crate::profile::Profile;
+use crate::script::{Move, Step};
+use crate::topology::Kind;
+
+/// How a scenario makes its steps.
+pub(crate) enum Plan {
+    /// Moves at random, as often as this.
+    Weighted(&'static [(Move, u32)]),
+    /// Steps one by one, for a seed.
+    Written(fn(u64) -> Vec<Step>),
+}
+
+/// One scenario.
+pub(crate) struct Scenario {
+    pub(crate) number: u8,
+    pub(crate) text: &'static str,
+    /// What is allowed in it, and so what is promised.
+    pub(crate) base: Profile,
+    /// Its networks.
+    pub(crate) kinds: &'static [Kind],
+    pub(crate) plan: Plan,
+}
+
+/// All of them.
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        number: 1,
+        text: "power cut at each step of the commitment dance; 1,800 seeds try every step",
+        base: Profile::Honest,
+        kinds: &[Kind::Pair],
+        plan: Plan::Written(dance::cut_everywhere),
+    },
+    Scenario {
+        number: 5,
+        text: "a node dies between learning a preimage and having it durable upstream, twice",
+        base: Profile::Honest,
+        kinds: &[Kind::DoublePair, Kind::Line3, Kind::DoubleLine3, Kind::Diamond],
+        plan: Plan::Written(dance::cut_claims),
+    },
+    Scenario {
+        number: 20,
+        text: "a hundred payments in flight, nodes die often, users ask again under the same ids",
+        base: Profile::Honest,
+        kinds: &[Kind::Pair, Kind::DoublePair, Kind::Line3, Kind::Triangle, Kind::Star5],
+        plan: Plan::Written(dance::crowd),
+    },
+    Scenario {
+        number: 21,
+        text: "connections break at every message while signers and disks take their time",
+        base: Profile::Honest,
+        kinds: &[Kind::Pair, Kind::DoublePair, Kind::Line3, Kind::DoubleLine3, Kind::Triangle],
+        plan: Plan::Weighted(&[
+            (Move::Deliver, 500),
+            (Move::Write, 150),
+            (Move::Process, 100),
+            (Move::React, 70),
+            (Move::Pay, 60),
+            (Move::Parts, 20),
+            (Move::Edge, 10),
+            (Move::Cut, 110),
+            (Move::Notice, 60),
+            (Move::Connect, 200),
+            (Move::Mood, 60),
+            (Move::Remote, 15),
+            (Move::Crash, 10),
+            (Move::Tick, 10),
+            (Move::Fees, 10),
+            (Move::Follow, 15),
+            (Move::Mine, 8),
+            (Move::Decide, 10),
+            (Move::Close, 2),
+            (Move::Open, 3),
+            (Move::Quiet, 2),
+        ]),
+    },
+];
+
+impl Scenario {
+    pub(crate) fn by_number(number: u8) -> Option<&'static Self> {
+        SCENARIOS.iter().find(|scenario| scenario.number == number)
+    }
+
+    /// The script of a seed.
+    pub(crate) fn steps(&self, seed: u64, count: u32) -> Vec<Step> {
+        match self.plan {
+            Plan::Written(write) => write(seed),
+            Plan::Weighted(weights) => {
+                let mut dice = Dice::new(seed);
+                let weights = weights.to_vec();
+                (0..count).map(|_| Step::roll(&weights, &mut dice)).collect()
+            }
+        }
+    }
+}
+
+/// A line for each, for whoever asks what there is.
+#[must_use]
+pub fn list_scenarios() -> String {
+    let line = |scenario: &Scenario| format!("  {:>2}  {}\n", scenario.number, scenario.text);
+    SCENARIOS.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::script::Script;
+
+    #[test]
+    fn every_scenario_has_its_own_number_and_its_scripts_read_back() {
+        for (at, scenario) in SCENARIOS.iter().enumerate() {
+            assert!(SCENARIOS[..at].iter().all(|other| other.number != scenario.number));
+            let script = Script::of_seed(Profile::Scenario(scenario.number), 3, 100);
+            assert!(script.steps.len() > 10, "{}", scenario.number);
+            assert_eq!(Script::parse(&script.to_string()), Ok(script));
+        }
+    }
+}
