@@ -44,8 +44,7 @@ pub(crate) fn cut_everywhere(seed: u64) -> Vec<Step> {
         case /= count;
         choice
     };
-    let (dance, side, victim, before) =
-        (choose(DANCES), choose(SIDES), choose(VICTIMS), choose(STEPS));
+    let (dance, side, victim, before) = (choose(DANCES), choose(SIDES), choose(VICTIMS), choose(STEPS));
     let mut dice = Dice::new(seed);
     let mut steps = vec![step(Move::Begin, dance + DANCES * side)];
     advance(&mut steps, before, &mut dice);
@@ -167,8 +166,9 @@ impl Run {
         let (msat, parts) = self.dice.of(&[(40_000_000, 1), (500_000_000, 4), (380_000_000, 4)]);
         let mut hashes = vec![self.promise(payer, payee, msat, 1, parts)];
         // The same way several times, so that parts stand in one channel too.
-        let between: Vec<usize> =
-            (1..last).filter(|node| self.are_neighbours(*node, payer) && self.are_neighbours(*node, payee)).collect();
+        let between: Vec<usize> = (1..last)
+            .filter(|node| self.are_neighbours(*node, payer) && self.are_neighbours(*node, payee))
+            .collect();
         let way: Vec<usize> = [payer].into_iter().chain(between.first().copied()).chain([payee]).collect();
         let (count, each) = (2 + self.dice.pick(3), 15_000_000);
         if let Some(path) = self.world.path(&way, each) {
@@ -205,7 +205,8 @@ impl Run {
     /// One thing happens, of all that can be next.
     pub(crate) fn advance(&mut self) {
         let world = &self.world;
-        let mut next: Vec<Next> = world.wires.busy().iter().map(|(from, to)| Next::Message(*from, *to)).collect();
+        let mut next: Vec<Next> =
+            world.wires.busy().iter().map(|(from, to)| Next::Message(*from, *to)).collect();
         let writing = (0..world.nodes.len()).filter(|node| !world.nodes[*node].disk.is_idle());
         next.extend(writing.map(Next::Write));
         next.extend(self.trouble.stirred.iter().map(|node| Next::Look(*node)));
