@@ -105,12 +105,7 @@ impl Run {
             Move::Splice => self.splice(),
             Move::Announce => self.announce(),
             Move::Spoil => self.spoil(),
-            Move::Begin => self.begin_dance(),
-            Move::Claims => self.begin_claims(),
-            Move::Advance => self.advance(),
-            Move::Die => self.die(),
-            Move::Many => self.pay_many(),
-            Move::Again => self.ask_for_all(),
+            other => self.special(other),
         }
     }
 

@@ -7,6 +7,7 @@ use lightning_traits::units::{CltvDelta, Msat};
 
 use crate::oracle::{Oracle, hold};
 use crate::run::Run;
+use crate::script::Move;
 use crate::user::Payment;
 
 /// Payments that a crowd begins at once.
@@ -26,6 +27,19 @@ pub(crate) struct Trouble {
 }
 
 impl Run {
+    /// Moves of scenarios.
+    pub(crate) fn special(&mut self, act: Move) {
+        match act {
+            Move::Begin => self.begin_dance(),
+            Move::Claims => self.begin_claims(),
+            Move::Advance => self.advance(),
+            Move::Die => self.die(),
+            Move::Many => self.pay_many(),
+            Move::Again => self.ask_for_all(),
+            other => panic!("nobody knows how to {other:?}"),
+        }
+    }
+
     /// Users begin many payments: by invoice, in parts, held back, and without being asked.
     pub(crate) fn pay_many(&mut self) {
         for _ in 0..CROWD {
