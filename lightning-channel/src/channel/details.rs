@@ -218,9 +218,10 @@ impl<K: KeysInterface> Channel<K> {
         self.commitments()?.incoming(id)
     }
 
-    /// HTLCs of the peer that nobody has decided on.
+    /// HTLCs of the peer that nobody has decided on, as long as they can come to us.
     pub fn pending_incoming(&self) -> impl Iterator<Item = &IncomingHtlc> {
-        self.commitments().into_iter().flat_map(Commitments::pending_incoming)
+        let is_over = matches!(&self.phase, Phase::Resolving(state) if state.is_resolved());
+        self.commitments().filter(|_| !is_over).into_iter().flat_map(Commitments::pending_incoming)
     }
 
     /// HTLCs of ours that are still in the channel, with where their outcome goes.

@@ -97,6 +97,8 @@ impl<K: KeysInterface> Channel<K> {
         if matches!(ending, Ending::NeverFunded { .. }) {
             state.fail_all(&mut step);
         }
+        // After a restart one may be a part of a payment that was claimed elsewhere (RELIABILITY J1).
+        let withheld = state.take_withheld();
         let members = state.held().map(|(members, _)| members.to_vec());
         let agreed: alloc::vec::Vec<Transaction> = closing::agreed(&state).cloned().collect();
         let was_agreed = !agreed.is_empty();
@@ -124,6 +126,9 @@ impl<K: KeysInterface> Channel<K> {
         }
         if let Some(members) = members {
             gated.funding_shared(members);
+        }
+        for htlc in withheld {
+            gated.incoming(htlc);
         }
         self.phase = Phase::Resolving(resolving);
     }

@@ -22,7 +22,9 @@ use super::footing::Footing;
 use super::phase::Ending;
 use super::record::{Entry, Milestone, snapshot_resolving};
 use super::step::Step;
-use crate::commitments::{Change, Commitments, Evolved, Notice, Outcome, Removal, RemovalRefused};
+use crate::commitments::{
+    Change, Commitments, Evolved, IncomingHtlc, Notice, Outcome, Removal, RemovalRefused,
+};
 
 /// A channel that the chain decides.
 #[derive(Debug)]
@@ -81,6 +83,16 @@ impl Resolving {
     /// HTLCs of the peer that the chain has not decided yet. The monitor does not report their ends one by one.
     pub(crate) fn incoming_count(&self) -> usize {
         if self.resolved { 0 } else { self.commitments.incoming_count() }
+    }
+
+    /// Whether nothing of the channel is left on chain.
+    pub(crate) const fn is_resolved(&self) -> bool {
+        self.resolved
+    }
+
+    /// HTLCs of the peer that nobody has decided on, while the chain may still give them to us.
+    pub(crate) fn undecided(&self) -> Vec<IncomingHtlc> {
+        if self.resolved { Vec::new() } else { self.commitments.pending_incoming().cloned().collect() }
     }
 
     /// Whether the channel can be forgotten.

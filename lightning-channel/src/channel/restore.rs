@@ -106,7 +106,12 @@ impl<K: KeysInterface> Channel<K> {
             }
             Phase::Resolving(state) => {
                 let state: &mut Box<Resolving> = state;
+                // The monitor may still claim what its user has, or another part of the same payment (RELIABILITY J1).
+                let undecided = state.undecided();
                 let mut gated = step.effects.after_all();
+                for htlc in undecided {
+                    gated.incoming(htlc);
+                }
                 for notice in state.commitments().notices() {
                     gated.notice(notice);
                 }

@@ -47,15 +47,23 @@ impl<E: Environment> ChannelManager<E> {
         }
         let understood = &self.config.payment.understood_records;
         let asked = onion::read(&self.secp, self.env.keys(), &htlc, understood, self.back(key).hold_time);
+        let mut is_news = true;
         if let Ok(Asked::Keep { .. }) = &asked {
             let mut table = self.table.lock();
             // A signer may take its time after a restart: what was there then is still a part of what is claimed.
             if table.unread.contains_key(&key) {
                 table.inbound.restore_claimed_part(htlc.hash, key);
+                is_news = false;
             }
         }
         if asked.is_ok() {
             self.was_read(key);
+            // The peer hears no refusal any more; the chain may have no output for it to pay us with; and only what the user knew
+            // of before a restart can still be claimed there.
+            if is_news && self.is_on_chain(channel) {
+                self.table.lock().arrivals.remove(&key);
+                return;
+            }
         }
         match asked {
             Err(_) => self.park(Work::Decide { channel, htlc, patience }),
@@ -97,23 +105,25 @@ impl<E: Environment> ChannelManager<E> {
         }
     }
 
-    /// What was there at the last restart, and whose channel has gone to the chain before it was read, is nothing to wait for.
+    /// What was there at the last restart, and whose channel is gone before it was read, is nothing to wait for. A channel that is
+    /// still there tells it sooner or later.
     pub(super) fn drop_unread(&self) {
-        let waiting: Vec<HtlcKey> = {
+        let gone: Vec<HtlcKey> = {
             let table = self.table.lock();
-            let is_parked = |key: &HtlcKey| {
-                let is_it = |work: &Work| matches!(work, Work::Decide { channel, htlc, .. } if (*channel, htlc.id) == *key);
-                table.parked.iter().chain(&table.work).any(is_it)
-            };
-            table.unread.keys().filter(|key| !is_parked(key)).copied().collect()
+            table.unread.keys().filter(|key| !table.has_channel(key.0)).copied().collect()
         };
-        for key in waiting {
-            let slot = self.table.lock().channel(key.0);
-            let is_open = |slot| self.look(&slot, |channel, _| channel.phase() != PhaseName::Resolving);
-            if !slot.is_some_and(is_open) {
-                self.was_read(key);
-            }
+        for key in gone {
+            self.was_read(key);
         }
+    }
+
+    /// Whether the channel has left for the chain, or is gone.
+    pub(super) fn is_on_chain(&self, channel: ChannelId) -> bool {
+        let slot = self.table.lock().channel(channel);
+        let is_out = |slot| {
+            self.look(&slot, |channel, _| matches!(channel.phase(), PhaseName::Resolving | PhaseName::Closed))
+        };
+        slot.is_none_or(is_out)
     }
 
     /// Fails an HTLC that was to go out by the channel that its onion names `named`.

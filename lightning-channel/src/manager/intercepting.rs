@@ -101,6 +101,10 @@ impl<E: Environment> ChannelManager<E> {
         let key = (channel, htlc);
         let intercepted = self.table.lock().intercepted.get(key).cloned();
         let mut intercepted = intercepted.ok_or(InterceptError::Unknown(channel, htlc))?;
+        if self.is_on_chain(channel) {
+            // There may be no output for it to pay us with.
+            return Err(InterceptError::NotCarried("its own channel has gone to the chain".to_string()));
+        }
         let most = intercepted.payload.amount.min(intercepted.htlc.amount);
         let amount = amount.unwrap_or(most);
         if amount == Msat::ZERO || amount > most {

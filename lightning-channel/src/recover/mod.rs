@@ -24,7 +24,7 @@ use lightning_traits::interface::{Environment, Level, LogRecord, Logger as _};
 use lightning_traits::monitor::{StoredChannel, StoredChannels};
 use thiserror::Error;
 
-use crate::channel::{Channel, PhaseName, RestoreError};
+use crate::channel::{Channel, RestoreError};
 use crate::commitments::{Notice, Origin};
 use crate::manager::slot::Slot;
 use crate::manager::table::{Failing, Finishing, Table};
@@ -111,10 +111,7 @@ impl<E: Environment> ChannelManager<E> {
     /// Notes what the channel's outgoing HTLCs, and outcomes of past ones, answer; and which incoming ones are undecided.
     fn join(&self, id: ChannelId, channel: &Channel<E::Keys>) {
         let mut table = self.table.lock();
-        // On the chain nothing is decided on any more.
-        if channel.phase() != PhaseName::Resolving {
-            table.unread.extend(channel.pending_incoming().map(|htlc| ((id, htlc.id), htlc.hash)));
-        }
+        table.unread.extend(channel.pending_incoming().map(|htlc| ((id, htlc.id), htlc.hash)));
         for (id, htlc) in channel.outgoing() {
             let is_done = channel.commitments().is_some_and(|commitments| commitments.is_done_with(id));
             match &htlc.origin {

@@ -123,6 +123,7 @@ impl Monitors {
     pub(crate) fn set_slow(&self, is_slow: bool) {
         self.0.lock().is_slow = is_slow;
         if !is_slow {
+            self.0.lock().slow_channels.clear();
             while self.write_one(0) {}
         }
     }

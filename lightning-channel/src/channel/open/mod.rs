@@ -218,6 +218,11 @@ impl Funded {
         self.withheld = pending;
     }
 
+    /// HTLCs to decide on that nobody was told of.
+    pub(crate) fn take_withheld(&mut self) -> Vec<IncomingHtlc> {
+        core::mem::take(&mut self.withheld)
+    }
+
     /// The events that the user has not acknowledged.
     pub(crate) fn untold_events(&self) -> Vec<Event> {
         let terms = self.terms();
