@@ -25,6 +25,7 @@
 //! | `user.rs` | what users ask for, and what they were told |
 //! | `oracle/` | what must be true |
 //! | `coverage.rs` | what was seen |
+//! | `journal.rs` | what crossed the boundaries, written down and compared |
 //!
 //! # Invariants
 //! - same seed, same run (I10)
@@ -43,6 +44,7 @@ mod dance;
 mod dice;
 mod disk;
 mod follow;
+mod journal;
 mod keys;
 mod lie;
 mod node;
@@ -66,6 +68,7 @@ mod wires;
 mod world;
 
 pub use coverage::Coverage;
+pub use journal::{Boundary, Differs, record, replay};
 pub use oracle::{Broken, Oracle};
 pub use profile::Profile;
 pub use run::{Outcome, run};

@@ -1,7 +1,8 @@
 //! Runs seeds until one breaks a promise, and then looks for the shortest script that breaks it.
 //!
 //! `cargo run --release -p sim -- --seeds 0..1000`; a seed that failed runs again, aloud, with `--seeds 17..18 --loud`, a
-//! stored script with `--script FILE --loud`.
+//! stored script with `--script FILE --loud`. `--journal FILE` writes down all that crosses between the structures, and
+//! `--replay FILE` shows that it goes the same way again.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -46,6 +47,12 @@ struct Arguments {
     /// Stores the shortest script of a failure here.
     #[arg(long)]
     store: Option<PathBuf>,
+    /// Writes down what crosses the boundaries between the structures in the run of the first seed, or of the script.
+    #[arg(long)]
+    journal: Option<PathBuf>,
+    /// Runs what a journal was taken of again, and compares each crossing with it byte for byte.
+    #[arg(long, conflicts_with_all = ["seeds", "script", "journal", "profile", "scenario"])]
+    replay: Option<PathBuf>,
     /// Does not look for a shorter script.
     #[arg(long)]
     whole: bool,
@@ -89,8 +96,14 @@ impl Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(path) = &arguments.replay {
+        return replay(path);
+    }
     if let Some(path) = &arguments.script {
         return run_stored(path, &arguments);
+    }
+    if let Some(path) = &arguments.journal {
+        return write_journal(&arguments.script(arguments.seeds.start), path);
     }
     let started = Instant::now();
     let (sum, runs, failure) = run_seeds(&arguments);
@@ -115,6 +128,7 @@ fn run_stored(path: &PathBuf, arguments: &Arguments) -> ExitCode {
             println!("{}: {error}", path.display());
             ExitCode::FAILURE
         }
+        Ok(script) if let Some(path) = &arguments.journal => write_journal(&script, path),
         Ok(script) => match sim::run(&script, arguments.loud) {
             Ok(outcome) => {
                 println!("all promises kept: {outcome:?}");
@@ -125,6 +139,35 @@ fn run_stored(path: &PathBuf, arguments: &Arguments) -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+    }
+}
+
+fn write_journal(script: &Script, path: &PathBuf) -> ExitCode {
+    let (result, text) = sim::record(script);
+    if let Err(broken) = &result {
+        println!("{broken}");
+    }
+    match std::fs::write(path, text) {
+        Ok(()) if result.is_ok() => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::FAILURE,
+        Err(error) => {
+            println!("not stored in {}: {error}", path.display());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn replay(path: &PathBuf) -> ExitCode {
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string());
+    match text.and_then(|text| sim::replay(&text).map_err(|differs| differs.to_string())) {
+        Ok(crossings) => {
+            println!("the same, byte for byte: {crossings} crossings");
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            println!("{}: {why}", path.display());
+            ExitCode::FAILURE
+        }
     }
 }
 

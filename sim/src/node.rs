@@ -19,6 +19,7 @@ use crate::coins::SimCoins;
 use crate::dice::Dice;
 use crate::disk::{Durable, SimDisk};
 use crate::follow::Follow;
+use crate::journal::{Boundary, Journal};
 use crate::keys::SimKeys;
 use crate::parts::{
     ChannelParts, Late, MonitorParts, Monitors, SimBroadcaster, SimFees, SimLog, monitor_line, route_line,
@@ -58,7 +59,7 @@ pub(crate) struct Node {
     config: UserConfig,
     chain: EmbeddedChain,
     fees: SimFees,
-    loud: bool,
+    journal: Journal,
 }
 
 /// Where everything of node `number` goes that leaves its channels.
@@ -85,7 +86,7 @@ impl Node {
         chain: &EmbeddedChain,
         fees: &SimFees,
         dice: Dice,
-        loud: bool,
+        journal: &Journal,
     ) -> Self {
         let sent = Rc::new(RefCell::new(Vec::new()));
         Self {
@@ -93,7 +94,12 @@ impl Node {
             keys: SimKeys::new(number, script(number), dice),
             disk: Rc::default(),
             user: User::default(),
-            broadcaster: SimBroadcaster { chain: chain.clone(), sent },
+            broadcaster: SimBroadcaster {
+                node: number,
+                journal: journal.clone(),
+                chain: chain.clone(),
+                sent,
+            },
             coins: Rc::new(SimCoins::new(number, chain)),
             is_late: Rc::default(),
             is_slow: false,
@@ -101,7 +107,7 @@ impl Node {
             config: config(is_plain),
             chain: chain.clone(),
             fees: fees.clone(),
-            loud,
+            journal: journal.clone(),
         }
     }
 
@@ -139,7 +145,7 @@ impl Node {
 
     /// Starts from what the disk holds.
     pub(crate) fn start(&mut self) {
-        let log = || Forward::new(SimLog { node: self.number, loud: self.loud });
+        let log = || Forward::new(SimLog { node: self.number, journal: self.journal.clone() });
         let (stored, tip) = (self.disk.channels(), self.disk.tip());
         let parts = MonitorParts {
             keys: Forward::new(self.keys.clone()),
@@ -152,11 +158,18 @@ impl Node {
         let monitors = Rc::new(Monitors::restore(parts, &stored, tip).expect("the disk is whole"));
         let router = Rc::new(self.open_router());
         let parts = ChannelParts {
-            monitors: NearMonitors::new(monitor_line(Rc::clone(&monitors))),
+            monitors: NearMonitors::new(monitor_line(
+                Rc::clone(&monitors),
+                self.number,
+                self.journal.clone(),
+            )),
             keys: Forward::new(self.keys.clone()),
             fees: Forward::new(self.fees.clone()),
             broadcaster: Forward::new(self.broadcaster.clone()),
-            routes: Late::new(NearRoutes::new(route_line(Rc::clone(&router))), Rc::clone(&self.is_late)),
+            routes: Late::new(
+                NearRoutes::new(route_line(Rc::clone(&router), self.number, self.journal.clone())),
+                Rc::clone(&self.is_late),
+            ),
             log: log(),
         };
         let (hash, height) = tip.unwrap_or_else(|| {
@@ -192,6 +205,7 @@ impl Node {
         // block, or a crash in between would lose a confirmation.
         let listeners: [&dyn ChainListener; 3] = [&running.manager, &running.monitors, &running.router];
         running.follow.poll(&listeners);
+        self.journal.note(self.number, Boundary::Follows, || self.chain.tip().0.to_byte_array());
         let router = Rc::clone(running.router.inner());
         while let Some(scid) = router.next_utxo_query() {
             router.answer_utxo(scid, self.look_up(scid));

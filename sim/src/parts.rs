@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use bitcoin::Transaction;
+use bitcoin::consensus::serialize;
 use lightning_chain_embedded::EmbeddedChain;
 use lightning_monitor::{MonitorEnvironment, MonitorSet};
 use lightning_router::Router;
@@ -19,6 +20,7 @@ use lightning_traits::units::FeeratePerKw;
 
 use crate::coins::SimCoins;
 use crate::disk::SimDisk;
+use crate::journal::{Boundary, Journal};
 use crate::keys::SimKeys;
 use crate::proxy::bytes::{NearMonitors, NearRoutes, serve_monitors, serve_routes};
 use crate::proxy::forward::Forward;
@@ -55,6 +57,8 @@ impl FeeEstimator for SimFees {
 /// Sends to the chain, and remembers what was sent.
 #[derive(Clone)]
 pub(crate) struct SimBroadcaster {
+    pub(crate) node: usize,
+    pub(crate) journal: Journal,
     pub(crate) chain: EmbeddedChain,
     /// Since somebody looked last.
     pub(crate) sent: Rc<RefCell<Vec<Transaction>>>,
@@ -62,6 +66,7 @@ pub(crate) struct SimBroadcaster {
 
 impl BroadcasterInterface for SimBroadcaster {
     fn broadcast(&self, package: &[Transaction]) {
+        self.journal.note(self.node, Boundary::Broadcasts, || serialize(&package.to_vec()));
         // Refusals are no proof of anything (RELIABILITY L7): a rebroadcast meets the chain as it is then.
         if package.len() == 1 || self.chain.submit_package(package).is_err() {
             for transaction in package {
@@ -76,14 +81,13 @@ impl BroadcasterInterface for SimBroadcaster {
 #[derive(Clone)]
 pub(crate) struct SimLog {
     pub(crate) node: usize,
-    pub(crate) loud: bool,
+    pub(crate) journal: Journal,
 }
 
 impl Logger for SimLog {
     fn log(&self, record: &LogRecord<'_>) {
-        if self.loud {
-            println!("    {} {:?} {}: {}", self.node, record.level, record.module, record.message);
-        }
+        self.journal
+            .say(|| format!("    {} {:?} {}: {}", self.node, record.level, record.module, record.message));
     }
 }
 
@@ -205,11 +209,21 @@ impl Environment for ChannelParts {
 }
 
 /// A line to monitors.
-pub(crate) fn monitor_line(monitors: Rc<Monitors>) -> BytesLine {
-    Box::new(move |bytes| serve_monitors(&*monitors, bytes).expect("a call of our own age"))
+pub(crate) fn monitor_line(monitors: Rc<Monitors>, node: usize, journal: Journal) -> BytesLine {
+    Box::new(move |bytes| {
+        journal.note(node, Boundary::Monitors, || bytes);
+        let answer = serve_monitors(&*monitors, bytes).expect("a call of our own age");
+        journal.note(node, Boundary::MonitorsSay, || &answer);
+        answer
+    })
 }
 
 /// A line to a router.
-pub(crate) fn route_line(router: Rc<Router>) -> BytesLine {
-    Box::new(move |bytes| serve_routes(&*router, bytes).expect("a call of our own age"))
+pub(crate) fn route_line(router: Rc<Router>, node: usize, journal: Journal) -> BytesLine {
+    Box::new(move |bytes| {
+        journal.note(node, Boundary::Routes, || bytes);
+        let answer = serve_routes(&*router, bytes).expect("a call of our own age");
+        journal.note(node, Boundary::RoutesSay, || &answer);
+        answer
+    })
 }

@@ -1,5 +1,5 @@
 //! One run: a network, the steps of its script, the end of all trouble, and what must be true then.
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
@@ -8,6 +8,7 @@ use lightning_traits::event::{CloseReason, Event};
 use crate::coverage::Coverage;
 use crate::dice::Dice;
 use crate::disk::Durable;
+use crate::journal::Journal;
 use crate::node::Node;
 use crate::oracle::{Broken, Oracle, broken, hold, money};
 use crate::profile::Profile;
@@ -86,30 +87,36 @@ pub(crate) struct Run {
 /// # Errors
 /// What was promised and not kept.
 pub fn run(script: &Script, loud: bool) -> Result<Outcome, Broken> {
+    run_with(script, &Journal::new(loud))
+}
+
+/// Runs a script, and says in the journal what happens.
+pub(crate) fn run_with(script: &Script, journal: &Journal) -> Result<Outcome, Broken> {
     listen_to_panics();
-    catch_unwind(AssertUnwindSafe(|| Run::new(script, loud).finish(script))).map_err(|panic| {
-        match panic.downcast::<Broken>() {
-            Ok(broken) => *broken,
-            Err(_) => Broken { oracle: Oracle::NoAbort, what: LAST_PANIC.take() },
-        }
+    IS_RUNNING.set(true);
+    let result = catch_unwind(AssertUnwindSafe(|| Run::new(script, journal).finish(script)));
+    IS_RUNNING.set(false);
+    result.map_err(|panic| match panic.downcast::<Broken>() {
+        Ok(broken) => *broken,
+        Err(_) => Broken { oracle: Oracle::NoAbort, what: LAST_PANIC.take() },
     })
 }
 
 thread_local! {
     static LAST_PANIC: RefCell<String> = const { RefCell::new(String::new()) };
+    /// Whether a panic of this thread is one of a run, and not of whoever asked for it.
+    static IS_RUNNING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Panics become results, with the place where they happened, and print nothing.
+/// Panics of runs become results, with the place where they happened, and print nothing.
 fn listen_to_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let others = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            if info.payload().is::<Broken>() {
-                return;
-            }
-            LAST_PANIC.set(info.to_string());
-            if std::thread::current().name() == Some("main") {
+            if IS_RUNNING.get() {
+                LAST_PANIC.set(info.to_string());
+            } else {
                 others(info);
             }
         }));
@@ -117,7 +124,7 @@ fn listen_to_panics() {
 }
 
 impl Run {
-    fn new(script: &Script, loud: bool) -> Self {
+    fn new(script: &Script, journal: &Journal) -> Self {
         let mut dice = Dice::new(!script.seed);
         let shape = match script.profile.scenario() {
             Some(scenario) => Shape::of_kinds(scenario.kinds, &mut dice),
@@ -125,7 +132,7 @@ impl Run {
         };
         let profile = script.profile.base();
         let saved = shape.saved();
-        let mut world = World::load(&saved, &mut dice, loud);
+        let mut world = World::load(&saved, &mut dice, journal);
         world.is_war = matches!(profile, Profile::Chain | Profile::Byzantine);
         world.may_force = profile == Profile::Chain;
         if profile.is_cheap() {
@@ -157,6 +164,7 @@ impl Run {
     fn finish(mut self, script: &Script) -> Outcome {
         for (number, step) in script.steps.iter().enumerate() {
             self.world.say(|| format!("-- {number}: {step}"));
+            self.world.journal.begin(number);
             self.dice = Dice::new(step.roll);
             self.trouble.roll = step.roll;
             self.step(step.act);
@@ -165,6 +173,7 @@ impl Run {
         }
         self.dice = Dice::new(script.seed);
         self.world.say(|| "-- the trouble is over".to_owned());
+        self.world.journal.begin(script.steps.len());
         self.heal();
         self.wind_down();
         self.outcome.payments = self.world.payments.len() as u64;

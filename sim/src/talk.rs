@@ -8,6 +8,7 @@ use lightning_traits::interface::{
 use lightning_traits::units::Msat;
 use lightning_traits::wire::{ChannelMessage, Message, RoutingMessage, UpdateAddHtlc};
 
+use crate::journal::Boundary;
 use crate::oracle::{Oracle, hold};
 use crate::wires::Frame;
 use crate::world::{Link, World};
@@ -75,6 +76,7 @@ impl World {
         let bytes = message.to_wire();
         hold(Oracle::NoAbort, bytes.is_ok(), || format!("a message that does not fit: {message:?}"));
         if let (true, Ok(bytes)) = (self.wires.is_up(from, to), bytes) {
+            self.journal.note(from, Boundary::Sends, || with_peer(to, &bytes));
             if self.villains.contains(&from) {
                 self.mischief.note_said(from, to, &bytes);
             }
@@ -156,6 +158,7 @@ impl World {
         }
         self.coverage.arrived += 1;
         self.coverage.mix(&bytes);
+        self.journal.note(to, Boundary::Hears, || with_peer(from, &bytes));
         let Ok(message) = Message::decode(&bytes) else {
             // BOLT 1: whoever cannot read a message may hang up.
             hold(Oracle::NoAbort, !self.is_trusty(from), || format!("{from} sends what is no message"));
@@ -221,4 +224,9 @@ fn garble(add: &mut UpdateAddHtlc) {
 pub(crate) fn name(message: &Message) -> String {
     let text = format!("{message:?}");
     text.split(['(', ' ']).next().unwrap_or_default().to_owned()
+}
+
+/// A message, behind the number of the peer.
+fn with_peer(peer: usize, bytes: &[u8]) -> Vec<u8> {
+    [&[peer as u8], bytes].concat()
 }

@@ -17,6 +17,7 @@ use lightning_traits::units::{BlockHeight, CltvExpiry, Msat};
 
 use crate::disk::SimDisk;
 use crate::follow::Follow;
+use crate::journal::Journal;
 use crate::parts::{MonitorParts, Monitors, SimBroadcaster, SimLog};
 use crate::proxy::forward::Forward;
 use crate::world::World;
@@ -120,14 +121,19 @@ impl World {
         self.say(|| format!("{villain} publishes state {} of {channel}", stored.last_update));
         let (disk, node) = (Rc::new(SimDisk::holding(channel, stored.clone())), &self.nodes[villain]);
         node.keys.is_slow.set(false);
-        let broadcaster = SimBroadcaster { chain: self.chain.clone(), sent: Rc::default() };
+        let broadcaster = SimBroadcaster {
+            node: villain,
+            journal: Journal::default(),
+            chain: self.chain.clone(),
+            sent: Rc::default(),
+        };
         let parts = MonitorParts {
             keys: Forward::new(node.keys.clone()),
             store: Forward::new(Rc::clone(&disk)),
             broadcaster: Forward::new(broadcaster.clone()),
             fees: Forward::new(self.fees.clone()),
             coins: Forward::new(Rc::clone(&node.coins)),
-            log: Forward::new(SimLog { node: villain, loud: false }),
+            log: Forward::new(SimLog { node: villain, journal: Journal::default() }),
         };
         let (hash, height) = self.chain.tip();
         let (id, tip) = (stored.last_update.next(), (hash, BlockHeight::new(height)));

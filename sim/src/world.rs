@@ -21,6 +21,7 @@ use crate::bank::{Bank, nobody};
 use crate::coverage::Coverage;
 use crate::dice::Dice;
 use crate::disk::Durable;
+use crate::journal::{Boundary, Journal};
 use crate::node::Node;
 use crate::oracle::htlc::Htlcs;
 use crate::oracle::promise::Promises;
@@ -80,7 +81,7 @@ pub(crate) struct World {
     pub(crate) garbled: BTreeSet<(usize, PaymentHash)>,
     /// Nodes that were restored from an old copy.
     pub(crate) late: BTreeSet<usize>,
-    loud: bool,
+    pub(crate) journal: Journal,
 }
 
 impl World {
@@ -88,7 +89,7 @@ impl World {
     pub(crate) fn new(shape: Shape, coins: u32) -> Self {
         let chain = EmbeddedChain::new();
         let bank = Bank::new(&chain, coins);
-        let mut world = Self::around(shape, chain, bank, false);
+        let mut world = Self::around(shape, chain, bank, Journal::default());
         let mut dice = Dice::new(1);
         for number in 0..shape.nodes() {
             let node = world.new_node(number, dice.next());
@@ -105,8 +106,8 @@ impl World {
     }
 
     /// The network as it was saved, with every machine just started and nobody connected.
-    pub(crate) fn load(saved: &Saved, dice: &mut Dice, loud: bool) -> Self {
-        let mut world = Self::around(saved.shape, saved.chain.fork(), saved.bank.clone(), loud);
+    pub(crate) fn load(saved: &Saved, dice: &mut Dice, journal: &Journal) -> Self {
+        let mut world = Self::around(saved.shape, saved.chain.fork(), saved.bank.clone(), journal.clone());
         world.links.clone_from(&saved.links);
         for (number, disk) in saved.disks.iter().enumerate() {
             let node = world.new_node(number, dice.next());
@@ -116,7 +117,7 @@ impl World {
         world
     }
 
-    fn around(shape: Shape, chain: EmbeddedChain, bank: Bank, loud: bool) -> Self {
+    fn around(shape: Shape, chain: EmbeddedChain, bank: Bank, journal: Journal) -> Self {
         Self {
             shape,
             nodes: Vec::new(),
@@ -138,13 +139,13 @@ impl World {
             villains: BTreeSet::new(),
             garbled: BTreeSet::new(),
             late: BTreeSet::new(),
-            loud,
+            journal,
         }
     }
 
     fn new_node(&self, number: usize, seed: u64) -> Node {
         let is_plain = self.shape.is_plain(number);
-        Node::new(number, is_plain, &self.chain, &self.fees, Dice::new(seed), self.loud)
+        Node::new(number, is_plain, &self.chain, &self.fees, Dice::new(seed), &self.journal)
     }
 
     /// What outlives the machines.
@@ -159,9 +160,7 @@ impl World {
     }
 
     pub(crate) fn say(&self, text: impl FnOnce() -> String) {
-        if self.loud {
-            println!("{}", text());
-        }
+        self.journal.say(text);
     }
 
     /// Whether a node keeps to the rules, and has its memory.
@@ -329,6 +328,7 @@ impl World {
 
     fn handle(&mut self, node: usize, id: EventId, event: &Event) {
         self.say(|| format!("{node} sees {id} {event:?}"));
+        self.journal.note(node, Boundary::Tells, || format!("{id} {event:?}"));
         let has_forgotten = !self.is_trusty(node);
         self.nodes[node].user.note(id, event, has_forgotten);
         match event {
