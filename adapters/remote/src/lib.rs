@@ -5,7 +5,11 @@
 //! - every queue has a bound in bytes (I9)
 extern crate alloc;
 
+pub mod client;
+pub mod seal;
 pub mod serve;
 pub mod wire;
 
-pub use serve::{Backing, Bounds, MonitorService, Served};
+pub use client::{Alarm, RemoteConfig, RemoteMonitors, Standing, Towers};
+pub use seal::{RecordPolicy, SealKey};
+pub use serve::{Admission, Backing, Bounds, Desk, MonitorService, Served};

@@ -1,11 +1,13 @@
 //! The tower's side: a service for each client, in front of whatever keeps the client's monitors.
 //!
 //! [`MonitorService`] speaks to one client and calls its [`Backing`]; `track.rs` knows how far each channel is durable.
-//! Who is a client, and which backing is theirs, the tower decides before it makes a service.
+//! [`Desk`] stands between the transport and all services. Who is a client, and which backing is theirs, the tower decides
+//! ([`Admission`]).
 //!
 //! # Invariants
 //! - an acknowledgement is signed after the receipt, and leaves after the chain's head is durable too (RELIABILITY L8, L18)
 //! - a client never sees, changes or delays another's channels: two clients may well be the two ends of one channel
+mod desk;
 mod service;
 mod track;
 
@@ -19,6 +21,7 @@ use crate::wire::Mode;
 use crate::wire::chain::{Kept, Memory};
 use crate::wire::state::ChannelState;
 
+pub use desk::{Admission, Desk};
 pub use service::{Bounds, MonitorService, Served};
 
 /// What keeps the monitors of one client: a set of monitors over a store, and a little memory beside them.
@@ -66,3 +69,45 @@ pub trait Backing: ManyChannelMonitor {
         None
     }
 }
+
+/// A table: what goes through a pointer goes to what it points at.
+macro_rules! through_pointers {
+    ($($pointer:ty),*) => {$(
+        impl<T: Backing + ?Sized> Backing for $pointer {
+            fn mode(&self) -> Mode {
+                (**self).mode()
+            }
+            fn heads(&self) -> Vec<Kept> {
+                (**self).heads()
+            }
+            fn fetch(&self, channel: ChannelId) -> Option<ChannelState> {
+                (**self).fetch(channel)
+            }
+            fn replace(&self, channel: ChannelId, state: ChannelState) {
+                (**self).replace(channel, state);
+            }
+            fn next_replaced(&self) -> Option<(ChannelId, Result<(), MonitorRefusal>)> {
+                (**self).next_replaced()
+            }
+            fn write_memory(&self, memory: Memory) {
+                (**self).write_memory(memory);
+            }
+            fn written_memory(&self) -> Memory {
+                (**self).written_memory()
+            }
+            fn tip(&self) -> Option<(BlockHash, BlockHeight)> {
+                (**self).tip()
+            }
+            fn has_room(&self, bytes: usize) -> bool {
+                (**self).has_room(bytes)
+            }
+            fn on_other(&self, kind: u16, body: Vec<u8>) -> Option<(u16, Vec<u8>)> {
+                (**self).on_other(kind, body)
+            }
+            fn next_other(&self) -> Option<(u16, Vec<u8>)> {
+                (**self).next_other()
+            }
+        }
+    )*};
+}
+through_pointers!(std::rc::Rc<T>, std::sync::Arc<T>, Box<T>);

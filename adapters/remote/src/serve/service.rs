@@ -27,6 +27,8 @@ use crate::wire::{Answer, Goodbye, Head, Hello, Name, PROTOCOL, Request};
 const PAGE: usize = 256;
 /// Events told and not acknowledged.
 const EVENTS: usize = 1_024;
+/// Channels that were asked for and not sent yet: more than any node has.
+const ASKED: usize = 200_000;
 /// Bytes that wait to be sent before nothing more is collected.
 const OUTGOING: usize = 1024 * 1024;
 
@@ -64,7 +66,10 @@ struct State {
     phase: Phase,
     memory: Memory,
     tracks: BTreeMap<ChannelId, Track>,
-    replacing: BTreeMap<ChannelId, Head>,
+    /// Channels that are being replaced: what was kept, and what comes.
+    replacing: BTreeMap<ChannelId, (Option<Head>, Head)>,
+    /// A hello that came meanwhile: what is kept can be said when it is done.
+    parked: Option<Hello>,
     /// Channels whose head is to be stated.
     fresh: BTreeSet<ChannelId>,
     unwritten: usize,
@@ -73,6 +78,8 @@ struct State {
     /// The last event told in this session, and those that wait for an acknowledgement.
     cursor: Option<EventId>,
     told: BTreeSet<EventId>,
+    /// Channels that the client wants whole, one after another: they may be large.
+    asked: VecDeque<ChannelId>,
     /// Frames that belong to no session.
     strays: VecDeque<Vec<u8>>,
 }
@@ -113,11 +120,13 @@ impl<B: Backing, S: StatementSigner> MonitorService<B, S> {
             memory,
             tracks,
             replacing: BTreeMap::new(),
+            parked: None,
             fresh: BTreeSet::new(),
             unwritten: 0,
             held: VecDeque::new(),
             cursor: None,
             told: BTreeSet::new(),
+            asked: VecDeque::new(),
             strays: VecDeque::new(),
         };
         Self { backing, signer, secp: Secp::new(), tower, client, bounds, state: Mutex::new(state) }
@@ -189,8 +198,11 @@ impl<B: Backing, S: StatementSigner> MonitorService<B, S> {
                 self.backing.acknowledge_monitor_event(event);
             }
             Request::Fetch { channel } => {
-                let state = self.backing.fetch(channel);
-                self.state.lock().say(&Answer::Found { channel, state });
+                let mut state = self.state.lock();
+                if state.asked.len() >= ASKED {
+                    return state.goodbye(Goodbye::Garbled {});
+                }
+                state.asked.push_back(channel);
             }
             Request::Other { kind, body } => {
                 if let Some((kind, body)) = self.backing.on_other(kind, body) {
@@ -203,6 +215,10 @@ impl<B: Backing, S: StatementSigner> MonitorService<B, S> {
     fn on_hello(&self, hello: Hello) {
         let (mode, tip) = (self.backing.mode(), self.backing.tip());
         let mut state = self.state.lock();
+        if !state.replacing.is_empty() {
+            state.parked = Some(hello);
+            return;
+        }
         if hello.version != PROTOCOL {
             return state.goodbye(Goodbye::Version { spoken: PROTOCOL });
         }
@@ -277,9 +293,8 @@ impl<B: Backing, S: StatementSigner> MonitorService<B, S> {
         let has_room = self.backing.has_room(size);
         {
             let mut state = self.state.lock();
-            // What was sent before the channel was replaced is in what replaces it.
             if state.replacing.contains_key(&channel) {
-                return;
+                return state.goodbye(Goodbye::Garbled {});
             }
             let known = state.tracks.get(&channel).map_or(Known::New, |track| track.known(id, name));
             match known {
@@ -313,9 +328,15 @@ impl<B: Backing, S: StatementSigner> MonitorService<B, S> {
         }
         {
             let mut state = self.state.lock();
-            let void = state.tracks.get_mut(&channel).map_or(0, |track| track.withdraw(UpdateId(0)));
+            if state.replacing.contains_key(&channel) {
+                return state.goodbye(Goodbye::Garbled {});
+            }
+            // Nothing is stated of it until it is done: what was there before could be taken for what comes.
+            let mut track = state.tracks.remove(&channel).unwrap_or_default();
+            let void = track.withdraw(UpdateId(0));
             state.unwritten = state.unwritten.saturating_sub(void);
-            state.replacing.insert(channel, whole.head());
+            state.fresh.remove(&channel);
+            state.replacing.insert(channel, (track.durable(), whole.head()));
         }
         self.backing.replace(channel, whole);
     }
@@ -332,12 +353,25 @@ impl<B: Backing, S: StatementSigner> MonitorService<B, S> {
         while let Some((channel, outcome)) = self.backing.next_replaced() {
             self.state.lock().on_replaced(channel, outcome);
         }
+        let parked = {
+            let mut state = self.state.lock();
+            if state.replacing.is_empty() { state.parked.take() } else { None }
+        };
+        if let Some(hello) = parked {
+            self.on_hello(hello);
+        }
         while self.has_space()
             && let Some((kind, body)) = self.backing.next_other()
         {
             self.state.lock().say(&Answer::Other { kind, body });
         }
         self.collect_events();
+        while self.has_space() {
+            let asked = self.state.lock().asked.pop_front();
+            let Some(channel) = asked else { break };
+            let state = self.backing.fetch(channel);
+            self.state.lock().say(&Answer::Found { channel, state });
+        }
         self.state_fresh();
         let written = self.backing.written_memory().count;
         let mut state = self.state.lock();
@@ -346,16 +380,15 @@ impl<B: Backing, S: StatementSigner> MonitorService<B, S> {
                 link.push(message);
             }
         }
-        let is_flooded = state.unwritten > self.bounds.unwritten;
+        let must_wait = state.unwritten > self.bounds.unwritten || state.outgoing() > OUTGOING;
         if let Some(link) = &mut state.link {
-            let is_deaf = link.waiting() > OUTGOING;
-            link.hold(is_flooded || is_deaf);
+            link.hold(must_wait);
         }
     }
 
     fn has_space(&self) -> bool {
         let state = self.state.lock();
-        state.is_open() && state.link.as_ref().is_some_and(|link| link.waiting() <= OUTGOING)
+        state.is_open() && state.outgoing() <= OUTGOING
     }
 
     fn collect_events(&self) {
@@ -421,6 +454,8 @@ impl State {
 
     fn end(&mut self) {
         self.link = None;
+        self.parked = None;
+        self.asked.clear();
         self.phase = Phase::Greeting;
         self.held.clear();
         self.cursor = None;
@@ -428,11 +463,22 @@ impl State {
     }
 
     fn say(&mut self, answer: &Answer) {
-        if self.is_open()
-            && let Some(link) = &mut self.link
-        {
-            link.push(answer.to_versioned());
+        if !self.is_open() {
+            return;
         }
+        let message = answer.to_versioned();
+        match &mut self.link {
+            // Not before the welcome, nor before a statement that was signed earlier.
+            Some(_) if !self.held.is_empty() => self.held.push_back((0, message)),
+            Some(link) => link.push(message),
+            None => {}
+        }
+    }
+
+    /// Bytes that wait to be sent.
+    fn outgoing(&self) -> usize {
+        let held = self.held.iter().map(|(_, message)| message.len());
+        held.fold(self.link.as_ref().map_or(0, Link::waiting), usize::saturating_add)
     }
 
     fn goodbye(&mut self, why: Goodbye) {
@@ -493,7 +539,10 @@ impl State {
     }
 
     fn on_replaced(&mut self, channel: ChannelId, outcome: Result<(), MonitorRefusal>) {
-        let Some(head) = self.replacing.remove(&channel) else { return };
+        let Some((before, head)) = self.replacing.remove(&channel) else { return };
+        if let (Err(_), Some(before)) = (outcome, before) {
+            self.tracks.insert(channel, Track::at(before));
+        }
         match outcome {
             Ok(()) => {
                 self.tracks.insert(channel, Track::at(head));
