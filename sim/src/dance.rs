@@ -154,6 +154,7 @@ impl Run {
     fn slow_down(&mut self) {
         for node in 0..self.world.nodes.len() {
             self.world.nodes[node].is_slow = true;
+            self.world.nodes[node].disk.is_lazy.set(true);
             self.trouble.stirred.insert(node);
         }
     }
@@ -237,11 +238,7 @@ impl Run {
             (0..self.world.nodes.len()).filter(|node| self.trouble.roll >> (node % 3) & 1 == 1).collect();
         self.dice = Dice::new(self.trouble.roll);
         for node in victims {
-            self.outcome.crashes += 1;
-            let is_slow = self.world.nodes[node].is_slow;
-            let dice = &mut self.dice;
-            self.world.restart(node, |waiting| (dice.pick(waiting + 1), !dice.once_in(4)));
-            self.world.nodes[node].is_slow = is_slow;
+            self.cut_power(node);
             self.trouble.stirred.insert(node);
         }
         for (a, b) in self.world.pairs() {

@@ -16,7 +16,7 @@
 //! | `world.rs` `talk.rs` `wires.rs` | nodes and chain; messages; connections |
 //! | `follow.rs` | who fetches blocks |
 //! | `node.rs` | one node: what is durable, and what runs |
-//! | `disk.rs` | a disk that is slow, full, and loses what it has not written |
+//! | `disk.rs` `store.rs` `media.rs` | what waits to be written; a log with checksums, that is read back; files that tear when the power fails |
 //! | `keys.rs` | the keys adapter with entropy from the dice, and a signer that takes its time |
 //! | `parts.rs` | what the structures call, through proxies |
 //! | `bank.rs` `coins.rs` | coins of the chain for funding transactions; those of each node for claims |
@@ -47,6 +47,7 @@ mod follow;
 mod journal;
 mod keys;
 mod lie;
+mod media;
 mod node;
 mod oracle;
 mod parts;
@@ -58,6 +59,7 @@ mod run;
 mod scenario;
 mod script;
 mod shrink;
+mod store;
 mod talk;
 mod topology;
 mod trouble;

@@ -53,6 +53,8 @@ pub(crate) struct Node {
     pub(crate) coins: Rc<SimCoins>,
     /// Whether routes come late.
     pub(crate) is_late: Rc<Cell<bool>>,
+    /// Whether what it hands to its monitors arrives there twice.
+    pub(crate) is_twice: Rc<Cell<bool>>,
     /// Whether writes wait for the dice.
     pub(crate) is_slow: bool,
     pub(crate) running: Option<Running>,
@@ -102,6 +104,7 @@ impl Node {
             },
             coins: Rc::new(SimCoins::new(number, chain)),
             is_late: Rc::default(),
+            is_twice: Rc::default(),
             is_slow: false,
             running: None,
             config: config(is_plain),
@@ -160,6 +163,7 @@ impl Node {
         let parts = ChannelParts {
             monitors: NearMonitors::new(monitor_line(
                 Rc::clone(&monitors),
+                Rc::clone(&self.is_twice),
                 self.number,
                 self.journal.clone(),
             )),
@@ -223,8 +227,8 @@ impl Node {
     pub(crate) fn be_quick(&mut self) {
         self.is_slow = false;
         self.is_late.set(false);
-        self.disk.is_full.set(false);
-        self.disk.is_remote.set(false);
+        self.is_twice.set(false);
+        self.disk.be_quick();
         self.keys.is_slow.set(false);
     }
 

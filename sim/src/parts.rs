@@ -11,9 +11,13 @@ use bitcoin::consensus::serialize;
 use lightning_chain_embedded::EmbeddedChain;
 use lightning_monitor::{MonitorEnvironment, MonitorSet};
 use lightning_router::Router;
-use lightning_traits::id::PaymentId;
+use lightning_traits::id::{EventId, PaymentId};
 use lightning_traits::interface::{
-    BroadcasterInterface, ConfirmationTarget, Environment, FeeEstimator, LogRecord, Logger, RouteFinder,
+    BroadcasterInterface, ConfirmationTarget, Environment, FeeEstimator, LogRecord, Logger,
+    ManyChannelMonitor, RouteFinder,
+};
+use lightning_traits::monitor::{
+    ChannelMonitorUpdate, LateRefusal, MonitorEvent, NewMonitor, Persist, Receipt,
 };
 use lightning_traits::route::{NoRoute, Route, RouteAnswer, RouteQuery, RouteReport};
 use lightning_traits::units::FeeratePerKw;
@@ -208,14 +212,58 @@ impl Environment for ChannelParts {
     }
 }
 
-/// A line to monitors.
-pub(crate) fn monitor_line(monitors: Rc<Monitors>, node: usize, journal: Journal) -> BytesLine {
+/// A line to monitors, on which what changes them may arrive twice.
+pub(crate) fn monitor_line(
+    monitors: Rc<Monitors>,
+    is_twice: Rc<Cell<bool>>,
+    node: usize,
+    journal: Journal,
+) -> BytesLine {
+    let monitors = Repeating { inner: monitors, is_twice };
     Box::new(move |bytes| {
         journal.note(node, Boundary::Monitors, || bytes);
-        let answer = serve_monitors(&*monitors, bytes).expect("a call of our own age");
+        let answer = serve_monitors(&monitors, bytes).expect("a call of our own age");
         journal.note(node, Boundary::MonitorsSay, || &answer);
         answer
     })
+}
+
+/// Hands everything over twice: whoever asks over a network asks again when an answer is lost.
+struct Repeating {
+    inner: Rc<Monitors>,
+    is_twice: Rc<Cell<bool>>,
+}
+
+impl ManyChannelMonitor for Repeating {
+    fn add_channel(&self, new: NewMonitor) -> Persist {
+        if self.is_twice.get() {
+            let _lost = self.inner.add_channel(new.clone());
+        }
+        self.inner.add_channel(new)
+    }
+
+    fn update_channel(&self, update: ChannelMonitorUpdate) -> Persist {
+        if self.is_twice.get() {
+            let _lost = self.inner.update_channel(update.clone());
+        }
+        self.inner.update_channel(update)
+    }
+
+    fn next_receipt(&self) -> Option<Receipt> {
+        self.inner.next_receipt()
+    }
+
+    fn next_refusal(&self) -> Option<LateRefusal> {
+        self.inner.next_refusal()
+    }
+
+    fn next_monitor_event(&self, after: Option<EventId>) -> Option<(EventId, MonitorEvent)> {
+        self.inner.next_monitor_event(after)
+    }
+
+    fn acknowledge_monitor_event(&self, id: EventId) {
+        self.inner.acknowledge_monitor_event(id);
+    }
 }
 
 /// A line to a router.

@@ -197,6 +197,7 @@ impl Run {
     fn heal(&mut self) {
         self.world.set_floor(1_000);
         self.world.nodes.iter_mut().for_each(Node::be_quick);
+        (0..self.world.nodes.len()).for_each(|node| self.world.mend(node));
         // Villains are never heard of again, or go on as before.
         let vanish = self.dice.once_in(2);
         for round in 0..6 {

@@ -73,6 +73,13 @@ moves! {
     Advance "advance" "One message, write or look goes its way.",
     Die "die" "Some nodes lose their power, and get it back.",
     Many "many" "Users begin many payments of all kinds.",
+    Power "power" "A node loses its power, and what its disk has not flushed may be there in any part.",
+    Lazy "lazy" "A disk flushes now and then only, or each write.",
+    Break "break" "A disk has no room, cannot write, fails to flush, takes half a minute, or is mended.",
+    Behind "behind" "A node's own record is not written any more while its channels go on.",
+    Forget "forget" "The last writes of one, some or all channels of a node are gone.",
+    Twice "twice" "What a node hands to its monitors arrives twice from now on, or once again.",
+    Mislay "mislay" "An acknowledgement of a disk gets lost.",
     Again "again" "Every user asks again for all that it has not heard the end of.",
 }
 

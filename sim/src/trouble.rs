@@ -5,6 +5,8 @@ use lightning_channel::payment::{PayError, PayParams};
 use lightning_traits::payment::Preimage;
 use lightning_traits::units::{CltvDelta, Msat};
 
+use crate::media::Fault;
+use crate::node::RECORD;
 use crate::oracle::{Oracle, hold};
 use crate::run::Run;
 use crate::script::Move;
@@ -36,8 +38,100 @@ impl Run {
             Move::Die => self.die(),
             Move::Many => self.pay_many(),
             Move::Again => self.ask_for_all(),
+            Move::Power => self.lose_power(),
+            Move::Lazy => {
+                let node = self.some_node();
+                self.world.nodes[node].disk.is_lazy.set(!self.trouble.roll.is_multiple_of(3));
+                self.world.nodes[node].is_slow = true;
+            }
+            Move::Break => self.break_disk(),
+            Move::Behind => {
+                let node = self.some_node();
+                self.world.nodes[node].disk.starved.set(Some(RECORD));
+            }
+            Move::Forget => self.forget(),
+            Move::Twice => {
+                let node = self.some_node();
+                self.world.nodes[node].is_twice.set(self.dice.once_in(2));
+            }
+            Move::Mislay => {
+                let node = self.some_node();
+                self.world.nodes[node].disk.mislay();
+            }
             other => panic!("nobody knows how to {other:?}"),
         }
+    }
+
+    fn some_node(&mut self) -> usize {
+        self.dice.pick(self.world.nodes.len())
+    }
+
+    /// The power of a node fails while it writes.
+    fn lose_power(&mut self) {
+        let node = self.some_node();
+        let peers = self.world.wires.peers_of(node);
+        self.cut_power(node);
+        for peer in peers {
+            if !self.dice.once_in(3) {
+                self.world.connect(node, peer);
+            }
+        }
+        self.world.nodes[node].is_slow = self.dice.once_in(2);
+    }
+
+    /// The machine stops: some of what was under way is written, and none of that flushed.
+    pub(crate) fn cut_power(&mut self, node: usize) {
+        self.outcome.crashes += 1;
+        let (dice, world) = (&mut self.dice, &mut self.world);
+        let disk = &world.nodes[node].disk;
+        let was_lazy = disk.is_lazy.replace(true);
+        for _ in 0..dice.roll(6) {
+            disk.write_one(dice);
+        }
+        disk.is_lazy.set(was_lazy);
+        disk.power.set(Some(dice.next()));
+        world.restart(node, |waiting| (dice.pick(waiting + 1), !dice.once_in(4)));
+    }
+
+    /// Something is wrong with a disk, or nothing any more.
+    fn break_disk(&mut self) {
+        let node = self.some_node();
+        let disk = &self.world.nodes[node].disk;
+        let fault = match self.dice.roll(7) {
+            0 => Some(Fault::NoRoom),
+            1 => Some(Fault::Write),
+            2 => Some(Fault::Flush),
+            3 => {
+                disk.stall.set(20 + self.dice.roll(200) as u32);
+                None
+            }
+            _ => None,
+        };
+        self.world.say(|| format!("the disk of {node}: {fault:?}, asked in vain {} times", disk.stall.get()));
+        disk.set_fault(fault);
+    }
+
+    /// The last writes of some channels are gone, though those of others, and the node's own record, are there.
+    fn forget(&mut self) {
+        let old: Vec<usize> = (0..self.backups.len()).collect();
+        let Some(at) = self.dice.some(&old).filter(|_| self.world.late.is_empty()) else { return };
+        let (node, backup) = self.backups.swap_remove(at);
+        self.outcome.crashes += 1;
+        let (mut disk, share) = (self.world.nodes[node].disk.backup(), self.dice.roll(3));
+        let first = self.dice.roll(8) as usize;
+        for (at, (channel, stored)) in backup.channels.into_iter().enumerate() {
+            // All, about half, or at most one.
+            let is_lost = match share {
+                0 => true,
+                1 => self.dice.once_in(2),
+                _ => at == first % 2,
+            };
+            if is_lost && disk.channels.contains_key(&channel) {
+                disk.channels.insert(channel, stored);
+                disk.marks.insert(channel, backup.marks.get(&channel).cloned().unwrap_or_default());
+            }
+        }
+        self.world.fall_back(node, disk);
     }
 
     /// Users begin many payments: by invoice, in parts, held back, and without being asked.

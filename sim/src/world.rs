@@ -264,6 +264,13 @@ impl World {
         self.nodes[node].start();
     }
 
+    /// Whoever's disk has frozen, or has lost an acknowledgement, is started again.
+    pub(crate) fn mend(&mut self, node: usize) {
+        if self.nodes[node].disk.needs_restart() {
+            self.restart(node, |_| (0, true));
+        }
+    }
+
     /// The node starts again from an old backup, and is connected to nobody.
     pub(crate) fn fall_back(&mut self, node: usize, backup: Durable) {
         self.say(|| format!("{node} starts again from an old backup"));
@@ -407,6 +414,7 @@ impl World {
 
     /// Moves everything but the chain until nothing moves.
     pub(crate) fn settle(&mut self) {
+        (0..self.nodes.len()).for_each(|node| self.mend(node));
         for _ in 0..10_000 {
             let mut moved = false;
             for node in 0..self.nodes.len() {
@@ -435,6 +443,7 @@ impl World {
         let trusty: Vec<usize> = (0..self.nodes.len()).filter(|node| self.is_trusty(*node)).collect();
         let both = |(a, b): &(usize, usize)| trusty.contains(a) && trusty.contains(b);
         for node in &trusty {
+            self.mend(*node);
             self.nodes[*node].be_quick();
             // Blocks take minutes: whoever waited for a slow signer asks again meanwhile.
             self.nodes[*node].manager().timer_tick();
