@@ -111,8 +111,6 @@ fn about(event: &Event) -> String {
         Event::PaymentSent { id, .. } | Event::PaymentFailed { id, .. } => format!("end of payment {id}"),
         Event::PaymentClaimable { hash, .. } => format!("claimable {hash}"),
         Event::PaymentClaimed { hash, .. } => format!("claimed {hash}"),
-        // Whoever agreed on a closing transaction, and then saw the peer break the rules, is told more after a restart.
-        Event::ChannelClosed { channel, .. } => format!("end of channel {channel}"),
         other => format!("{other:?}"),
     }
 }

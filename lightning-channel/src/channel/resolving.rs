@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 
 use bitcoin::Transaction;
 use lightning_traits::codec::{Decode, DecodeError, Encode, Reader, decode_list, encode_list};
-use lightning_traits::event::Event;
+use lightning_traits::event::{CloseReason, Event};
 use lightning_traits::id::{EventId, HtlcId, ShortChannelId};
 use lightning_traits::interface::KeysInterface;
 use lightning_traits::monitor::HtlcOutcome;
@@ -225,11 +225,12 @@ impl Resolving {
         if self.resolved { None } else { self.footing.unconfirmed_transaction() }
     }
 
-    /// The event that the user has not acknowledged.
+    /// The event that the user has not acknowledged. A close that was agreed on was told as such, whatever came of it since: one
+    /// event has one id and one reason (I11).
     pub(crate) fn untold_event(&self) -> Option<Event> {
         let terms = self.commitments.terms();
-        let event =
-            Event::ChannelClosed { channel: terms.channel, peer: terms.peer, reason: self.ending.reason() };
+        let reason = if self.agreed.is_empty() { self.ending.reason() } else { CloseReason::Cooperative };
+        let event = Event::ChannelClosed { channel: terms.channel, peer: terms.peer, reason };
         (!self.told).then_some(event)
     }
 }

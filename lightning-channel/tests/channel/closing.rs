@@ -1,7 +1,7 @@
 //! Closing together by the legacy negotiation: who asks, what fee, what if the wire is cut or a side crashes in between.
 use bitcoin::{Amount, ScriptBuf, Transaction};
 use lightning_channel::channel::{CloseParams, PhaseName, ShutdownError};
-use lightning_traits::event::CloseReason;
+use lightning_traits::event::{CloseReason, Event};
 use lightning_traits::feature::Feature;
 use lightning_traits::id::EventId;
 use lightning_traits::interface::{ChannelSigner as _, KeysInterface as _};
@@ -391,6 +391,61 @@ fn the_confirmed_close_is_resolved_and_forgotten_once_all_is_told() {
         assert_eq!(closes, 1, "told once");
         node.crash();
         assert!(node.channel().is_finished(), "also after a restart");
+    }
+}
+
+/// What the user was told first is told again, whatever the peer does afterwards: one event, one id, one reason (I11).
+#[test]
+fn a_close_that_was_agreed_on_keeps_its_reason_over_what_follows_and_restarts() {
+    let number = lightning_traits::id::CommitmentNumber(0);
+    let kinds = [
+        None,
+        Some(SpendKind::Theirs { number }),
+        Some(SpendKind::Revoked { number }),
+        Some(SpendKind::Mutual {}),
+    ];
+    for simple in [false, true] {
+        for side in 0..2 {
+            for kind in &kinds {
+                let mut pair = if simple { Pair::open(PUSH) } else { open(PUSH) };
+                ask(&mut pair, 0);
+                pair.run();
+                assert_eq!(pair.closed_event(side), Some(&CloseReason::Cooperative));
+                let txid = pair.funding().compute_txid();
+                let node = &mut pair.nodes[side];
+                let channel = node.channel().id();
+                match kind {
+                    None => drop(node.with(|it, cx| it.force_close(cx))),
+                    Some(kind) => {
+                        let (kind, height) = (kind.clone(), BlockHeight::new(510));
+                        let spent = MonitorEvent::FundingSpent { channel, txid, kind, height };
+                        node.with(|it, cx| it.on_monitor_event(cx, EventId(1), &spent));
+                    }
+                }
+                while node.step() {}
+                assert_eq!(node.channel().phase(), PhaseName::Resolving);
+                for _ in 0..2 {
+                    node.events.clear();
+                    node.crash();
+                    while node.step() {}
+                    let [Event::ChannelClosed { reason, .. }] = &node.events[..] else {
+                        panic!("{:?}", node.events);
+                    };
+                    assert_eq!(*reason, CloseReason::Cooperative, "{simple} {side} {kind:?}");
+                }
+                // Acknowledged, it is told no more.
+                let closed = node.events[0].clone();
+                node.with(|it, cx| {
+                    it.event_acknowledged(cx, &closed);
+                    it.flush(cx);
+                });
+                while node.step() {}
+                node.events.clear();
+                node.crash();
+                while node.step() {}
+                assert!(node.events.is_empty());
+            }
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use lightning_traits::units::FeeratePerKw;
 use lightning_traits::wire::{ClosingSigned, FeeRange};
 use secp256k1::ecdsa::Signature;
 
-use super::Scripts;
+use super::{Scripts, wanted_feerate};
 use crate::channel::link::Online;
 use crate::channel::open::Funded;
 use crate::channel::record::Closer;
@@ -163,11 +163,6 @@ fn proposal<K: KeysInterface>(channel: &Funded, scripts: &Scripts, step: &Step<'
     let range = our_range(channel, scripts, step);
     let fee = wanted_feerate(channel, step).fee(scripts.weight());
     fee.clamp(range.min_fee_satoshis, range.max_fee_satoshis)
-}
-
-/// What the user asked for, or the estimate.
-fn wanted_feerate<K: KeysInterface>(channel: &Funded, step: &Step<'_, K>) -> FeeratePerKw {
-    channel.facts().closing_wish.feerate.unwrap_or(step.cx.fees.normal)
 }
 
 /// Signs and sends a proposal. Waits for the write that told the monitor to expect a cooperative close.

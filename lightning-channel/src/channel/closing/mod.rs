@@ -63,6 +63,11 @@ pub(crate) fn shutdown_message(channel: ChannelId, script: &ScriptBuf) -> Shutdo
     ShutdownMessage { channel_id: channel, scriptpubkey: script.clone(), unknown: Default::default() }
 }
 
+/// What the user asked for, or the estimate.
+fn wanted_feerate<K: KeysInterface>(channel: &Funded, step: &Step<'_, K>) -> FeeratePerKw {
+    channel.facts().closing_wish.feerate.unwrap_or(step.cx.fees.normal)
+}
+
 /// Whether each side makes a closing transaction of its own on this connection.
 fn is_simple<K: KeysInterface>(online: &Online, step: &Step<'_, K>) -> bool {
     step.cx.negotiated(&online.features, Feature::SimpleClose)

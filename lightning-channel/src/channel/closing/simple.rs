@@ -105,7 +105,7 @@ pub(super) fn advance<K: KeysInterface>(channel: &mut Funded, online: &mut Onlin
     if super::is_signed_for(channel, &script, wish.feerate) {
         return;
     }
-    let feerate = wish.feerate.unwrap_or(step.cx.fees.normal);
+    let feerate = super::wanted_feerate(channel, step);
     let Some((proposal, forms)) = proposal(channel, &script, &scripts.theirs, feerate, step.cx.height.get())
     else {
         return;

@@ -42,7 +42,12 @@ impl Span {
     }
 }
 
-/// What fees were, and what was refused. Dies with the process: a restart costs an honest opener one more connection.
+/// What fees were, and what was refused.
+///
+/// Dies with the process, and may: what is forgotten can only narrow what we take and make our own feerate stay where it is. An
+/// honest opener whose update is refused for that sends it again on the next connection, where it is known as refused and taken;
+/// only if it is too low by the fees of now, and HTLCs are in flight, the channel goes to the chain, as it would if the update were
+/// new. Kept durable, it would cost each channel a write for each estimate that changes.
 #[derive(Debug, Default)]
 pub(super) struct FeeMemory {
     /// Since the height, and of the day before it.
