@@ -14,7 +14,8 @@ use lightning_traits::codec::{Decode, DecodeError, Encode, Reader, decode_list, 
 use lightning_traits::event::{CloseReason, Event};
 use lightning_traits::id::{EventId, HtlcId, ShortChannelId};
 use lightning_traits::interface::KeysInterface;
-use lightning_traits::monitor::HtlcOutcome;
+use lightning_traits::monitor::{HtlcOutcome, MonitorStep};
+use lightning_traits::payment::Preimage;
 use lightning_traits::wire::ErrorMessage;
 
 use super::effects::Gated;
@@ -191,11 +192,23 @@ impl Resolving {
         removal: Removal,
         step: &mut Step<'_, K>,
     ) -> Result<(), RemovalRefused> {
-        let (change, _) = self.commitments.offer_removal(id, removal)?;
-        self.record(Entry::Commitments { change }, step);
+        match (self.commitments.offer_removal(id, removal.clone()), removal) {
+            (Ok((change, _)), _) => self.record(Entry::Commitments { change }, step),
+            // A failure that the peer never committed to: on the chain it is worth nothing, and the preimage is.
+            (Err(RemovalRefused::AlreadyRemoved(_)), Removal::Fulfill { preimage, .. })
+                if self.commitments.is_failing(id) && self.is_locked_to(id, &preimage) =>
+            {
+                step.journal.step(MonitorStep::Preimage { preimage });
+            }
+            (Err(refused), _) => return Err(refused),
+        }
         step.journal.reports().removals.push(id);
         self.persist(step);
         Ok(())
+    }
+
+    fn is_locked_to(&self, id: HtlcId, preimage: &Preimage) -> bool {
+        self.commitments.incoming(id).is_some_and(|htlc| htlc.hash == preimage.hash())
     }
 
     /// A notice was taken over.

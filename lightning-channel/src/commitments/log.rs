@@ -88,6 +88,14 @@ impl Updates {
         self.all().any(|update| update.removed() == Some(id))
     }
 
+    /// How an update on its way removes the other side's HTLC `id`.
+    pub(super) fn removal(&self, id: HtlcId) -> Option<&Removal> {
+        self.all().find_map(|update| match update {
+            Update::Remove { htlc, removal } if *htlc == id => Some(removal),
+            Update::Remove { .. } | Update::Add { .. } | Update::Fee { .. } => None,
+        })
+    }
+
     /// Whether an update on its way adds this side's HTLC `id`.
     pub(super) fn adds(&self, id: HtlcId) -> bool {
         self.all().any(|update| update.added().is_some_and(|htlc| htlc.id == id))

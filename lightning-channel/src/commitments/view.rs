@@ -1,12 +1,12 @@
 //! Getters: balances, HTLCs, what can be sent, whether something waits.
 use alloc::vec::Vec;
 
-use lightning_traits::id::{CommitmentNumber, HtlcId};
+use lightning_traits::id::{ChannelId, CommitmentNumber, HtlcId};
 use lightning_traits::tx::CommitmentSpec;
-use lightning_traits::units::{FeeratePerKw, Msat};
+use lightning_traits::units::{BlockHeight, FeeratePerKw, Msat};
 use secp256k1::PublicKey;
 
-use super::htlc::{IncomingHtlc, OutgoingHtlc, PendingOutgoing};
+use super::htlc::{IncomingHtlc, Origin, OutgoingHtlc, PendingOutgoing, Removal};
 use super::limits::{Policy, Sight};
 use super::log::Update;
 use super::{Commitments, Turn};
@@ -90,6 +90,23 @@ impl Commitments {
     /// HTLCs of ours, from the offer to the irrevocable removal, by id.
     pub fn outgoing(&self) -> impl Iterator<Item = (HtlcId, &PendingOutgoing)> {
         self.outgoing.iter().map(|(id, htlc)| (*id, htlc))
+    }
+
+    /// The incoming halves of forwards whose outgoing HTLC expires at `height` or before, and of whose end nobody knows.
+    pub fn unsettled_forwards(&self, height: BlockHeight) -> impl Iterator<Item = (ChannelId, HtlcId)> {
+        let is_unsettled = move |(id, htlc): &(&HtlcId, &PendingOutgoing)| {
+            htlc.expiry.get() <= height.get() && !self.settlements.contains_key(id)
+        };
+        self.outgoing.iter().filter(is_unsettled).filter_map(|(_, htlc)| match &htlc.origin {
+            Origin::Forward { channel, htlc } => Some((*channel, *htlc)),
+            Origin::Payment { .. } => None,
+        })
+    }
+
+    /// Whether we were about to fail an HTLC of theirs, or could not read it, when the channel stood still.
+    #[must_use]
+    pub fn is_failing(&self, id: HtlcId) -> bool {
+        self.ours.removal(id).is_some_and(|removal| !matches!(removal, Removal::Fulfill { .. }))
     }
 
     /// HTLCs of ours that are not in `kept`, an earlier state: in none of its commitments, and so as if never offered.

@@ -24,6 +24,7 @@
 //! | `forwarding.rs` `sending.rs` `receiving.rs` | HTLCs: forwarded, ours, for us |
 //! | `probing.rs` | HTLCs that only find out |
 //! | `intercepting.rs` | forwards that the user decides on |
+//! | `stuck.rs` | forwards of which nobody hears any more |
 //! | `returning.rs` | what goes back, and how long it was held |
 //!
 //! # Invariants
@@ -46,6 +47,7 @@ mod receiving;
 pub(crate) mod returning;
 mod sending;
 pub(crate) mod slot;
+mod stuck;
 pub(crate) mod table;
 pub(crate) mod work;
 

@@ -417,7 +417,7 @@ fn a_close_that_was_agreed_on_keeps_its_reason_over_what_follows_and_restarts() 
                 match kind {
                     None => drop(node.with(|it, cx| it.force_close(cx))),
                     Some(kind) => {
-                        let (kind, height) = (kind.clone(), BlockHeight::new(510));
+                        let (kind, height) = (*kind, BlockHeight::new(510));
                         let spent = MonitorEvent::FundingSpent { channel, txid, kind, height };
                         node.with(|it, cx| it.on_monitor_event(cx, EventId(1), &spent));
                     }

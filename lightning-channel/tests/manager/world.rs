@@ -402,6 +402,14 @@ impl World {
         self.mempool.iter().chain(confirmed).any(|transaction| transaction.compute_txid() == txid)
     }
 
+    /// Nothing that was broadcast gets into a block.
+    pub(crate) fn forget_broadcasts(&mut self) {
+        for node in 0..self.nodes.len() {
+            self.collect(node);
+        }
+        self.mempool.clear();
+    }
+
     /// Somebody broadcasts it.
     pub(crate) fn broadcast(&mut self, transaction: Transaction) {
         self.mempool.push(transaction);

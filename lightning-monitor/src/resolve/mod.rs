@@ -6,7 +6,7 @@
 //! done, in a [`Todo`].
 //!
 //! # Invariants
-//! - a preimage seen on chain is reported at once; an HTLC fails back only when that is irrevocable, 6 deep,
+//! - a preimage seen on chain is reported at once; an HTLC that has an output in some commitment fails back only when that is irrevocable, 6 deep,
 //!   and no preimage is known (RELIABILITY rule 4)
 //! - taking the same block twice changes nothing
 //! - a channel that was on chain goes there again when the block of its closing transaction is taken back

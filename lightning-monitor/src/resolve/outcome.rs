@@ -5,8 +5,10 @@
 //! - one that was reported claimed is never reported failed; nothing is reported twice
 use lightning_traits::event::Event;
 use lightning_traits::id::HtlcId;
-use lightning_traits::monitor::{HtlcOutcome, MonitorEvent};
+use lightning_traits::monitor::{HtlcOutcome, MonitorEvent, SpendKind};
 use lightning_traits::payment::PaymentHash;
+use lightning_traits::tx::TxSide;
+use lightning_traits::tx::trim::is_trimmed;
 use lightning_traits::units::BlockHeight;
 
 use super::{IRREVOCABLE_DEPTH, Todo};
@@ -38,16 +40,20 @@ impl ChannelMonitor {
         let Some(mut closing) = self.closing.take() else { return };
         let deep = |height: BlockHeight| height.depth_at(tip) >= IRREVOCABLE_DEPTH;
         let is_final = deep(closing.height);
+        // A commitment that is newer than all we know may have had companions that we do not know either.
+        let is_known = matches!(closing.kind, SpendKind::Ours { .. } | SpendKind::Theirs { .. });
         closing.missing.retain(|(htlc, hash)| {
             let outcome = self.outcome_of_unclaimed(hash);
             // BOLT 5: "if the payment preimage is known: MUST fulfill the corresponding incoming HTLC", and only
-            // "otherwise: once the commitment transaction has reached reasonable depth: MUST fail".
-            let is_known = outcome != (HtlcOutcome::Failed {});
-            if is_final || is_known {
+            // "otherwise: once the commitment transaction has reached reasonable depth: MUST fail"; "if no *valid* commitment
+            // transaction contains an output corresponding to the HTLC: MAY fail the corresponding incoming HTLC sooner".
+            let is_claimed = outcome != (HtlcOutcome::Failed {});
+            let is_over = is_final || is_claimed || is_known && self.is_trimmed_everywhere(*htlc);
+            if is_over {
                 self.report(*htlc, outcome, todo);
                 todo.changed = true;
             }
-            !(is_final || is_known)
+            !is_over
         });
         for output in closing.outputs.iter().filter(|output| output.is_offered_by_us()) {
             let Some(htlc) = output.htlc else { continue };
@@ -74,6 +80,17 @@ impl ChannelMonitor {
             }
         }
         self.closing = Some(closing);
+    }
+
+    /// Whether no commitment that could confirm has an output for an HTLC of ours: whichever does, nobody can claim it on the
+    /// chain, so waiting for one to be deep only brings the incoming HTLC nearer to its own end (RELIABILITY C12).
+    fn is_trimmed_everywhere(&self, id: HtlcId) -> bool {
+        let (format, ours, theirs) = (self.init.format, self.init.our_params(), self.init.their_params());
+        self.valid_specs().all(|(spec, us)| {
+            let dust_limit = if us == TxSide::Broadcaster { ours.dust_limit } else { theirs.dust_limit };
+            let mut same = spec.htlcs.iter().filter(|htlc| htlc.offered_by == us && htlc.id == id);
+            same.all(|htlc| is_trimmed(htlc, format, spec.feerate, dust_limit))
+        })
     }
 
     /// How an HTLC of ours ended that nobody claimed on chain and nobody can any more.

@@ -80,7 +80,7 @@ fn our_commitment() {
         world.learn_preimage(&KNOWN_AFTER);
         let claims = [IS_CLAIMED, TWINS[0]].map(|htlc| world.pair.their_claim_of_ours(&htlc));
         world.mine(claims.to_vec());
-        assert_eq!(world.sorted_outcomes(), [(1, true), (3, true)], "reported at once");
+        assert_eq!(world.sorted_outcomes(), [(1, true), (2, false), (3, true)], "reported at once");
         world.mine_to(RECEIVED_EXPIRY);
         world.mine(vec![world.pair.their_claim_of_ours(&NEVER_KNOWN)]);
         world.settle();
@@ -159,12 +159,47 @@ fn an_htlc_missing_on_chain_whose_preimage_is_known_is_claimed_at_once() {
         world.learn(vec![step]);
         let close = world.pair.their_commitment(2);
         world.mine(vec![close]);
-        assert_eq!(world.outcomes(), [(1, true)]);
-        world.mine_blocks(4);
-        assert_eq!(world.outcomes(), [(1, true)], "nothing fails before it is irrevocable");
-        world.mine_blocks(1);
-        assert_eq!(world.sorted_outcomes(), [(1, true), (2, false)], "the trimmed one fails 6 deep");
+        assert_eq!(world.sorted_outcomes(), [(1, true), (2, false)], "nobody can claim the trimmed one");
+        world.mine_blocks(5);
+        assert_eq!(world.sorted_outcomes(), [(1, true), (2, false)]);
     });
+}
+
+/// What no valid commitment has an output for fails with the first block, what one has only when another is irrevocable; whoever
+/// publishes, and over a reorganisation once.
+#[test]
+fn c12_dust_fails_back_as_soon_as_a_commitment_confirms_and_what_could_be_claimed_only_6_deep() {
+    for theirs in [Some(1), Some(2), None] {
+        each(|mut world, _| {
+            fill(&mut world);
+            // Only their next commitment has it, or only it has not.
+            let added = offered(5, 70_000, 15, OFFERED_EXPIRY);
+            let dust = offered(6, 300, 16, OFFERED_EXPIRY);
+            let step = world.pair.sign_theirs(&Delta {
+                add: vec![added, dust],
+                fail: vec![TIMES_OUT],
+                fulfill: vec![],
+            });
+            world.learn(vec![step]);
+            let close = match theirs {
+                Some(index) => world.pair.their_commitment(index),
+                None => world.pair.our_commitment(),
+            };
+            assert_eq!(world.outcomes(), []);
+            world.mine(vec![close.clone()]);
+            let early = [(2, false), (6, false)];
+            assert_eq!(world.sorted_outcomes(), early);
+            world.disconnect();
+            world.mine(vec![close]);
+            world.mine_blocks(4);
+            assert_eq!(world.sorted_outcomes(), early, "nothing else fails before it is irrevocable");
+            world.mine_blocks(1);
+            let late = if theirs == Some(2) { (0, false) } else { (5, false) };
+            let mut all = [early[0], early[1], late];
+            all.sort_unstable();
+            assert_eq!(world.sorted_outcomes(), all);
+        });
+    }
 }
 
 fn they_act(world: &mut World, index: u64) {
@@ -173,7 +208,7 @@ fn they_act(world: &mut World, index: u64) {
     let claims = [IS_CLAIMED, TWINS[0]].map(|htlc| world.pair.their_second_stage(index, &[htlc], &[], &[]));
     // With anchors these pay no fee, which a miner may take.
     world.mine(claims.to_vec());
-    assert_eq!(world.sorted_outcomes(), [(1, true), (3, true)], "reported at once");
+    assert_eq!(world.sorted_outcomes(), [(1, true), (2, false), (3, true)], "reported at once");
     world.mine_to(RECEIVED_EXPIRY);
     let timeout = world.pair.their_second_stage(index, &[NEVER_KNOWN], &[], &[]);
     world.mine(vec![timeout]);

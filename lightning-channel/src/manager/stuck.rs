@@ -1,0 +1,60 @@
+//! Forwards whose outgoing half does not end in time (RELIABILITY D23, C12): its channel is used before it confirms and never does,
+//! or its commitment or our claim does not get into a block.
+//!
+//! The peer upstream goes to the chain when the incoming HTLC expires. Shortly before, it goes back: one channel is lost already,
+//! the other need not be. Should the outgoing half be claimed after all, its amount is lost, as it is when the peer upstream takes
+//! its HTLC back on the chain: whoever can keep us from the chain for the whole delta between the two expiries has that either way.
+//!
+//! # Invariants
+//! - nothing goes back whose preimage we know, or of whose end a monitor has told us
+//! - nothing goes back on a channel that is on the chain: nobody would hear it, and a preimage is still of use there
+use alloc::vec::Vec;
+
+use lightning_traits::interface::{Environment, Level};
+use lightning_traits::sphinx::Failure;
+
+use super::ChannelManager;
+use crate::payment::inbound::HtlcKey;
+
+/// Blocks before the expiry of an incoming HTLC at which it goes back. Peers close one block after it or later; two more for the
+/// removal to be committed.
+const MARGIN: u32 = 3;
+
+impl<E: Environment> ChannelManager<E> {
+    /// A block has come: what has waited too long downstream goes back upstream.
+    pub(super) fn give_back_stuck_forwards(&self) {
+        if self.stuck_forwards().is_empty() {
+            return;
+        }
+        // What monitors know by now comes first.
+        self.process();
+        for key in self.stuck_forwards() {
+            let (channel, htlc) = key;
+            self.log(
+                Level::Warn,
+                format_args!("HTLC {htlc} of {channel} goes back: nobody knows what became of it"),
+            );
+            self.fail_back(key, Failure::PermanentChannelFailure);
+        }
+    }
+
+    fn stuck_forwards(&self) -> Vec<HtlcKey> {
+        let (slots, limit) = {
+            let table = self.table.lock();
+            (table.all(), table.now.tip.height.plus(MARGIN))
+        };
+        let mut stuck = Vec::new();
+        for slot in slots {
+            // An incoming HTLC never expires before the outgoing one.
+            self.look(&slot, |channel, _| {
+                let unsettled = channel.commitments().into_iter().flat_map(|c| c.unsettled_forwards(limit));
+                stuck.extend(unsettled);
+            });
+        }
+        stuck.retain(|key| {
+            let is_late = self.incoming(*key).is_some_and(|htlc| htlc.expiry.get() <= limit.get());
+            is_late && !self.is_on_chain(key.0) && !self.table.lock().removals.is_decided(*key)
+        });
+        stuck
+    }
+}
