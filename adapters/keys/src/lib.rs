@@ -13,6 +13,7 @@
 )]
 
 mod derive;
+mod lent;
 mod signer;
 
 use bitcoin::ScriptBuf;
@@ -27,6 +28,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 pub use derive::Seed;
+pub use lent::{LentKeys, LentSigner, Power};
 pub use signer::SeedSigner;
 
 /// Where funds that come back from channels go.

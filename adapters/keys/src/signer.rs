@@ -27,12 +27,78 @@ struct Keys {
     secp: Arc<Secp>,
     /// Made when first asked for: whoever only looks at a channel needs none.
     public: OnceLock<ChannelPublicKeys>,
-    funding: SecretKey,
-    revocation: SecretKey,
-    payment: SecretKey,
-    delayed: SecretKey,
-    htlc: SecretKey,
+    secrets: Secrets,
     commitments: CommitmentSeed,
+}
+
+/// All secrets of one channel.
+#[derive(Clone)]
+pub(crate) struct Secrets {
+    pub(crate) funding: SecretKey,
+    pub(crate) revocation: SecretKey,
+    pub(crate) payment: SecretKey,
+    pub(crate) delayed: SecretKey,
+    pub(crate) htlc: SecretKey,
+    /// What the secrets of our commitments come from.
+    pub(crate) commitments: Seed,
+}
+
+impl Drop for Secrets {
+    fn drop(&mut self) {
+        let keys =
+            [&mut self.funding, &mut self.revocation, &mut self.payment, &mut self.delayed, &mut self.htlc];
+        keys.into_iter().for_each(SecretKey::non_secure_erase);
+    }
+}
+
+impl Secrets {
+    /// Those of the channel whose keys have this name.
+    pub(crate) fn of(seed: &Seed, name: &ChannelKeysId) -> Self {
+        let channel = seed.child("channel").child_bytes(&name.0);
+        let key = |label: &str| secret_key(&channel, label);
+        Self {
+            funding: key("funding"),
+            revocation: key("revocation"),
+            payment: key("payment"),
+            delayed: key("delayed payment"),
+            htlc: key("htlc"),
+            commitments: channel.child("commitments"),
+        }
+    }
+
+    pub(crate) fn public(&self, secp: &Secp) -> ChannelPublicKeys {
+        ChannelPublicKeys {
+            funding: self.funding.public_key(secp),
+            revocation_basepoint: self.revocation.public_key(secp),
+            payment_basepoint: self.payment.public_key(secp),
+            delayed_payment_basepoint: self.delayed.public_key(secp),
+            htlc_basepoint: self.htlc.public_key(secp),
+        }
+    }
+
+    /// Six times 32 bytes.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        for key in [&self.funding, &self.revocation, &self.payment, &self.delayed, &self.htlc] {
+            out.extend_from_slice(&key.secret_bytes());
+        }
+        out.extend_from_slice(self.commitments.as_bytes());
+    }
+
+    /// Reads what [`write`](Self::write) wrote; `None` when it is anything else.
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        let (secrets, rest) = bytes.as_chunks::<32>();
+        let [funding, revocation, payment, delayed, htlc, commitments] = secrets else { return None };
+        let key = |bytes: &[u8; 32]| SecretKey::from_slice(bytes).ok();
+        rest.is_empty().then_some(())?;
+        Some(Self {
+            funding: key(funding)?,
+            revocation: key(revocation)?,
+            payment: key(payment)?,
+            delayed: key(delayed)?,
+            htlc: key(htlc)?,
+            commitments: Seed::new(*commitments),
+        })
+    }
 }
 
 impl core::fmt::Debug for SeedSigner {
@@ -43,13 +109,12 @@ impl core::fmt::Debug for SeedSigner {
 
 impl SeedSigner {
     pub(crate) fn new(secp: Arc<Secp>, seed: &Seed, name: &ChannelKeysId) -> Self {
-        let channel = seed.child("channel").child_bytes(&name.0);
-        let key = |label: &str| secret_key(&channel, label);
-        let (funding, revocation, payment) = (key("funding"), key("revocation"), key("payment"));
-        let (delayed, htlc) = (key("delayed payment"), key("htlc"));
-        let commitments = CommitmentSeed::new(*channel.child("commitments").as_bytes());
-        let public = OnceLock::new();
-        Self(Arc::new(Keys { secp, public, funding, revocation, payment, delayed, htlc, commitments }))
+        Self::from_secrets(secp, Secrets::of(seed, name))
+    }
+
+    pub(crate) fn from_secrets(secp: Arc<Secp>, secrets: Secrets) -> Self {
+        let commitments = CommitmentSeed::new(*secrets.commitments.as_bytes());
+        Self(Arc::new(Keys { secp, public: OnceLock::new(), secrets, commitments }))
     }
 
     fn secret(&self, number: CommitmentNumber) -> Result<CommitmentSecret, SignError> {
@@ -59,21 +124,15 @@ impl SeedSigner {
 
 impl Keys {
     fn public(&self) -> &ChannelPublicKeys {
-        self.public.get_or_init(|| ChannelPublicKeys {
-            funding: self.funding.public_key(&self.secp),
-            revocation_basepoint: self.revocation.public_key(&self.secp),
-            payment_basepoint: self.payment.public_key(&self.secp),
-            delayed_payment_basepoint: self.delayed.public_key(&self.secp),
-            htlc_basepoint: self.htlc.public_key(&self.secp),
-        })
+        self.public.get_or_init(|| self.secrets.public(&self.secp))
     }
 
     fn delayed_key(&self, point: &PublicKey) -> Result<SecretKey, KeyError> {
-        derive_secret_key_with(&self.delayed, &self.public().delayed_payment_basepoint, point)
+        derive_secret_key_with(&self.secrets.delayed, &self.public().delayed_payment_basepoint, point)
     }
 
     fn htlc_key(&self, point: &PublicKey) -> Result<SecretKey, KeyError> {
-        derive_secret_key_with(&self.htlc, &self.public().htlc_basepoint, point)
+        derive_secret_key_with(&self.secrets.htlc, &self.public().htlc_basepoint, point)
     }
 }
 
@@ -103,7 +162,7 @@ impl ChannelSigner for SeedSigner {
 
     fn sign_theirs(&self, request: &CommitmentToSign<'_>) -> Result<CommitmentSignatures, SignError> {
         let CommitmentToSign { params, keys, commitment } = *request;
-        let Keys { secp, funding, .. } = &*self.0;
+        let Keys { secp, secrets: Secrets { funding, .. }, .. } = &*self.0;
         let htlc = self.0.htlc_key(&keys.per_commitment_point).map_err(|_| SignError::Refused)?;
         let (commitment, htlcs) = sign_commitment(secp, params, keys, commitment, funding, &htlc);
         Ok(CommitmentSignatures { commitment, htlcs })
@@ -111,7 +170,7 @@ impl ChannelSigner for SeedSigner {
 
     fn sign_ours(&self, request: &CommitmentToSign<'_>) -> Result<Signature, SignError> {
         let digest = request.commitment.sighash(request.params);
-        Ok(sign(&self.0.secp, &digest, &self.0.funding))
+        Ok(sign(&self.0.secp, &digest, &self.0.secrets.funding))
     }
 
     fn sign_closing(
@@ -122,12 +181,12 @@ impl ChannelSigner for SeedSigner {
         let script = funding.script();
         let digest = p2wsh_sighash(transaction, 0, &script, funding.value, EcdsaSighashType::All)
             .map_err(|_| SignError::Refused)?;
-        Ok(sign(&self.0.secp, &digest, &self.0.funding))
+        Ok(sign(&self.0.secp, &digest, &self.0.secrets.funding))
     }
 
     fn sign_input(&self, request: &InputToSign<'_>) -> Result<Signature, SignError> {
         let InputToSign { transaction, input, value, script, sighash, key } = *request;
-        let Keys { secp, funding, revocation, payment, .. } = &*self.0;
+        let Keys { secp, secrets: Secrets { funding, revocation, payment, .. }, .. } = &*self.0;
         let key = match key {
             SigningKey::Funding => Ok(*funding),
             SigningKey::Payment => Ok(*payment),
@@ -143,6 +202,6 @@ impl ChannelSigner for SeedSigner {
     }
 
     fn sign_announcement(&self, digest: &[u8; 32]) -> Result<Signature, SignError> {
-        Ok(sign(&self.0.secp, &Message::from_digest(*digest), &self.0.funding))
+        Ok(sign(&self.0.secp, &Message::from_digest(*digest), &self.0.secrets.funding))
     }
 }
