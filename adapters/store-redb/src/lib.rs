@@ -28,7 +28,7 @@ use std::time::Duration;
 use bitcoin::BlockHash;
 use lightning_traits::id::ChannelId;
 use lightning_traits::interface::MonitorStore;
-use lightning_traits::monitor::{ChannelMonitorUpdate, NewMonitor, Persist, Receipt};
+use lightning_traits::monitor::{ChannelMonitorUpdate, NewMonitor, Persist, Receipt, StoredChannel};
 use lightning_traits::units::BlockHeight;
 use redb::{Database, Durability};
 
@@ -181,6 +181,11 @@ impl RedbStore {
         let is_awaited = progress.wanted > progress.durable;
         drop(progress);
         is_awaited || lock(&self.queue).iter().any(Write::is_pressing)
+    }
+
+    /// Queues a whole channel, which replaces whatever is stored of it.
+    pub fn put_channel(&self, channel: ChannelId, stored: StoredChannel) {
+        self.enqueue(Write::Whole { channel, stored });
     }
 
     /// Queues a value of the program's own under `key`; durable with the next commit.

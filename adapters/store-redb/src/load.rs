@@ -27,6 +27,16 @@ impl RedbStore {
         Ok(channels)
     }
 
+    /// One channel with all that is durable of it; `None` when it is not stored, or archived.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or the channel's parts do not fit together.
+    pub fn load_channel(&self, channel: ChannelId) -> Result<Option<StoredChannel>, StoreError> {
+        let transaction = self.database.begin_read().map_err(StoreError::disk)?;
+        let Some(new) = one(&transaction, NEW, &channel.0)? else { return Ok(None) };
+        load_channel(&transaction, channel, new).map(Some)
+    }
+
     /// The block up to which everything is true; blocks after it must be handed over again.
     ///
     /// # Errors

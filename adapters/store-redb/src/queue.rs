@@ -2,7 +2,7 @@
 use bitcoin::BlockHash;
 use bitcoin::hashes::Hash as _;
 use lightning_traits::id::ChannelId;
-use lightning_traits::monitor::{ChannelMonitorUpdate, NewMonitor, Receipt, RecordChange};
+use lightning_traits::monitor::{ChannelMonitorUpdate, NewMonitor, Receipt, RecordChange, StoredChannel};
 use lightning_traits::units::BlockHeight;
 use redb::{Table, WriteTransaction};
 
@@ -22,6 +22,8 @@ pub(crate) enum Write {
     Tip { hash: BlockHash, height: BlockHeight },
     /// A channel that is done.
     Archive { channel: ChannelId },
+    /// A channel in the place of what is stored of it.
+    Whole { channel: ChannelId, stored: StoredChannel },
     /// A value of the program's own; `None` removes it.
     Put { key: String, value: Option<Vec<u8>> },
 }
@@ -48,7 +50,8 @@ impl Write {
             | Self::Update { .. }
             | Self::ChainState { .. }
             | Self::Tip { .. }
-            | Self::Archive { .. } => true,
+            | Self::Archive { .. }
+            | Self::Whole { .. } => true,
             Self::Put { .. } => false,
         }
     }
@@ -56,7 +59,11 @@ impl Write {
     pub(crate) fn into_receipt(self) -> Option<Receipt> {
         match self {
             Self::New { receipt, .. } | Self::Update { receipt, .. } => Some(receipt),
-            Self::ChainState { .. } | Self::Tip { .. } | Self::Archive { .. } | Self::Put { .. } => None,
+            Self::ChainState { .. }
+            | Self::Tip { .. }
+            | Self::Archive { .. }
+            | Self::Whole { .. }
+            | Self::Put { .. } => None,
         }
     }
 
@@ -93,6 +100,7 @@ impl Write {
                 Ok(())
             }
             Self::Archive { channel } => archive(transaction, &channel.0),
+            Self::Whole { channel, stored } => replace(transaction, &channel.0, stored),
             Self::Put { key, value } => {
                 let mut values = transaction.open_table(VALUES).map_err(StoreError::disk)?;
                 match value {
@@ -125,6 +133,32 @@ fn apply_record(
     }
     let mut last = transaction.open_table(LAST_UPDATE).map_err(StoreError::disk)?;
     last.insert(&channel, receipt.id().0).map_err(StoreError::disk)?;
+    Ok(())
+}
+
+fn replace(
+    transaction: &WriteTransaction,
+    channel: &[u8; 32],
+    stored: &StoredChannel,
+) -> Result<(), StoreError> {
+    insert(transaction.open_table(NEW), channel, &stored.new)?;
+    insert(transaction.open_table(RECORD), channel, &stored.record)?;
+    let mut monitors = transaction.open_table(MONITOR).map_err(StoreError::disk)?;
+    match &stored.monitor {
+        Some(monitor) => monitors.insert(channel, monitor.as_slice()).map_err(StoreError::disk)?,
+        None => monitors.remove(channel).map_err(StoreError::disk)?,
+    };
+    let mut last = transaction.open_table(LAST_UPDATE).map_err(StoreError::disk)?;
+    last.insert(channel, stored.last_update.0).map_err(StoreError::disk)?;
+    // The last row belongs to the last update, those before it to the ones before.
+    for (table, rows) in [(UPDATES, &stored.updates), (RECORD_CHANGES, &stored.record_changes)] {
+        clear(transaction.open_table(table).map_err(StoreError::disk)?, channel)?;
+        let mut table = transaction.open_table(table).map_err(StoreError::disk)?;
+        for (back, bytes) in (0_u64..).zip(rows.iter().rev()) {
+            let key = row(channel, stored.last_update.0.saturating_sub(back));
+            table.insert(&key, bytes.as_slice()).map_err(StoreError::disk)?;
+        }
+    }
     Ok(())
 }
 

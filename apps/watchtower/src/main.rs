@@ -1,0 +1,6 @@
+//! `lntower`: guards the channels of other nodes.
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lightning_watchtower::main()
+}
