@@ -304,3 +304,39 @@ fn whoever_commits_is_woken_by_every_write() {
     store.commit().unwrap();
     assert_eq!(woken.load(std::sync::atomic::Ordering::SeqCst), 4);
 }
+
+#[test]
+fn a_whole_channel_takes_the_place_of_what_is_stored_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let fill = |store: &RedbStore, updates: u64| {
+        let _ = store.write_new(&new_channel(1));
+        for id in 1..=updates {
+            let _ = store.write_update(&update(1, id, RecordChange::Append { bytes: vec![id as u8] }), None);
+        }
+        store.commit().unwrap();
+        while store.next_receipt().is_some() {}
+    };
+    let from = RedbStore::open(&folder.path().join("other")).unwrap();
+    fill(&from, 5);
+    let whole = from.load_channel(ChannelId([1; 32])).unwrap().unwrap();
+    for already in [0, 3, 9] {
+        let path = path.with_extension(already.to_string());
+        let store = RedbStore::open(&path).unwrap();
+        if already > 0 {
+            fill(&store, already);
+            store.write_chain_state(ChannelId([1; 32]), vec![7]);
+        }
+        store.put_channel(ChannelId([1; 32]), whole.clone());
+        store.commit().unwrap();
+        assert!(store.next_receipt().is_none(), "it carries no receipt");
+        assert_eq!(store.load_channel(ChannelId([1; 32])).unwrap(), Some(whole.clone()));
+        assert_eq!(store.load_channels().unwrap(), [(ChannelId([1; 32]), whole.clone())]);
+        // And goes on from there.
+        let _ = store.write_update(&update(1, 6, RecordChange::Append { bytes: vec![6] }), None);
+        store.commit().unwrap();
+        let more = store.load_channel(ChannelId([1; 32])).unwrap().unwrap();
+        assert_eq!((more.updates.len(), more.record_changes.len(), more.last_update), (6, 6, UpdateId(6)));
+        assert_eq!(store.load_channel(ChannelId([2; 32])).unwrap(), None);
+    }
+}

@@ -79,7 +79,12 @@ impl Book {
         if rows.claims.iter().any(|known| known.txid == claim.txid && known.client == claim.client) {
             return;
         }
-        tracing::info!(client = claim.client, channel = claim.channel, txid = claim.txid, "a claim confirmed");
+        tracing::info!(
+            client = claim.client,
+            channel = claim.channel,
+            txid = claim.txid,
+            "a claim confirmed"
+        );
         self.put(&format!("{CLAIM}{}/{}", claim.client, claim.txid), &claim);
         rows.claims.push(claim);
     }

@@ -13,11 +13,12 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use lightning_chain_bitcoind::{ChainFollower, FollowError, Progress};
+use lightning_chain_bitcoind::{ChainFollower, FollowError, Progress, Report};
 use lightning_traits::event::Event;
 use lightning_traits::id::{ChannelId, EventId, NodeId};
 use lightning_traits::interface::{
-    BlockSource as _, Broadcast, ChainListener, EventsProvider as _, ManyChannelMonitor as _, SourceError, Tip,
+    BlockSource as _, Broadcast, ChainListener, EventsProvider as _, ManyChannelMonitor as _, SourceError,
+    Tip,
 };
 use lightning_traits::monitor::{MonitorEvent, SpendKind};
 use lightning_traits::units::BlockHeight;
@@ -92,8 +93,11 @@ impl<'a> Scan<'a> {
             self.look_back(guard);
         }
         let before = lock(&tower.progress).tip.map(|tip| tip.hash);
-        let sets: Vec<Monitors> =
-            guards.iter().filter(|guard| !self.late.contains(&guard.id)).map(|guard| guard.monitors()).collect();
+        let sets: Vec<Monitors> = guards
+            .iter()
+            .filter(|guard| !self.late.contains(&guard.id))
+            .map(|guard| guard.monitors())
+            .collect();
         let mut listeners: Vec<&dyn ChainListener> =
             sets.iter().map(|set| &**set as &dyn ChainListener).collect();
         let (wallet, broadcaster) = (tower.wallet.wallet(), &tower.shared.broadcaster);
@@ -107,7 +111,7 @@ impl<'a> Scan<'a> {
             self.refresh(&guards);
         }
         guards.iter().for_each(|guard| self.report(guard));
-        self.take_reports();
+        self.note(tower.shared.broadcaster.take_reports());
         if let Err(error) = tower.wallet.keep() {
             tower.alarms.raise(Trouble::Disk, "wallet", error.to_string());
         } else {
@@ -139,7 +143,8 @@ impl<'a> Scan<'a> {
                 (None, Some(*tip))
             }
             Ok(Progress::SourceBehind { tip, ours }) => {
-                let message = format!("the block source is at {}, behind our {ours}: waiting for it", tip.height);
+                let message =
+                    format!("the block source is at {}, behind our {ours}: waiting for it", tip.height);
                 (Some((Trouble::ChainBehind, message)), Some(*tip))
             }
             Err(error) => (Some((Trouble::of(error), error.to_string())), None),
@@ -206,7 +211,11 @@ impl<'a> Scan<'a> {
     }
 
     /// From where the channel must be looked for; `None` when nothing has spent its funding output.
-    fn first_block(&self, look_back: &LookBack, tip: BlockHeight) -> Result<Option<BlockHeight>, SourceError> {
+    fn first_block(
+        &self,
+        look_back: &LookBack,
+        tip: BlockHeight,
+    ) -> Result<Option<BlockHeight>, SourceError> {
         if look_back.from > tip || self.tower.source.unspent(&look_back.funding)?.is_some() {
             return Ok(None);
         }
@@ -239,7 +248,8 @@ impl<'a> Scan<'a> {
                 }
             }
             if !self.late.contains(&id) {
-                let (done, waiting) = std::mem::take(&mut self.replaced).into_iter().partition(|(of, _)| *of == id);
+                let (done, waiting) =
+                    std::mem::take(&mut self.replaced).into_iter().partition(|(of, _)| *of == id);
                 self.replaced = waiting;
                 let done: Vec<(NodeId, Vec<ChannelId>)> = done;
                 done.into_iter().for_each(|(_, channels)| guard.replacements_done(channels));
@@ -256,11 +266,11 @@ impl<'a> Scan<'a> {
         for guard in guards {
             guard.monitors().rebroadcast();
         }
-        self.tower.shared.broadcaster.rebroadcast();
+        self.note(self.tower.shared.broadcaster.rebroadcast());
     }
 
-    fn take_reports(&self) {
-        for report in self.tower.shared.broadcaster.take_reports() {
+    fn note(&self, reports: Vec<Report>) {
+        for report in reports {
             match report.outcome {
                 Ok(Broadcast::Refused { code, reason }) => {
                     let mut standing = lock(&self.tower.progress);
@@ -280,7 +290,9 @@ impl<'a> Scan<'a> {
         // These are the client's to acknowledge; they are only looked at here.
         let mut after: Option<EventId> = None;
         while let Some((id, event)) = monitors.next_monitor_event(after) {
-            if let MonitorEvent::FundingSpent { channel, txid, kind: SpendKind::Revoked { .. }, height } = event {
+            if let MonitorEvent::FundingSpent { channel, txid, kind: SpendKind::Revoked { .. }, height } =
+                event
+            {
                 let (channel, txid) = (channel.to_string(), txid.to_string());
                 book.breach(Breach { client: client.clone(), channel, txid, height: height.get() });
             }

@@ -173,8 +173,10 @@ fn client(given: &ArgMatches) -> Result<(), Failure> {
 /// Asks the running tower.
 fn info(given: &ArgMatches) -> Result<(), Failure> {
     let away = |why: String| Failure(4, format!("no tower runs on {}: {why}", data(given).display()));
-    let address = std::fs::read_to_string(data(given).join(API_FILE)).map_err(|error| away(error.to_string()))?;
-    let answer = bitreq::get(format!("http://{}/v1/status", address.trim())).with_timeout(Duration::from_secs(30));
+    let address =
+        std::fs::read_to_string(data(given).join(API_FILE)).map_err(|error| away(error.to_string()))?;
+    let answer =
+        bitreq::get(format!("http://{}/v1/status", address.trim())).with_timeout(Duration::from_secs(30));
     let answer = answer.send().map_err(|error| away(error.to_string()))?;
     let status: Value = serde_json::from_slice(answer.as_bytes()).map_err(|error| Failure::new(&error))?;
     println!("{status:#}");
@@ -214,7 +216,8 @@ fn run(given: &ArgMatches) -> Result<(), Failure> {
 
 async fn serve(tower: &Tower, _listen: SocketAddr, api: SocketAddr, data: &Path) -> Result<(), Failure> {
     use tokio::signal::unix::{SignalKind, signal};
-    let failed = |what: SocketAddr, error: std::io::Error| Failure(1, format!("cannot listen on {what}: {error}"));
+    let failed =
+        |what: SocketAddr, error: std::io::Error| Failure(1, format!("cannot listen on {what}: {error}"));
     let bound = http::serve(Arc::clone(tower.inner()), api).await.map_err(|error| failed(api, error))?;
     std::fs::write(data.join(API_FILE), format!("{bound}\n")).map_err(|error| Failure::new(&error))?;
     tracing::info!(tower = %tower.inner().id(), api = %bound, "the tower runs");

@@ -21,11 +21,12 @@ use lightning_store_redb::{RedbStore, StoreError};
 use lightning_traits::Secp;
 use lightning_traits::id::{ChannelId, ChannelKeysId, NodeId};
 use lightning_traits::interface::{
-    BlockSource, BroadcasterInterface, ChainListener as _, EntropySource, KeysInterface, ManyChannelMonitor as _,
-    MonitorStore, SignError,
+    BlockSource, BroadcasterInterface, ChainListener as _, EntropySource, KeysInterface,
+    ManyChannelMonitor as _, MonitorStore, SignError,
 };
 use lightning_traits::monitor::{
-    ChannelMonitorUpdate, MonitorInit, MonitorRefusal, NewMonitor, Persist, Receipt, RecordChange, StoredChannel,
+    ChannelMonitorUpdate, MonitorInit, MonitorRefusal, NewMonitor, Persist, Receipt, RecordChange,
+    StoredChannel,
 };
 use lightning_traits::tx::ChannelPublicKeys;
 use lightning_traits::units::BlockHeight;
@@ -115,7 +116,10 @@ impl ClientKeys {
 }
 
 impl EntropySource for ClientKeys {
-    #[allow(clippy::expect_used, reason = "as in lightning-keys: to go on without entropy would be worse (M5)")]
+    #[allow(
+        clippy::expect_used,
+        reason = "as in lightning-keys: to go on without entropy would be worse (M5)"
+    )]
     fn fill(&self, bytes: &mut [u8]) {
         getrandom::fill(bytes).expect("the operating system stopped giving randomness");
     }
@@ -510,7 +514,12 @@ impl Guard {
         }
     }
 
-    fn replace_now(&self, channel: ChannelId, stored: StoredChannel, seen: BlockHeight) -> Result<(), String> {
+    fn replace_now(
+        &self,
+        channel: ChannelId,
+        stored: StoredChannel,
+        seen: BlockHeight,
+    ) -> Result<(), String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
         let new = NewMonitor::from_versioned(&stored.new).map_err(|error| text(&error))?;
         if new.init.channel != channel {
@@ -582,11 +591,8 @@ impl Guard {
         let used = self.parts.store.load_channels().map_or(u64::MAX, |channels| {
             let sizes = channels.iter().map(|(_, stored)| {
                 let lists = stored.updates.iter().chain(&stored.record_changes).map(Vec::len);
-                let whole = [
-                    stored.new.len(),
-                    stored.monitor.as_ref().map_or(0, Vec::len),
-                    stored.record.len(),
-                ];
+                let whole =
+                    [stored.new.len(), stored.monitor.as_ref().map_or(0, Vec::len), stored.record.len()];
                 lists.chain(whole).fold(0_u64, |sum, len| sum.saturating_add(len as u64))
             });
             sizes.fold(0, u64::saturating_add)

@@ -9,7 +9,8 @@ use tracing_subscriber::{EnvFilter, fmt};
 /// # Errors
 /// When the filter is none, or when the process logs already.
 pub fn start(filter: &str) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| format!("{filter:?} is no log filter: {error}"))?;
+    let filter =
+        EnvFilter::try_new(filter).map_err(|error| format!("{filter:?} is no log filter: {error}"))?;
     let is_terminal = io::IsTerminal::is_terminal(&io::stderr());
     let started = fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(is_terminal).try_init();
     started.map_err(|error| format!("the log cannot start: {error}"))

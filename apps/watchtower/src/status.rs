@@ -116,7 +116,11 @@ impl Status {
         };
         gauge("healthy", "1 while no alarm is red", &one(u64::from(self.healthy)));
         gauge("tip_height", "Height of the block source", &one(self.height.unwrap_or(0).into()));
-        gauge("tip_age_seconds", "Seconds since the last block came", &one(self.tip_age_seconds.unwrap_or(0)));
+        gauge(
+            "tip_age_seconds",
+            "Seconds since the last block came",
+            &one(self.tip_age_seconds.unwrap_or(0)),
+        );
         gauge("uptime_seconds", "Seconds since the start", &one(health::now().saturating_sub(self.started)));
         gauge("coins_sat", "Coins for fees", &one(self.coins_sat));
         gauge("unconfirmed_transactions", "Broadcast and not confirmed", &one(self.unconfirmed as u64));
@@ -150,7 +154,13 @@ impl Status {
         let clients = self.clients.iter().map(|row| {
             let height = row.height.map_or("-".to_owned(), |height| height.to_string());
             let channels = format!("{} of {}", row.channels, row.max_channels);
-            [row.id.clone(), row.mode.to_owned(), channels, format!("{} of {}", row.bytes, row.max_bytes), height]
+            [
+                row.id.clone(),
+                row.mode.to_owned(),
+                channels,
+                format!("{} of {}", row.bytes, row.max_bytes),
+                height,
+            ]
         });
         let breaches = self.breaches.iter().map(|breach| {
             [breach.client.clone(), breach.channel.clone(), breach.txid.clone(), breach.height.to_string()]

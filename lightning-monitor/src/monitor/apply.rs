@@ -8,7 +8,7 @@ use lightning_traits::monitor::{
 };
 use lightning_traits::payment::PaymentHash;
 use lightning_traits::tx::trim::untrimmed_count;
-use lightning_traits::tx::{CommitmentSecret, TxSide};
+use lightning_traits::tx::{CommitmentSecret, TxSide, number_of};
 use secp256k1::ecdsa::Signature;
 
 use super::history::{advance, is_whole};
@@ -79,6 +79,7 @@ impl ChannelMonitor {
                 let capacity = self.init.funding.value;
                 self.theirs.extend(change, *point, capacity).ok_or(MonitorRefusal::Contradiction)?;
                 self.miss_later(change);
+                self.look_again_at(change.number);
                 Ok(())
             }
             MonitorStep::TheirRevocation { number, secret } => self.take_revocation(secp, *number, secret),
@@ -152,6 +153,7 @@ impl ChannelMonitor {
             signature: *signature,
             htlc_signatures: htlc_signatures.to_vec(),
         };
+        self.look_again_at(change.number);
         Ok(())
     }
 
@@ -173,7 +175,22 @@ impl ChannelMonitor {
         if let Some(closing) = self.closing.take_if(|closing| closing.kind == revoked && !closing.resolved) {
             self.pending.splice(0..0, closing.history);
         }
+        self.look_again_at(number);
         Ok(())
+    }
+
+    /// The closing transaction may be this commitment, which was not known when it confirmed: blocks come to a watchtower faster
+    /// than updates, when its client was away or came late (RELIABILITY L9).
+    fn look_again_at(&mut self, number: CommitmentNumber) {
+        let obscure = self.init.obscure;
+        let closing = self.closing.take_if(|closing| {
+            let is_riddle = matches!(closing.kind, SpendKind::Future { .. } | SpendKind::Unknown {});
+            let shown = closing.history.first().and_then(|first| number_of(&first.transaction, obscure));
+            is_riddle && !closing.resolved && shown == Some(number)
+        });
+        if let Some(closing) = closing {
+            self.pending.splice(0..0, closing.history);
+        }
     }
 
     /// Keeps only preimages of HTLCs that some valid commitment has: of any other, on chain too, we need none.

@@ -97,7 +97,11 @@ impl ChannelMonitor {
             let (channel, transaction) = (self.init.channel, transaction.clone());
             todo.user_events.push(Event::Swept { channel, transaction, height });
         }
-        if is_new && !closing.resolved && matches!(closing.kind, SpendKind::Theirs { .. }) {
+        let may_be_another = match closing.kind {
+            SpendKind::Theirs { .. } | SpendKind::Future { .. } | SpendKind::Unknown {} => true,
+            SpendKind::Mutual {} | SpendKind::Ours { .. } | SpendKind::Revoked { .. } => false,
+        };
+        if is_new && !closing.resolved && may_be_another {
             closing.history.push(confirmed.clone());
         }
         todo.changed |= is_new;

@@ -13,6 +13,7 @@ mod breach;
 mod closes;
 mod coins;
 mod deadlines;
+mod late;
 mod punish;
 mod random;
 mod reorg;

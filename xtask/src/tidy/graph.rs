@@ -6,6 +6,11 @@ use crate::tree::{Package, Place};
 /// The one adapter that exists to drive a component's bytes: sockets around `PeerManager`.
 const SOCKETS: (&str, &str) = ("adapters/net-tokio", "lightning-peer");
 
+/// What a program must do without, at whatever depth, in its tests too: a tower that knew channels, routes or invoices could be
+/// attacked through them, and would not be the small thing beside a node that its operator can read.
+const DOES_WITHOUT: [(&str, [&str; 3]); 1] =
+    [("apps/watchtower", ["lightning-channel", "lightning-router", "lightning-offers"])];
+
 /// Checks every dependency between two packages of the workspace, those of tests included: what a
 /// component's tests need from its sister would tie the two together as firmly as its code.
 pub(crate) fn check(packages: &[Package]) -> Vec<Violation> {
@@ -28,6 +33,33 @@ pub(crate) fn check(packages: &[Package]) -> Vec<Violation> {
                 );
                 violations.push(Violation::new(&manifest, 0, rule::CRATE_GRAPH, message));
             }
+        }
+    }
+    violations
+        .extend(DOES_WITHOUT.iter().flat_map(|(folder, without)| depends_on(packages, folder, without)));
+    violations
+}
+
+/// The ways by which the package in `folder` depends on what it must do without.
+fn depends_on(packages: &[Package], folder: &str, without: &[&str]) -> Vec<Violation> {
+    let Some(program) = packages.iter().find(|package| package.folder == folder) else { return Vec::new() };
+    let manifest = format!("{folder}/Cargo.toml");
+    let mut violations = Vec::new();
+    let mut seen = vec![program.name.as_str()];
+    let mut ways = vec![(program, program.name.clone())];
+    while let Some((package, way)) = ways.pop() {
+        for dependency in &package.dependencies {
+            // What others need for their own tests is not built with the program.
+            if (dependency.dev && package.folder != folder) || seen.contains(&dependency.name.as_str()) {
+                continue;
+            }
+            seen.push(&dependency.name);
+            let way = format!("{way} -> {}", dependency.name);
+            if without.contains(&dependency.name.as_str()) {
+                let message = format!("`{}` must do without `{}`: {way}", program.name, dependency.name);
+                violations.push(Violation::new(&manifest, 0, rule::CRATE_GRAPH, message));
+            }
+            ways.extend(packages.iter().find(|other| other.name == dependency.name).map(|next| (next, way)));
         }
     }
     violations
@@ -123,6 +155,26 @@ mod tests {
         assert!(graph(package("tower", "apps/tower", &[("sim", true)])));
         assert!(graph(package("tower", "apps/tower", &[("lightning-node", false)])));
         assert!(graph(package("bench", "benches", &[("lightning-node", false)])));
+    }
+
+    #[test]
+    fn the_watchtower_does_without_channels_at_any_depth() {
+        let check_with = |tower: &[(&str, bool)], keys: &[(&str, bool)]| {
+            let packages = [
+                package("lightning-traits", "lightning-traits", &[]),
+                package("lightning-monitor", "lightning-monitor", &[("lightning-traits", false)]),
+                package("lightning-channel", "lightning-channel", &[]),
+                package("lightning-keys", "adapters/keys", keys),
+                package("lightning-watchtower", "apps/watchtower", tower),
+            ];
+            let found = check(&packages);
+            found.iter().any(|violation| violation.to_string().contains("must do without"))
+        };
+        let keys = ("lightning-keys", false);
+        assert!(!check_with(&[("lightning-monitor", false), keys], &[("lightning-channel", true)]));
+        assert!(check_with(&[("lightning-channel", false)], &[]));
+        assert!(check_with(&[("lightning-channel", true)], &[]), "for its tests");
+        assert!(check_with(&[keys], &[("lightning-channel", false)]), "through an adapter");
     }
 
     #[test]

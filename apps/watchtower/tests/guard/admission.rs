@@ -99,6 +99,7 @@ fn a_client_that_is_removed_is_guarded_on_and_takes_no_more_room() {
     let guard = world.guard();
     wait("the removal", || !guard.client().admitted);
     assert!(!guard.has_room(1));
+    drop(guard);
     world.restart();
     world.mine_exactly(&[pair.their_commitment(1)]);
     world.expect_taken(&pair.at_stake(1), 3);

@@ -12,14 +12,16 @@ use lightning_keys::{LentKeys, Power, Seed, SeedKeys, SeedSigner};
 use lightning_traits::Secp;
 use lightning_traits::codec::TlvRecords;
 use lightning_traits::id::{ChannelId, ChannelKeysId, CommitmentNumber, HtlcId, NodeId, UpdateId};
-use lightning_traits::interface::{ChannelSigner as _, CommitmentToSign, InputToSign, KeysInterface as _, SigningKey};
+use lightning_traits::interface::{
+    ChannelSigner as _, CommitmentToSign, InputToSign, KeysInterface as _, SigningKey,
+};
 use lightning_traits::monitor::{
     ChannelMonitorUpdate, CommitmentChange, MonitorInit, MonitorStep, NewMonitor, PartyTerms, RecordChange,
 };
 use lightning_traits::payment::Preimage;
 use lightning_traits::tx::{
-    CommitmentFormat, CommitmentKeys, CommitmentParams, CommitmentSpec, CommitmentTx, FundingOutput, HtlcSpec,
-    ObscureFactor, SecondStage, TxSide, build, witness,
+    CommitmentFormat, CommitmentKeys, CommitmentParams, CommitmentSpec, CommitmentTx, FundingOutput,
+    HtlcSpec, ObscureFactor, SecondStage, TxSide, build, witness,
 };
 use lightning_traits::units::{BlockHeight, CltvExpiry, CsvDelay, FeeratePerKw, Msat};
 
@@ -180,7 +182,8 @@ impl Pair {
 
     /// Both sides get new commitments with these HTLCs and no others; the ones before are revoked.
     pub fn commit(&mut self, htlcs: &[Htlc]) -> ChannelMonitorUpdate {
-        let (before, index) = (self.theirs.last().unwrap().clone(), CommitmentNumber(self.theirs.len() as u64));
+        let (before, index) =
+            (self.theirs.last().unwrap().clone(), CommitmentNumber(self.theirs.len() as u64));
         let (spec, change) = next(&before, htlcs, TxSide::Countersigner, index);
         self.theirs.push(spec);
         let point = self.them.commitment_point(index).unwrap();
@@ -194,7 +197,11 @@ impl Pair {
         self.ours = spec;
         let (params, keys, commitment) = self.built_ours();
         let (signature, htlc_signatures) = self.sign(&self.them, &params, &keys, &commitment);
-        self.update(vec![their, revocation, MonitorStep::OurCommitment { change, signature, htlc_signatures }])
+        self.update(vec![
+            their,
+            revocation,
+            MonitorStep::OurCommitment { change, signature, htlc_signatures },
+        ])
     }
 
     fn sign(
@@ -325,4 +332,3 @@ fn next(
     };
     (CommitmentSpec { feerate: before.feerate, to_broadcaster, to_countersigner, htlcs }, change)
 }
-

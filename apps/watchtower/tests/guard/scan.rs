@@ -72,7 +72,9 @@ fn l02_a_breach_while_the_tower_was_down_is_found() {
 
 #[test]
 fn l09_a_channel_that_comes_after_its_breach_is_punished_still() {
-    for (late, mode) in [(0, Mode::Justice), (1, Mode::Full), (7, Mode::Justice), (150, Mode::Full), (500, Mode::Justice)] {
+    for (late, mode) in
+        [(0, Mode::Justice), (1, Mode::Full), (7, Mode::Justice), (150, Mode::Full), (500, Mode::Justice)]
+    {
         let world = World::new(mode);
         // Another channel of the client is guarded meanwhile.
         let other = guarded(&world, 2, ANCHORS);

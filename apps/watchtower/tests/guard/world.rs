@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use bitcoin::{Block, BlockHash, Network, OutPoint, Transaction};
 use lightning_chain_embedded::EmbeddedChain;
 use lightning_traits::id::NodeId;
-use lightning_traits::interface::{BlockSource, Broadcast, HeaderInfo, KeysInterface as _, SourceError, Tip, Unspent};
+use lightning_traits::interface::{
+    BlockSource, Broadcast, HeaderInfo, KeysInterface as _, SourceError, Tip, Unspent,
+};
 use lightning_traits::monitor::{ChannelMonitorUpdate, Persist};
 use lightning_traits::units::{BlockHeight, FeeratePerKw};
 use lightning_watchtower::clients::{self, Client, Mode};
@@ -137,7 +139,9 @@ impl World {
     pub fn on(chain: &EmbeddedChain, mode: Mode) -> Self {
         let source = Flaky { chain: chain.clone(), faults: Arc::default() };
         let client = NodeId::from(
-            lightning_keys::SeedKeys::new(lightning_keys::Seed::new([9; 32]), Arc::new(anyone())).unwrap().node_id(),
+            lightning_keys::SeedKeys::new(lightning_keys::Seed::new([9; 32]), Arc::new(anyone()))
+                .unwrap()
+                .node_id(),
         );
         let folder = tempfile::tempdir().unwrap();
         let mut world = Self { folder, source, tower: None, client, stale_after: None };
@@ -235,7 +239,9 @@ impl World {
             let spends = |tx: &&Transaction| tx.input.iter().any(|input| input.previous_output == outpoint);
             block.txdata.iter().find(spends).cloned()
         });
-        spender.is_some_and(|tx| tx.output.iter().all(|output| output.script_pubkey == crate::pair::destination()))
+        spender.is_some_and(|tx| {
+            tx.output.iter().all(|output| output.script_pubkey == crate::pair::destination())
+        })
     }
 
     /// Mines until all of these are taken.
@@ -249,5 +255,4 @@ impl World {
         let left: Vec<_> = outpoints.iter().filter(|outpoint| !self.is_taken(**outpoint)).collect();
         panic!("not taken within {blocks} blocks: {left:?}; {:#?}", self.status());
     }
-
 }
