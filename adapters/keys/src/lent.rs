@@ -36,6 +36,12 @@ pub enum Power {
     Enforce,
 }
 
+/// The message by which a node gives keys to its tower: the name of the channel's keys, then the keys. In the terms of
+/// `lightning-remote` a request of a certain mode, inside the encrypted transport.
+pub const KEYS_MESSAGE: u16 = 1;
+/// The answer to keys that are not taken: why, in words.
+pub const KEYS_REFUSED: u16 = 2;
+
 /// First byte of the encoding, and what follows: one secret, or six.
 const PUNISH: u8 = 1;
 const ENFORCE: u8 = 2;
@@ -131,6 +137,19 @@ impl LentKeys {
             ENFORCE => Secrets::read(rest).map(|secrets| Self(Kind::Enforce(Box::new(secrets)))),
             _ => None,
         }
+    }
+
+    /// The body of [`KEYS_MESSAGE`].
+    #[must_use]
+    pub fn to_message(&self, name: &ChannelKeysId) -> Vec<u8> {
+        [name.0.as_slice(), self.to_bytes().as_slice()].concat()
+    }
+
+    /// Reads the body of [`KEYS_MESSAGE`]; `None` when it is not one.
+    #[must_use]
+    pub fn from_message(body: &[u8]) -> Option<(ChannelKeysId, Self)> {
+        let (name, keys) = body.split_first_chunk::<32>()?;
+        Some((ChannelKeysId(*name), Self::from_bytes(keys)?))
     }
 
     /// The signer of a tower.

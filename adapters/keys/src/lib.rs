@@ -28,7 +28,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 pub use derive::Seed;
-pub use lent::{LentKeys, LentSigner, Power};
+pub use lent::{KEYS_MESSAGE, KEYS_REFUSED, LentKeys, LentSigner, Power};
 pub use signer::SeedSigner;
 
 /// Where funds that come back from channels go.

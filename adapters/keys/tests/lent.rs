@@ -106,6 +106,10 @@ fn encoding_comes_back_and_damage_is_refused() {
         let again = LentKeys::from_bytes(&bytes).unwrap();
         assert_eq!((again.power(), again.to_bytes()), (power, bytes.clone()));
         assert!(again.fit(&secp, &public) && !again.fit(&secp, &other));
+        let message = again.to_message(&NAME);
+        let (name, sent) = LentKeys::from_message(&message).unwrap();
+        assert_eq!((name, sent.to_bytes()), (NAME, bytes.clone()));
+        assert!(LentKeys::from_message(&message[..message.len() - 1]).is_none());
         for cut in 0..length {
             assert!(LentKeys::from_bytes(&bytes[..cut]).is_none());
         }

@@ -111,6 +111,9 @@ impl<'a> Scan<'a> {
             self.refresh(&guards);
         }
         guards.iter().for_each(|guard| self.report(guard));
+        if is_new {
+            tower.block_seen();
+        }
         self.note(tower.shared.broadcaster.take_reports());
         if let Err(error) = tower.wallet.keep() {
             tower.alarms.raise(Trouble::Disk, "wallet", error.to_string());

@@ -8,13 +8,17 @@ use std::time::Duration;
 use bitcoin::Network;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use lightning_chain_bitcoind::{Auth, BitcoindClient};
+use lightning_net_tokio::NetError;
 use serde_json::{Value, json};
 
 use crate::clients::{self, Client, Mode};
 use crate::tower::{Options, Tower};
+use crate::desk::Door;
 use crate::{http, logging};
 
 const API_FILE: &str = "api.address";
+/// Holds `node_id@host:port`, for clients' `wtclient add`.
+const DOOR_FILE: &str = "tower.address";
 
 /// What went wrong: a sentence, and the exit code (1 error, 2 usage, 4 no daemon).
 struct Failure(u8, String);
@@ -214,7 +218,7 @@ fn run(given: &ArgMatches) -> Result<(), Failure> {
     })
 }
 
-async fn serve(tower: &Tower, _listen: SocketAddr, api: SocketAddr, data: &Path) -> Result<(), Failure> {
+async fn serve(tower: &Tower, listen: SocketAddr, api: SocketAddr, data: &Path) -> Result<(), Failure> {
     use tokio::signal::unix::{SignalKind, signal};
     let failed =
         |what: SocketAddr, error: std::io::Error| Failure(1, format!("cannot listen on {what}: {error}"));
@@ -223,12 +227,23 @@ async fn serve(tower: &Tower, _listen: SocketAddr, api: SocketAddr, data: &Path)
     tracing::info!(tower = %tower.inner().id(), api = %bound, "the tower runs");
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| Failure::new(&error))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| Failure::new(&error))?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    let door = Door::new(Arc::clone(tower.inner()));
+    let open = async {
+        let bound = door.open(listen).await?;
+        let written = std::fs::write(data.join(DOOR_FILE), format!("{}@{bound}\n", tower.inner().id()));
+        tracing::info!(tower = %tower.inner().id(), %bound, ?written, "clients are let in");
+        // The door stays open while this waits.
+        std::future::pending::<Result<(), NetError>>().await
+    };
+    let ended = tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        ended = open => ended,
+    };
     tracing::info!("stopping");
-    Ok(())
+    door.shut().await;
+    let _gone = std::fs::remove_file(data.join(DOOR_FILE));
+    ended.map_err(|error| Failure::new(&error))
 }
 
 fn auth(given: &ArgMatches) -> Result<Auth, Failure> {

@@ -18,7 +18,9 @@ use lightning_chain_bitcoind::{BitcoindBroadcaster, BitcoindFees};
 use lightning_keys::{LentKeys, LentSigner};
 use lightning_monitor::{Duty, MonitorEnvironment, MonitorSet, RestoreError};
 use lightning_store_redb::{RedbStore, StoreError};
+use lightning_remote::wire::chain::Memory;
 use lightning_traits::Secp;
+use lightning_traits::codec::DecodeError;
 use lightning_traits::id::{ChannelId, ChannelKeysId, NodeId};
 use lightning_traits::interface::{
     BlockSource, BroadcasterInterface, ChainListener as _, EntropySource, KeysInterface,
@@ -48,6 +50,7 @@ pub type Monitors = Arc<MonitorSet<GuardParts>>;
 
 const STORE: &str = "monitors.redb";
 const KEYS: &str = "keys/";
+const MEMORY: &str = "memory";
 /// How many channels' keys may wait for their channels.
 const WAITING_KEYS: usize = 64;
 /// Looks again after this long, whatever happens.
@@ -308,6 +311,10 @@ struct Inbox {
     replaced: VecDeque<(ChannelId, Result<(), MonitorRefusal>)>,
     /// Collected while a channel was replaced.
     receipts: VecDeque<Receipt>,
+    /// What was signed for the client: to be written, being written, and written.
+    memory: Option<Memory>,
+    memory_on_its_way: Option<Memory>,
+    memory_written: Option<Memory>,
     used: u64,
     counted: Option<Instant>,
 }
@@ -358,13 +365,16 @@ impl Guard {
             parts.keys.put(&new.init, &keys);
         }
         let monitors = Arc::new(MonitorSet::restore(parts.clone(), &stored, store.load_tip()?)?);
+        let damaged = |error: DecodeError| StoreError::Damaged(format!("what was signed: {error}"));
+        let memory = store.get(MEMORY)?.map(|bytes| Memory::from_versioned(&bytes).map_err(damaged));
+        let inbox = Inbox { memory_written: memory.transpose()?, ..Inbox::default() };
         let guard = Arc::new(Self {
             id,
             mode: client.mode,
             client: RwLock::new(client),
             parts,
             monitors: RwLock::new(monitors),
-            inbox: Mutex::default(),
+            inbox: Mutex::new(inbox),
             wake,
             committed: Mutex::default(),
             thread: Mutex::default(),
@@ -619,6 +629,28 @@ impl Guard {
         lock(&self.inbox).look_backs.extend(look_backs);
     }
 
+    /// Makes durable what was signed for the client.
+    pub fn write_memory(&self, memory: Memory) {
+        lock(&self.inbox).memory = Some(memory);
+        self.wake.raise();
+    }
+
+    /// What was signed and is durable.
+    #[must_use]
+    pub fn written_memory(&self) -> Memory {
+        lock(&self.inbox).memory_written.unwrap_or(Memory::NONE)
+    }
+
+    /// Puts what was signed into the next transaction.
+    fn queue_memory(&self) {
+        let mut inbox = lock(&self.inbox);
+        if let Some(memory) = inbox.memory.take() {
+            inbox.memory_on_its_way = Some(memory);
+            drop(inbox);
+            self.parts.store.put(MEMORY, memory.to_versioned());
+        }
+    }
+
     /// The block up to which the monitors have looked.
     #[must_use]
     pub fn tip(&self) -> Option<(BlockHash, BlockHeight)> {
@@ -632,6 +664,8 @@ impl Guard {
             // A thread that panicked has said so already.
             let _ended = thread.join();
         }
+        // It may hold what holds this guard.
+        *lock(&self.committed) = None;
     }
 
     fn committed(&self) {
@@ -647,9 +681,15 @@ impl Guard {
         loop {
             // The flag first: what came before it is written.
             let is_last = self.wake.is_stopping();
+            self.queue_memory();
             match self.parts.store.commit() {
                 Ok(0) => {}
                 Ok(_) => {
+                    let mut inbox = lock(&self.inbox);
+                    if let Some(memory) = inbox.memory_on_its_way.take() {
+                        inbox.memory_written = Some(memory);
+                    }
+                    drop(inbox);
                     alarms.clear(Trouble::Disk, &subject);
                     self.committed();
                 }
@@ -663,7 +703,7 @@ impl Guard {
             if is_last {
                 return;
             }
-            if !self.parts.store.has_queued() {
+            if !self.parts.store.has_queued() && lock(&self.inbox).memory.is_none() {
                 self.wake.wait(PATIENCE);
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! `clients.rs` is who is let in, `guard.rs` one client's monitors with their store and the keys they were given, `tower.rs`
 //! all of them with what they share, `chain.rs` the thread that shows them every block, `health.rs` what is wrong,
-//! `book.rs` what was punished, `status.rs` and `http.rs` how an operator looks at it.
+//! `desk.rs` how clients come in, `book.rs` what was punished, `status.rs` and `http.rs` how an operator looks at it.
 //!
 //! # Invariants
 //! - no block is skipped: what cannot be fetched stops the scan, with an alarm (RELIABILITY L1, L2)
@@ -19,6 +19,7 @@ pub mod book;
 pub mod chain;
 pub mod cli;
 pub mod clients;
+pub mod desk;
 pub mod guard;
 pub mod health;
 pub mod http;

@@ -100,6 +100,7 @@ pub struct Inner {
     /// Clients whose data cannot be used: tried again at the next start only.
     broken: Mutex<BTreeSet<NodeId>>,
     on_guard: Mutex<Option<OnGuard>>,
+    on_block: Mutex<Option<Box<dyn Fn() + Send + Sync>>>,
 }
 
 impl Inner {
@@ -126,6 +127,17 @@ impl Inner {
         let guards = self.guards();
         guards.iter().for_each(&act);
         *lock(&self.on_guard) = Some(Box::new(act));
+    }
+
+    /// Calls `act` after each block, when all monitors have seen it.
+    pub fn on_block(&self, act: impl Fn() + Send + Sync + 'static) {
+        *lock(&self.on_block) = Some(Box::new(act));
+    }
+
+    pub(crate) fn block_seen(&self) {
+        if let Some(act) = &*lock(&self.on_block) {
+            act();
+        }
     }
 
     /// Reads the list of clients anew: lets new ones in, and follows changed quotas.
@@ -219,6 +231,7 @@ impl Tower {
             guards: RwLock::default(),
             broken: Mutex::default(),
             on_guard: Mutex::default(),
+            on_block: Mutex::default(),
         });
         inner.look_at_clients();
         let thread = Some(chain::start(Arc::clone(&inner)).map_err(StartError::Thread)?);
@@ -242,6 +255,7 @@ impl Tower {
             // A thread that panicked has said so already.
             let _ended = thread.join();
             *lock(&self.inner.on_guard) = None;
+            *lock(&self.inner.on_block) = None;
             self.inner.guards().iter().for_each(|guard| guard.stop());
         }
     }

@@ -83,6 +83,14 @@ impl<A: Admission> Desk<A> {
         }
     }
 
+    /// The same for one client, for whom something became durable.
+    pub fn process_client(&self, client: NodeId) {
+        if let Some(service) = self.service(client) {
+            service.process();
+            self.open.lock().note(client);
+        }
+    }
+
     fn service(&self, client: NodeId) -> Option<Arc<MonitorService<A::Backing, A::Signer>>> {
         self.open.lock().services.get(&client).cloned()
     }

@@ -74,7 +74,7 @@ fn l05_the_cheaters_second_stage_is_taken_too() {
             // Its HTLCs are locked for a block; the miner is the cheater's friend.
             world.mine_exactly(&[breach]);
             world.seen();
-            world.mine_exactly(&[stage.clone()]);
+            world.mine_exactly(std::slice::from_ref(&stage));
         } else {
             world.mine_exactly(&[breach, stage.clone()]);
         }
