@@ -12,8 +12,8 @@ use lightning_net_tokio::NetError;
 use serde_json::{Value, json};
 
 use crate::clients::{self, Client, Mode};
-use crate::tower::{Options, Tower};
 use crate::desk::Door;
+use crate::tower::{Options, Tower};
 use crate::{http, logging};
 
 const API_FILE: &str = "api.address";

@@ -74,9 +74,10 @@ impl Backing for Guard {
 
     fn heads(&self) -> Vec<Kept> {
         match self.store().load_channels() {
-            Ok(channels) => {
-                channels.iter().map(|(channel, stored)| Kept { channel: *channel, head: head_of(stored) }).collect()
-            }
+            Ok(channels) => channels
+                .iter()
+                .map(|(channel, stored)| Kept { channel: *channel, head: head_of(stored) })
+                .collect(),
             Err(error) => {
                 // To state less than is kept would be a false confession; so nothing is stated, and the client sends it again.
                 tracing::error!(client = %self.id, "{error}");
