@@ -1,4 +1,6 @@
 //! Both sides of one channel with all their keys: what a tower is told of it, and what the peer could publish.
+#![allow(dead_code, reason = "each test uses its part")]
+
 use std::sync::Arc;
 
 use bitcoin::absolute::LockTime;
@@ -178,6 +180,11 @@ impl Pair {
             record: RecordChange::Same {},
             extra: TlvRecords::new(),
         }
+    }
+
+    /// The last update that was made.
+    pub const fn last_update(&self) -> UpdateId {
+        self.last
     }
 
     /// Both sides get new commitments with these HTLCs and no others; the ones before are revoked.
