@@ -379,6 +379,15 @@ fn an_id_that_is_used_for_something_else_is_not_taken_for_the_same() {
     rig.crash_node();
     rig.step(1);
     rig.heal();
+    assert!(rig.receipts.is_empty());
+    let ahead = Alarm::Ahead { channel: channel(1), ours: UpdateId(1), found: UpdateId(1) };
+    assert!(rig.alarms.contains(&ahead), "the disk was old when this began");
+    // However long it goes on.
+    (0..5).for_each(|_| rig.step(1));
+    rig.heal();
+    assert!(rig.receipts.is_empty());
+    rig.remote.overrule(channel(1));
+    rig.settle();
     rig.assert_level();
 }
 

@@ -202,6 +202,12 @@ impl Commitments {
     /// What the chain decided about an HTLC that we offered. `None` when that is known already.
     #[must_use]
     pub fn accept_chain_outcome(&self, htlc: HtlcId, outcome: &HtlcOutcome) -> Option<Change> {
+        // Monitors may be far away, and one that lies must not make us believe that we were served.
+        if let HtlcOutcome::Claimed { preimage } = outcome {
+            let offered = self.outgoing.get(&htlc).map(|offered| offered.hash);
+            let hash = self.settlements.get(&htlc).map(|settlement| settlement.hash).or(offered);
+            hash.filter(|hash| *hash == preimage.hash())?;
+        }
         let news = match (self.settlements.get(&htlc), outcome) {
             (None, _) => self.outgoing.contains_key(&htlc),
             (Some(known), HtlcOutcome::Failed {}) => !known.is_final,

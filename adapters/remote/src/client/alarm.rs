@@ -31,7 +31,7 @@ pub enum Alarm {
         /// Its word of now.
         pages: Arc<Vec<Signed>>,
     },
-    /// The tower knows more of our channel than we do: our disk is old. To go on would be to publish or sign what is revoked
+    /// The tower knows more of our channel than we do, or another update by the same id: our disk is old. To go on would be to publish or sign what is revoked
     /// (RELIABILITY B1). The channel stands still until it is restored, or the tower is overruled.
     Ahead {
         /// The channel.

@@ -76,6 +76,8 @@ pub(super) struct Lane {
     bytes: usize,
     /// The last update that changed the record, in this process.
     pub(super) last_record: Option<UpdateId>,
+    /// Whether the tower knew what we do not, in this life of the process.
+    pub(super) is_old: bool,
     /// Whether the channel was sent whole in this session already.
     pub(super) was_replaced: bool,
 }
@@ -90,6 +92,7 @@ impl Lane {
             course: Course::Unknown,
             bytes: 0,
             last_record: None,
+            is_old: false,
             was_replaced: false,
         }
     }
@@ -183,7 +186,10 @@ impl Lane {
         let rest = self.waiting.iter().skip(self.place(next));
         let has_rest = rest.clone().all(|waiting| waiting.message.is_some())
             && rest.map(|waiting| waiting.id.0).eq(next.0..=self.head.id.0);
-        let is_ahead = found.is_some_and(|found| found.id > self.head.id);
+        // Once it knew what we do not, nothing that we do later makes that undone.
+        let is_ahead =
+            self.is_old || found.is_some_and(|found| found.id > self.head.id || self.contradicts(found));
+        self.is_old = is_ahead;
         self.course = if is_ahead {
             Course::Ahead
         } else if (is_ours || found.is_none()) && has_rest {
@@ -192,13 +198,20 @@ impl Lane {
             Course::Wanted
         };
         match (found, before) {
-            (Some(found), _) if is_ahead => Found::Ahead(found.id),
+            (found, _) if is_ahead => Found::Ahead(found.map_or(UpdateId(0), |found| found.id)),
             (Some(found), Some(before)) if found.id > before.id || is_ours && found.id == before.id => {
                 Found::Fine
             }
             (_, Some(before)) => Found::Lost(before),
             (_, None) => Found::Fine,
         }
+    }
+
+    /// Whether the tower has another update by an id of ours.
+    fn contradicts(&self, found: Head) -> bool {
+        let head = Some(self.head).filter(|head| head.id == found.id).and_then(|head| head.name);
+        let ours = self.find(found.id).map(|waiting| waiting.name).or(head);
+        matches!((ours, found.name), (Some(ours), Some(theirs)) if ours != theirs)
     }
 
     /// Whether what the tower has is a state that we have been through.

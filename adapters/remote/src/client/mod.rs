@@ -119,6 +119,7 @@ struct State {
     silence: u32,
     /// Whether a session may be begun anew before the next tick.
     may_restart: bool,
+    news: BTreeSet<ChannelId>,
     receipts: VecDeque<Receipt>,
     refusals: VecDeque<LateRefusal>,
     next_event: EventId,
@@ -157,6 +158,7 @@ impl RemoteMonitors {
             tip: None,
             silence: 0,
             may_restart: true,
+            news: BTreeSet::new(),
             receipts: VecDeque::new(),
             refusals: VecDeque::new(),
             next_event: EventId(0),
@@ -194,6 +196,23 @@ impl RemoteMonitors {
         self.state.lock().lanes.get(&channel)?.durable()
     }
 
+    /// Whether the tower answers.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.state.lock().is_up(self.config.patience)
+    }
+
+    /// Whether the tower holds more of the channel than we have ([`Alarm::Ahead`]).
+    #[must_use]
+    pub fn is_ahead(&self, channel: ChannelId) -> bool {
+        self.state.lock().lanes.get(&channel).is_some_and(|lane| lane.is_old)
+    }
+
+    /// The next channel of which the tower turned out to hold more or less than before, without a receipt.
+    pub fn next_news(&self) -> Option<ChannelId> {
+        self.state.lock().news.pop_first()
+    }
+
     /// The tower's last statement. Whoever keeps it can prove what the tower had promised, over restarts too.
     #[must_use]
     pub fn last_statement(&self) -> Option<Signed> {
@@ -208,6 +227,7 @@ impl RemoteMonitors {
     /// The channel is done with: nothing of it is sent any more.
     pub fn forget(&self, channel: ChannelId) {
         let mut state = self.state.lock();
+        state.news.remove(&channel);
         if let Some(lane) = state.lanes.remove(&channel) {
             state.queued = state.queued.saturating_sub(lane.bytes());
         }
@@ -215,7 +235,12 @@ impl RemoteMonitors {
 
     /// The user knows better than the tower: what it has of the channel is replaced by ours, though it had more.
     pub fn overrule(&self, channel: ChannelId) {
-        self.state.lock().want(channel);
+        let mut state = self.state.lock();
+        if let Some(lane) = state.lanes.get_mut(&channel) {
+            lane.is_old = false;
+            state.news.insert(channel);
+        }
+        state.want(channel);
     }
 
     /// A channel that must be sent whole: answered by [`RemoteMonitors::provide`] with what is durable of it.

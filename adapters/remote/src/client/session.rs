@@ -289,6 +289,7 @@ impl State {
             if let Some((head, word)) = there {
                 self.acknowledge(&Kept { channel, head: *head }, word);
             }
+            self.news.insert(channel);
             self.sort(channel);
         }
     }
@@ -310,6 +311,9 @@ impl State {
         match lane.acknowledge(kept.head, word) {
             Ok(receipts) => {
                 self.queued = self.queued.saturating_sub(before.saturating_sub(lane.bytes()));
+                if receipts.is_empty() {
+                    self.news.insert(channel);
+                }
                 self.receipts.extend(receipts);
                 self.note_ready(channel);
             }

@@ -142,6 +142,8 @@ pub(crate) struct Monitors {
     pub(crate) refuses: RefCell<BTreeMap<ChannelId, (UpdateId, MonitorRefusal)>>,
     /// Every so many updates, a snapshot swallows them.
     pub(crate) snapshot_every: Cell<u64>,
+    /// Whether receipts come in the wrong order.
+    pub(crate) is_backward: Cell<bool>,
     /// Whether writes are durable at once.
     pub(crate) is_quick: Cell<bool>,
 }
@@ -163,6 +165,11 @@ impl Monitors {
             let Some(write) = self.queue.borrow_mut().pop_front() else { return };
             self.write(write);
         }
+    }
+
+    /// The last update that was taken, durable or not.
+    pub(crate) fn head(&self, channel: ChannelId) -> Option<UpdateId> {
+        self.heads.borrow().get(&channel).copied()
     }
 
     pub(crate) fn commit_all(&self) {
@@ -260,7 +267,8 @@ impl ManyChannelMonitor for Monitors {
     }
 
     fn next_receipt(&self) -> Option<Receipt> {
-        self.receipts.borrow_mut().pop_front()
+        let mut receipts = self.receipts.borrow_mut();
+        if self.is_backward.get() { receipts.pop_back() } else { receipts.pop_front() }
     }
 
     fn next_refusal(&self) -> Option<LateRefusal> {

@@ -503,6 +503,20 @@ fn the_chain_decides_what_the_peer_left_open() {
     }
 }
 
+#[test]
+fn l19_a_preimage_that_opens_nothing_is_no_claim() {
+    let (pair, id) = with_htlc(0);
+    let mut state = pair.nodes[0].state.clone();
+    let (claimed, bogus) = (preimage(1), preimage(2));
+    let [claimed, bogus] = [claimed, bogus].map(|preimage| HtlcOutcome::Claimed { preimage });
+    assert_eq!(state.accept_chain_outcome(id, &bogus), None);
+    // Nor after it has failed.
+    let change = state.accept_chain_outcome(id, &HtlcOutcome::Failed {}).unwrap();
+    let _ = state.evolve(&change);
+    assert_eq!(state.accept_chain_outcome(id, &bogus), None);
+    assert!(state.accept_chain_outcome(id, &claimed).is_some());
+}
+
 // --- update_fee ---
 
 #[test]
