@@ -13,14 +13,14 @@ use crate::script::Move;
 use crate::user::Plan;
 
 /// Payments that one run begins at most.
-const MAX_PAYMENTS: usize = 16;
+pub(crate) const MAX_PAYMENTS: usize = 16;
 /// Channels that one run opens at most.
 const MAX_OPENED: usize = 4;
 /// Blocks that one run mines at most before the trouble ends while everybody is honest: fewer than any HTLC has time for,
 /// since no deadline may pass.
 const MAX_BLOCKS: u32 = 12;
 /// Blocks that one run mines at most.
-const MAX_WAR_BLOCKS: u32 = 250;
+pub(crate) const MAX_WAR_BLOCKS: u32 = 250;
 /// Blocks by which a node may lag behind before it hears of them anyway: what a machine may be away for without loss.
 const MAX_LAG: u32 = 4;
 /// Messages on one wire beyond which no honest node is ever (O8).
@@ -325,7 +325,7 @@ impl Run {
         }
     }
 
-    fn mine(&mut self, count: u32) {
+    pub(crate) fn mine(&mut self, count: u32) {
         let most = if self.profile.allows_force() { MAX_WAR_BLOCKS } else { MAX_BLOCKS };
         for _ in 0..count {
             if self.world.chain.height() >= self.start + most {

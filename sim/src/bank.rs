@@ -1,4 +1,6 @@
 //! Coins of the chain: pays for channels, with real signatures.
+use std::collections::BTreeMap;
+
 use bitcoin::absolute::LockTime;
 use bitcoin::key::CompressedPublicKey;
 use bitcoin::sighash::{EcdsaSighashType, SighashCache};
@@ -18,6 +20,8 @@ pub(crate) struct Bank {
     secp: Secp256k1<All>,
     key: SecretKey,
     coins: Vec<(OutPoint, TxOut)>,
+    /// Coins that were spent.
+    spent: BTreeMap<OutPoint, TxOut>,
 }
 
 impl Bank {
@@ -25,7 +29,7 @@ impl Bank {
     pub(crate) fn new(chain: &EmbeddedChain, count: u32) -> Self {
         let secp = Secp256k1::new();
         let key = SecretKey::from_slice(&[0xb0; 32]).unwrap();
-        let mut bank = Self { secp, key, coins: Vec::new() };
+        let mut bank = Self { secp, key, coins: Vec::new(), spent: BTreeMap::new() };
         let script = bank.script();
         chain.mine(count, &script);
         chain.mine(MATURITY, &nobody());
@@ -57,8 +61,20 @@ impl Bank {
     }
 
     /// A signed transaction with these outputs first.
-    pub(crate) fn pay(&mut self, mut outputs: Vec<TxOut>) -> Transaction {
-        let (outpoint, coin) = self.coins.pop().expect("the bank has coins for every channel");
+    pub(crate) fn pay(&mut self, outputs: Vec<TxOut>) -> Transaction {
+        let coin = self.coins.pop().expect("the bank has coins for every channel");
+        self.spent.insert(coin.0, coin.1.clone());
+        self.spend(coin, outputs)
+    }
+
+    /// A transaction that spends the same coin as one of the bank's, to the bank itself.
+    pub(crate) fn spend_otherwise(&self, transaction: &Transaction) -> Option<Transaction> {
+        let outpoint = transaction.input.first()?.previous_output;
+        let coin = self.spent.get(&outpoint)?;
+        Some(self.spend((outpoint, coin.clone()), Vec::new()))
+    }
+
+    fn spend(&self, (outpoint, coin): (OutPoint, TxOut), mut outputs: Vec<TxOut>) -> Transaction {
         let change = coin.value - outputs.iter().map(|output| output.value).sum::<Amount>() - FEE;
         outputs.push(TxOut { value: change, script_pubkey: self.script() });
         let input = TxIn { previous_output: outpoint, sequence: Sequence::MAX, ..TxIn::default() };

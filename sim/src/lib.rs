@@ -14,6 +14,8 @@
 //! | `shrink.rs` | the shortest script that still fails |
 //! | `topology.rs` | networks to begin with |
 //! | `world.rs` `talk.rs` `wires.rs` | nodes and chain; messages; connections |
+//! | `market.rs` `tree.rs` | what room in blocks costs; blocks that go again, for others of the same chain or of another |
+//! | `clash.rs` | both sides go to the chain at once, deadlines pass, miners choose (scenarios 9, 10, 12, 15 and 22) |
 //! | `follow.rs` | who fetches blocks |
 //! | `node.rs` | one node: what is durable, and what runs |
 //! | `disk.rs` `store.rs` `media.rs` | what waits to be written; a log with checksums, that is read back; files that tear when the power fails |
@@ -38,6 +40,7 @@
 )]
 mod act;
 mod bank;
+mod clash;
 mod coins;
 mod coverage;
 mod dance;
@@ -47,6 +50,7 @@ mod follow;
 mod journal;
 mod keys;
 mod lie;
+mod market;
 mod media;
 mod node;
 mod oracle;
@@ -62,6 +66,7 @@ mod shrink;
 mod store;
 mod talk;
 mod topology;
+mod tree;
 mod trouble;
 mod unbuilt;
 mod user;

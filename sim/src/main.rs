@@ -26,7 +26,7 @@ struct Arguments {
     /// Which seeds: the first, and the first that is not run.
     #[arg(long, value_parser = range, default_value = "0..100")]
     seeds: Range<u64>,
-    /// What trouble there is: honest, disk, chain or byzantine; all of them in turn unless said otherwise.
+    /// What trouble there is: honest, disk, chain or byzantine, or all these in turn; or spikes.
     #[arg(long)]
     profile: Option<Profile>,
     /// One scenario instead, by its number, or "all" of them in turn; see below.

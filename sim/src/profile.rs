@@ -22,6 +22,8 @@ pub enum Profile {
     Chain,
     /// Some nodes are villains.
     Byzantine,
+    /// Everybody is honest, and room in blocks becomes a hundred times dearer within six of them.
+    Spikes,
     /// One scenario of RELIABILITY, by its number there.
     Scenario(u8),
 }
@@ -36,6 +38,7 @@ impl Profile {
             Self::Disk => "disk",
             Self::Chain => "chain",
             Self::Byzantine => "byzantine",
+            Self::Spikes => "spikes",
             Self::Scenario(_) => SCENARIO,
         }
     }
@@ -63,7 +66,7 @@ impl Profile {
     /// Whether commitments may come to the chain: then fees are low, so that what is lost to them stays below what a payment
     /// is worth.
     pub(crate) const fn is_cheap(self) -> bool {
-        !matches!(self, Self::Honest)
+        !matches!(self, Self::Honest | Self::Spikes)
     }
 
     /// Moves and how often each comes, for a seed.
@@ -82,6 +85,7 @@ impl Profile {
             Self::Disk => DISK,
             Self::Chain => CHAIN,
             Self::Byzantine => BYZANTINE,
+            Self::Spikes => SPIKES,
             Self::Scenario(_) => &[],
         };
         for (act, weight) in COMMON.iter().chain(extra) {
@@ -115,6 +119,16 @@ const COMMON: &[(Move, u32)] = &[
 ];
 
 const HONEST: &[(Move, u32)] = &[(Move::Fees, 8), (Move::Reorg, 4), (Move::Crash, 4)];
+
+/// Honest nodes again.
+const SPIKES: &[(Move, u32)] = &[
+    (Move::Spike, 12),
+    (Move::Mine, 30),
+    (Move::Tick, 10),
+    (Move::Follow, 30),
+    (Move::Reorg, 4),
+    (Move::Crash, 4),
+];
 
 const DISK: &[(Move, u32)] = &[
     (Move::Crash, 20),
@@ -172,7 +186,7 @@ impl FromStr for Profile {
                 .map(|known| Self::Scenario(known.number))
                 .ok_or_else(|| format!("no scenario {number}"));
         }
-        let found = Self::ALL.into_iter().find(|profile| profile.word() == word);
-        found.ok_or_else(|| format!("{word} is none of honest, disk, chain, byzantine"))
+        let found = Self::ALL.into_iter().chain([Self::Spikes]).find(|profile| profile.word() == word);
+        found.ok_or_else(|| format!("{word} is none of honest, disk, chain, byzantine, spikes"))
     }
 }

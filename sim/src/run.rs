@@ -135,6 +135,7 @@ impl Run {
         let mut world = World::load(&saved, &mut dice, journal);
         world.is_war = matches!(profile, Profile::Chain | Profile::Byzantine);
         world.may_force = profile == Profile::Chain;
+        world.tree.is_kept = script.profile.scenario().is_some() && world.may_force;
         if profile.is_cheap() {
             world.fees.rate.set(500);
         }
@@ -195,6 +196,7 @@ impl Run {
 
     /// The trouble stops: everything is quick, everybody is connected, and users decide what they have let wait.
     fn heal(&mut self) {
+        self.world.calm();
         self.world.set_floor(1_000);
         self.world.nodes.iter_mut().for_each(Node::be_quick);
         (0..self.world.nodes.len()).for_each(|node| self.world.mend(node));

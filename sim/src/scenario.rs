@@ -3,6 +3,7 @@
 //! The numbers are those of RELIABILITY, section 3. A profile mixes everything that may go wrong; a scenario goes where it
 //! is known to hurt. Some are weights like those of a profile, on networks of their own; others write their scripts step by
 //! step, so that consecutive seeds try every place for a cut.
+use crate::clash;
 use crate::dance;
 use crate::dice::Dice;
 use crate::profile::Profile;
@@ -30,6 +31,17 @@ pub(crate) struct Scenario {
 
 /// Networks with one way, with several, and with somebody in between.
 const SMALL: &[Kind] = &[Kind::Pair, Kind::DoublePair, Kind::Line3, Kind::DoubleLine3, Kind::Triangle];
+
+/// Small networks, in which both hops of a payment are seen.
+const CLASHES: &[Kind] = &[
+    Kind::Pair,
+    Kind::DoublePair,
+    Kind::Line3,
+    Kind::Line3,
+    Kind::DoubleLine3,
+    Kind::Triangle,
+    Kind::Diamond,
+];
 
 /// All of them.
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -142,6 +154,41 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             (Move::Mine, 6),
             (Move::Follow, 15),
         ]),
+    },
+    Scenario {
+        number: 9,
+        text: "closes are taken back, up to 144 blocks deep, for others or for nothing",
+        base: Profile::Chain,
+        kinds: CLASHES,
+        plan: Plan::Written(clash::closes_taken_back),
+    },
+    Scenario {
+        number: 10,
+        text: "funding transactions are taken back, or spent in another way before they are deep",
+        base: Profile::Chain,
+        kinds: CLASHES,
+        plan: Plan::Written(clash::fundings_taken_back),
+    },
+    Scenario {
+        number: 12,
+        text: "room in blocks becomes a hundred times dearer within six blocks while claims wait",
+        base: Profile::Chain,
+        kinds: CLASHES,
+        plan: Plan::Written(clash::claims_in_a_spike),
+    },
+    Scenario {
+        number: 15,
+        text: "both sides go to the chain in the middle of the dance, and either confirms, or first one and then the other",
+        base: Profile::Chain,
+        kinds: CLASHES,
+        plan: Plan::Written(clash::both_at_once),
+    },
+    Scenario {
+        number: 22,
+        text: "preimages and timeouts meet two blocks before a deadline to two after, on the wire and on the chain",
+        base: Profile::Chain,
+        kinds: &[Kind::Line3, Kind::DoubleLine3, Kind::Line4, Kind::Triangle],
+        plan: Plan::Written(clash::at_the_deadline),
     },
     Scenario {
         number: 20,

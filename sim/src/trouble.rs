@@ -58,7 +58,7 @@ impl Run {
                 let node = self.some_node();
                 self.world.nodes[node].disk.mislay();
             }
-            other => panic!("nobody knows how to {other:?}"),
+            other => self.clash(other),
         }
     }
 

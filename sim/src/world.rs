@@ -22,6 +22,7 @@ use crate::coverage::Coverage;
 use crate::dice::Dice;
 use crate::disk::Durable;
 use crate::journal::{Boundary, Journal};
+use crate::market::Market;
 use crate::node::Node;
 use crate::oracle::htlc::Htlcs;
 use crate::oracle::promise::Promises;
@@ -29,6 +30,7 @@ use crate::oracle::{Oracle, broken, hold};
 use crate::parts::SimFees;
 use crate::talk::Proposal;
 use crate::topology::{Saved, Shape};
+use crate::tree::Tree;
 use crate::user::{Payment, Plan};
 use crate::villain::Mischief;
 use crate::wires::{Frame, Wires};
@@ -79,6 +81,10 @@ pub(crate) struct World {
     pub(crate) villains: BTreeSet<usize>,
     /// Hashes whose HTLCs the payer garbles, so that the next node cannot read their onions.
     pub(crate) garbled: BTreeSet<(usize, PaymentHash)>,
+    /// What blocks cost beside those of this network.
+    pub(crate) market: Market,
+    /// What nodes have sent to the chain, and the chains that it has left.
+    pub(crate) tree: Tree,
     /// Nodes that were restored from an old copy.
     pub(crate) late: BTreeSet<usize>,
     pub(crate) journal: Journal,
@@ -138,6 +144,8 @@ impl World {
             mischief: Mischief::default(),
             villains: BTreeSet::new(),
             garbled: BTreeSet::new(),
+            market: Market::default(),
+            tree: Tree::default(),
             late: BTreeSet::new(),
             journal,
         }
@@ -297,6 +305,7 @@ impl World {
                     self.judge_preimage(node, &Preimage::new(bytes));
                 }
             }
+            self.note_offer(node, &transaction);
             let book = self.nodes[node].keys.book.borrow();
             let has_forgotten = self.late.contains(&node);
             let marks = |peer: usize, channel: &ChannelId| self.nodes[peer].disk.marks(channel);
@@ -475,17 +484,25 @@ impl World {
 
     /// Mines blocks, of which nobody hears yet.
     pub(crate) fn mine(&mut self, count: u32) {
-        self.chain.mine(count, &nobody());
+        for _ in 0..count {
+            self.next_prices();
+            self.chain.mine(1, &nobody());
+        }
         self.note_settled();
     }
 
     /// Looks which channels' ends are so deep that nothing can take them back.
     pub(crate) fn note_settled(&mut self) {
-        const DEPTH: u32 = 6;
         // Several blocks may have come since the last look.
         const LOOK_BACK: u32 = 10;
+        self.note_settled_since(LOOK_BACK);
+    }
+
+    /// The same, when so many blocks may have come since.
+    pub(crate) fn note_settled_since(&mut self, blocks: u32) {
+        const DEPTH: u32 = 6;
         let deep = (self.chain.height() + 1).saturating_sub(DEPTH);
-        for height in deep.saturating_sub(LOOK_BACK)..=deep {
+        for height in deep.saturating_sub(blocks)..=deep {
             let Some(block) = self.chain.block_at(height) else { return };
             let inputs = block.txdata.iter().flat_map(|transaction| &transaction.input);
             for outpoint in inputs.map(|input| input.previous_output) {

@@ -264,6 +264,11 @@ impl EmbeddedChain {
         state.disconnect(1).pop()
     }
 
+    /// Takes the last `depth` blocks out of the best chain and answers them, the last first; see [`Self::disconnect_tip`].
+    pub fn disconnect(&self, depth: u32) -> Vec<Arc<Block>> {
+        self.state.lock().disconnect(depth)
+    }
+
     /// Replaces the last `depth` blocks by `depth + 1` others whose coinbases pay to `script`. Transactions of
     /// the lost blocks return to the mempool and are mined again at once; see [`Self::reorg_empty`].
     pub fn reorg(&self, depth: u32, script: &Script) -> Vec<BlockHash> {

@@ -201,6 +201,21 @@ impl Htlcs {
         paid.map(|(_, htlc)| htlc.msat).sum()
     }
 
+    /// Hash and amount of what a channel carries, as far as it did not end between its two sides.
+    pub(crate) fn in_flight(&self, channel: ChannelId) -> impl Iterator<Item = (PaymentHash, u64)> {
+        let range = (channel, 0, HtlcId(0))..=(channel, usize::MAX, HtlcId(u64::MAX));
+        let is_over = |htlc: &Htlc| htlc.removed.is_some_and(|(_, stage)| stage == Stage::Irrevocable);
+        let there = move |htlc: &&Htlc| htlc.added > Stage::Said && !is_over(htlc);
+        self.known.range(range).map(|(_, htlc)| htlc).filter(there).map(|htlc| (htlc.hash, htlc.msat))
+    }
+
+    /// When what is in flight can be taken back.
+    pub(crate) fn expiries(&self) -> Vec<u32> {
+        let there = self.known.values().filter(|htlc| htlc.removed.is_none() && !htlc.is_settled);
+        let expiries: std::collections::BTreeSet<u32> = there.map(|htlc| htlc.expiry.get()).collect();
+        expiries.into_iter().collect()
+    }
+
     fn of_channel(&mut self, channel: ChannelId) -> impl Iterator<Item = (usize, &mut Htlc)> {
         let range = (channel, 0, HtlcId(0))..=(channel, usize::MAX, HtlcId(u64::MAX));
         self.known.range_mut(range).map(|((_, offerer, _), htlc)| (*offerer, htlc))

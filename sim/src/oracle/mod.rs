@@ -4,10 +4,12 @@
 //! | --- | --- |
 //! | `htlc.rs` | every HTLC as the messages show it: forwarded once, never paid on and taken back (O2) |
 //! | `promise.rs` | what leaves a node: durable before, signed once, never revoked (O3, O4) |
+//! | `excuse.rs` | what a chain may cost that takes back what was final, or has no room |
 //! | `money.rs` | to the millisatoshi, when all is settled (O1, O6, O7) |
 use std::fmt;
 use std::panic::panic_any;
 
+pub(crate) mod excuse;
 pub(crate) mod htlc;
 pub(crate) mod money;
 pub(crate) mod promise;
