@@ -20,6 +20,9 @@ const ROOM: [u64; 4] = [3_992_000, 3_992_000, 8_000, 3_000];
 /// What part of the feerate of blocks is the least in mempools.
 const SHARES: [u32; 3] = [2, 4, 20];
 
+/// What is relayed outside of spikes, in satoshi per 1000 virtual bytes.
+const USUAL_FLOOR: u64 = 1_000;
+
 /// What blocks cost.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Market {
@@ -29,7 +32,7 @@ pub(crate) struct Market {
     usual: Option<u32>,
     room: u64,
     share: u32,
-    /// Blocks that were filled in a spike.
+    /// Blocks that were filled in a spike, or for which the least feerate that is relayed was raised.
     short: BTreeSet<u32>,
     /// The highest feerate that anybody had to offer at least, in sat/kw.
     pub(crate) dearest: u32,
@@ -38,7 +41,7 @@ pub(crate) struct Market {
 impl Market {
     /// Whether room was ever short.
     pub(crate) const fn was_short(&self) -> bool {
-        self.usual.is_some()
+        !self.short.is_empty()
     }
 
     /// Whether room was short in one of the blocks after `from` and up to `to`.
@@ -51,7 +54,11 @@ impl World {
     /// A spike begins, or another in place of the one that there is.
     pub(crate) fn spike(&mut self, dice: &mut Dice) {
         let usual = *self.market.usual.get_or_insert(self.fees.rate.get());
-        let peak = usual * dice.of(&FACTORS);
+        let factor = dice.of(&FACTORS);
+        // A channel without anchors whose opener has signed for a dear commitment, while its peer does not know yet, stays
+        // disconnected when everything is cheap again: what the commitment pays is beyond the limit of exposure.
+        let has_plain = (0..self.nodes.len()).any(|node| self.shape.is_plain(node));
+        let peak = usual * if has_plain && !self.may_force { FACTORS[0] } else { factor };
         let (rise, stay, fall) = (1 + dice.roll(6) as u32, dice.roll(16) as u32, 1 + dice.roll(8) as u32);
         let market = &mut self.market;
         (market.room, market.share) = (dice.of(&ROOM), dice.of(&SHARES));
@@ -67,6 +74,9 @@ impl World {
 
     /// A block is about to come: what it costs.
     pub(crate) fn next_prices(&mut self) {
+        if self.chain.policy().min_relay_fee > USUAL_FLOOR {
+            self.market.short.insert(self.chain.height() + 1);
+        }
         if self.market.usual.is_none() {
             return;
         }

@@ -135,7 +135,7 @@ impl Run {
         let mut world = World::load(&saved, &mut dice, journal);
         world.is_war = matches!(profile, Profile::Chain | Profile::Byzantine);
         world.may_force = profile == Profile::Chain;
-        world.tree.is_kept = script.profile.scenario().is_some() && world.may_force;
+        world.tree.is_kept = world.may_force;
         if profile.is_cheap() {
             world.fees.rate.set(500);
         }

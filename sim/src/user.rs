@@ -111,6 +111,8 @@ fn about(event: &Event) -> String {
         Event::PaymentSent { id, .. } | Event::PaymentFailed { id, .. } => format!("end of payment {id}"),
         Event::PaymentClaimable { hash, .. } => format!("claimable {hash}"),
         Event::PaymentClaimed { hash, .. } => format!("claimed {hash}"),
+        // A reorganization may have given it another place before the event was acknowledged.
+        Event::ChannelReady { channel, .. } => format!("channel {channel} is ready"),
         other => format!("{other:?}"),
     }
 }

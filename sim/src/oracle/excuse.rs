@@ -4,19 +4,21 @@
 //!   told as ended then (RELIABILITY rule 4): those that were in flight may be lost, the balance may not.
 //! - **forgotten**: the same, a hundred blocks deep or more: nobody watches that channel any more (RELIABILITY rule 6).
 //!   All of it may be lost.
-//! - **late**: room in blocks was short, and a transaction that a node had sent before the output was spent came in too late or not
-//!   at all. The HTLCs of that channel may be lost. *To be deleted when claims raise their fees.*
+//! - **fixed**: room in blocks was short, or the least that is relayed was raised, and a commitment without anchors came in
+//!   later than it was sent. Nobody can raise what it pays: the HTLCs of that channel may be lost.
+//! - **first feerate**: the same, of a claim or of a commitment with anchors. *To be deleted when the monitor raises fees.*
 //! - **dear**: what a claim would have cost when everything was dear, if more than the HTLC was worth; and the fees that
 //!   transactions paid then.
 //!
 //! What a chain may cost that undoes the funding of a channel is nothing: only fundings are undone that no side takes for deep.
 use std::collections::{BTreeMap, BTreeSet};
 
-use bitcoin::Transaction;
+use bitcoin::{OutPoint, Transaction};
 use lightning_traits::id::ChannelId;
 use lightning_traits::payment::PaymentHash;
 
-use crate::world::World;
+use crate::tree::Offer;
+use crate::world::{Link, World};
 
 /// Weight units of a claim at most: second-stage with the coins that pay for it.
 const CLAIM_WEIGHT: u64 = 1_300;
@@ -40,7 +42,8 @@ impl Excuse {
         let mut channels: BTreeSet<ChannelId> = world.tree.shaken.keys().copied().collect();
         if world.market.was_short() {
             excuse.dear = u64::from(world.market.dearest) * CLAIM_WEIGHT;
-            channels.extend(late(world));
+            channels.extend(late(world, is_fixed));
+            channels.extend(late(world, is_at_first_feerate));
             excuse.add_fees(world);
         }
         for link in &world.links {
@@ -93,7 +96,7 @@ impl Excuse {
     }
 }
 
-fn spends(transaction: &Transaction, outpoint: bitcoin::OutPoint) -> bool {
+fn spends(transaction: &Transaction, outpoint: OutPoint) -> bool {
     transaction.input.iter().any(|input| input.previous_output == outpoint)
 }
 
@@ -107,17 +110,37 @@ fn transactions(world: &World) -> impl Iterator<Item = (Transaction, u32)> {
     })
 }
 
-/// Channels of which something was spent later than somebody wanted to spend it, while room was short.
-fn late(world: &World) -> BTreeSet<ChannelId> {
+/// Whether both sides have signed what the transaction pays, and nothing can be added to it.
+fn is_fixed(world: &World, link: &Link, offer: &Offer, spent: OutPoint) -> bool {
+    let is_plain = link.ends.iter().any(|end| world.shape.is_plain(*end));
+    let is_second_stage = || {
+        let mut inputs = offer.transaction.input.iter().filter(|input| input.previous_output == spent);
+        inputs.any(|input| input.witness.len() == 5)
+    };
+    is_plain && (spent == link.funding || is_second_stage())
+}
+
+fn is_at_first_feerate(world: &World, link: &Link, offer: &Offer, spent: OutPoint) -> bool {
+    !is_fixed(world, link, offer, spent)
+}
+
+/// Channels of which something was spent later than somebody wanted to spend it, while room was short, by a transaction of this
+/// kind.
+fn late(world: &World, is_kind: fn(&World, &Link, &Offer, OutPoint) -> bool) -> BTreeSet<ChannelId> {
     let mut late = BTreeSet::new();
     for (transaction, height) in transactions(world) {
         for input in &transaction.input {
-            let Some(offers) = world.tree.offers.get(&input.previous_output) else { continue };
+            let spent = input.previous_output;
+            let Some(offers) = world.tree.offers.get(&spent) else { continue };
+            let Some(link) =
+                world.channel_of(&spent).and_then(|id| world.links.iter().find(|l| l.channel == id))
+            else {
+                continue;
+            };
             // What was sent at a tip can be in the next block.
-            let waited = |since: u32| world.market.is_short_between(since, height);
-            let is_late = offers.iter().any(|offer| offer.since < height && waited(offer.since));
-            if is_late {
-                late.extend(world.channel_of(&input.previous_output));
+            let waited = |offer: &&Offer| world.market.is_short_between(offer.since, height);
+            if offers.iter().filter(waited).any(|offer| is_kind(world, link, offer, spent)) {
+                late.insert(link.channel);
             }
         }
     }
