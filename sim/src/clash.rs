@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::act::{MAX_PAYMENTS, MAX_WAR_BLOCKS};
 use crate::bank::nobody;
 use crate::dice::Dice;
+use crate::node::Node;
 use crate::run::Run;
 use crate::script::{Move, Step};
 use crate::user::Plan;
@@ -232,7 +233,10 @@ impl Run {
             Move::Both => self.close_both(),
             Move::Hold => self.pay_held(),
             Move::Near => self.mine_near(),
-            Move::Settle => self.world.settle(),
+            Move::Settle => {
+                self.world.nodes.iter_mut().for_each(Node::be_quick);
+                self.world.settle();
+            }
             other => panic!("nobody knows how to {other:?}"),
         }
     }

@@ -40,7 +40,7 @@ pub(crate) struct Market {
 
 impl Market {
     /// Whether room was ever short.
-    pub(crate) const fn was_short(&self) -> bool {
+    pub(crate) fn was_short(&self) -> bool {
         !self.short.is_empty()
     }
 

@@ -137,8 +137,12 @@ fn late(world: &World, is_kind: fn(&World, &Link, &Offer, OutPoint) -> bool) -> 
             else {
                 continue;
             };
+            let txid = transaction.compute_txid();
             // What was sent at a tip can be in the next block.
-            let waited = |offer: &&Offer| world.market.is_short_between(offer.since, height);
+            let waited = |offer: &&Offer| {
+                let last = if offer.txid == txid { height.saturating_sub(1) } else { height };
+                world.market.is_short_between(offer.since, last)
+            };
             if offers.iter().filter(waited).any(|offer| is_kind(world, link, offer, spent)) {
                 late.insert(link.channel);
             }
