@@ -145,7 +145,7 @@ pub(crate) fn fundings_taken_back(seed: u64) -> Vec<Step> {
 /// Scenario 12: room becomes dear while claims, commitments and closes wait for a block.
 pub(crate) fn claims_in_a_spike(seed: u64) -> Vec<Step> {
     const CLOSING: &[(Move, u32)] =
-        &[(Move::ForceClose, 4), (Move::Both, 1), (Move::Close, 2), (Move::Near, 3), (Move::Open, 1)];
+        &[(Move::ForceClose, 8), (Move::Both, 2), (Move::Close, 2), (Move::Near, 3), (Move::Open, 1)];
     const BLOCKS: &[(Move, u32)] = &[
         (Move::Spike, 5),
         (Move::Floor, 3),
