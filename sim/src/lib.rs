@@ -23,6 +23,7 @@
 //! | `parts.rs` | what the structures call, through proxies |
 //! | `bank.rs` `coins.rs` | coins of the chain for funding transactions; those of each node for claims |
 //! | `villain.rs` `plot.rs` `lie.rs` | nodes that do as they like; what they do in a step; how they change what they say |
+//! | `opening.rs` | users who fund several channels at once, with another wallet, or trust their peers |
 //! | `unbuilt.rs` | messages of what is not built |
 //! | `user.rs` | what users ask for, and what they were told |
 //! | `oracle/` | what must be true |
@@ -53,6 +54,7 @@ mod lie;
 mod market;
 mod media;
 mod node;
+mod opening;
 mod oracle;
 mod parts;
 mod plot;

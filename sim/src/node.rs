@@ -10,7 +10,7 @@ use lightning_channel::manager::{ChannelManager, Tip};
 use lightning_channel::recover::RecordRows;
 use lightning_router::{Router, RouterConfig, Utxo};
 use lightning_traits::codec::{Reader, decode_list, encode_list};
-use lightning_traits::config::UserConfig;
+use lightning_traits::config::{Trust, UserConfig};
 use lightning_traits::id::{NodeId, ShortChannelId};
 use lightning_traits::interface::{ChainListener, KeysInterface as _};
 use lightning_traits::units::{BlockHeight, CltvDelta, Msat};
@@ -112,6 +112,14 @@ impl Node {
             fees: fees.clone(),
             journal: journal.clone(),
         }
+    }
+
+    /// It uses channels of these before they confirm, and asks them for no reserve.
+    pub(crate) fn trust(&mut self, others: impl Iterator<Item = usize>) {
+        let ids = others.map(|other| SimKeys::new(other, script(other), Dice::new(0)).node_id());
+        let trust = Trust { zero_conf: true, zero_reserve: true };
+        self.config.handshake.zero_conf = true;
+        self.config.handshake.trusted = ids.map(|id| (NodeId::from(id), trust)).collect();
     }
 
     /// What its disk holds once everything is written.

@@ -127,7 +127,7 @@ impl Run {
     fn new(script: &Script, journal: &Journal) -> Self {
         let mut dice = Dice::new(!script.seed);
         let shape = match script.profile.scenario() {
-            Some(scenario) => Shape::of_kinds(scenario.kinds, &mut dice),
+            Some(scenario) => Shape::of_kinds(scenario.kinds, scenario.is_trusting(), &mut dice),
             None => Shape::of_seed(&mut dice),
         };
         let profile = script.profile.base();
@@ -177,6 +177,7 @@ impl Run {
         self.world.journal.begin(script.steps.len());
         self.heal();
         self.wind_down();
+        self.world.check_batches();
         self.outcome.payments = self.world.payments.len() as u64;
         self.outcome.opened = (self.world.links.len() - self.known) as u64;
         if self.world.is_war {

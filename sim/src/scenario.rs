@@ -191,6 +191,35 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         plan: Plan::Written(clash::at_the_deadline),
     },
     Scenario {
+        number: 19,
+        text: "nodes die while channels are funded: together, by another wallet, for use at once",
+        base: Profile::Honest,
+        kinds: SMALL,
+        plan: Plan::Weighted(&[
+            (Move::Deliver, 500),
+            (Move::Write, 150),
+            (Move::Process, 80),
+            (Move::React, 120),
+            (Move::Together, 30),
+            (Move::Open, 8),
+            (Move::Pay, 15),
+            (Move::Edge, 5),
+            (Move::Power, 8),
+            (Move::Crash, 8),
+            (Move::Lazy, 8),
+            (Move::Cut, 10),
+            (Move::Notice, 8),
+            (Move::Connect, 60),
+            (Move::Mood, 10),
+            (Move::Decide, 5),
+            (Move::Tick, 4),
+            (Move::Mine, 12),
+            (Move::Follow, 25),
+            (Move::Reorg, 2),
+            (Move::Close, 1),
+        ]),
+    },
+    Scenario {
         number: 20,
         text: "a hundred payments in flight, nodes die often, users ask again under the same ids",
         base: Profile::Honest,
@@ -228,7 +257,15 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
 ];
 
+/// Those whose nodes use each other's channels before they confirm.
+const TRUSTING: &[u8] = &[19];
+
 impl Scenario {
+    /// Whether its nodes use each other's channels before they confirm.
+    pub(crate) fn is_trusting(&self) -> bool {
+        TRUSTING.contains(&self.number)
+    }
+
     pub(crate) fn by_number(number: u8) -> Option<&'static Self> {
         SCENARIOS.iter().find(|scenario| scenario.number == number)
     }

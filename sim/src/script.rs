@@ -90,6 +90,7 @@ moves! {
     Forget "forget" "The last writes of one, some or all channels of a node are gone.",
     Twice "twice" "What a node hands to its monitors arrives twice from now on, or once again.",
     Mislay "mislay" "An acknowledgement of a disk gets lost.",
+    Together "together" "A user opens some channels with one transaction, which another wallet may sign.",
     Again "again" "Every user asks again for all that it has not heard the end of.",
 }
 

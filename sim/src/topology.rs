@@ -19,6 +19,8 @@ pub(crate) struct Shape {
     kind: Kind,
     /// Which nodes want channels without anchors: every `plain`-th; none when zero.
     plain: u8,
+    /// Whether nodes use each other's channels before they confirm.
+    is_trusting: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,12 +62,20 @@ impl Shape {
             at = at.saturating_sub(*share);
             is_it
         });
-        Self { kind: chosen.map_or(Kind::Pair, |(kind, _)| *kind), plain: [0, 0, 2][dice.pick(3)] }
+        Self {
+            kind: chosen.map_or(Kind::Pair, |(kind, _)| *kind),
+            plain: [0, 0, 2][dice.pick(3)],
+            is_trusting: false,
+        }
     }
 
     /// One of some networks.
-    pub(crate) fn of_kinds(kinds: &[Kind], dice: &mut Dice) -> Self {
-        Self { kind: dice.of(kinds), plain: [0, 0, 2][dice.pick(3)] }
+    pub(crate) fn of_kinds(kinds: &[Kind], is_trusting: bool, dice: &mut Dice) -> Self {
+        Self { kind: dice.of(kinds), plain: [0, 0, 2][dice.pick(3)], is_trusting }
+    }
+
+    pub(crate) const fn is_trusting(self) -> bool {
+        self.is_trusting
     }
 
     pub(crate) const fn nodes(self) -> usize {

@@ -38,6 +38,7 @@ impl Run {
             Move::Die => self.die(),
             Move::Many => self.pay_many(),
             Move::Again => self.ask_for_all(),
+            Move::Together => self.open_together(),
             Move::Power => self.lose_power(),
             Move::Lazy => {
                 let node = self.some_node();

@@ -111,6 +111,7 @@ fn about(event: &Event) -> String {
         Event::PaymentSent { id, .. } | Event::PaymentFailed { id, .. } => format!("end of payment {id}"),
         Event::PaymentClaimable { hash, .. } => format!("claimable {hash}"),
         Event::PaymentClaimed { hash, .. } => format!("claimed {hash}"),
+        // One that is used before it confirms has a place on chain later.
         // A reorganization may have given it another place before the event was acknowledged.
         Event::ChannelReady { channel, .. } => format!("channel {channel} is ready"),
         other => format!("{other:?}"),

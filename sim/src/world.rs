@@ -24,6 +24,7 @@ use crate::disk::Durable;
 use crate::journal::{Boundary, Journal};
 use crate::market::Market;
 use crate::node::Node;
+use crate::opening::Batch;
 use crate::oracle::htlc::Htlcs;
 use crate::oracle::promise::Promises;
 use crate::oracle::{Oracle, broken, hold};
@@ -59,6 +60,8 @@ pub(crate) struct World {
     pub(crate) nodes: Vec<Node>,
     pub(crate) wires: Wires,
     pub(crate) links: Vec<Link>,
+    /// Channels that users open together.
+    pub(crate) batches: Vec<Batch>,
     /// Channels that were proposed, by opener and temporary id.
     pub(crate) proposals: BTreeMap<(usize, ChannelId), Proposal>,
     pub(crate) chain: EmbeddedChain,
@@ -130,6 +133,7 @@ impl World {
             wires: Wires::default(),
             links: Vec::new(),
             proposals: BTreeMap::new(),
+            batches: Vec::new(),
             chain,
             fees: SimFees::new(2_000),
             bank,
@@ -153,7 +157,11 @@ impl World {
 
     fn new_node(&self, number: usize, seed: u64) -> Node {
         let is_plain = self.shape.is_plain(number);
-        Node::new(number, is_plain, &self.chain, &self.fees, Dice::new(seed), &self.journal)
+        let mut node = Node::new(number, is_plain, &self.chain, &self.fees, Dice::new(seed), &self.journal);
+        if self.shape.is_trusting() {
+            node.trust((0..self.shape.nodes()).filter(|other| *other != number));
+        }
+        node
     }
 
     /// What outlives the machines.
@@ -349,6 +357,9 @@ impl World {
         self.nodes[node].user.note(id, event, has_forgotten);
         match event {
             Event::FundingNeeded { temporary, value, script, .. } => {
+                if self.fund_together(node, *temporary, *value, script) {
+                    return;
+                }
                 let is_villain = self.villains.contains(&node);
                 if is_villain && self.mischief.is_broke || self.bank.coins() == 0 {
                     return;
@@ -359,6 +370,9 @@ impl World {
                 // Seen again, the transaction may be there by now.
                 let _repeated = self.nodes[node].manager().funding_transaction(*temporary, transaction);
                 self.nodes[node].keys.borrowed.set(None);
+            }
+            Event::FundingSafe { channel, transaction, .. } => {
+                self.sign_elsewhere(node, *channel, transaction);
             }
             Event::PaymentClaimable { hash, amount, .. } => {
                 let asked = self.invoices.get(hash).map_or(0, |(_, asked)| *asked);
