@@ -21,7 +21,7 @@ fn seeds(seeds: std::ops::Range<u64>, profile: Profile, least: &Least) {
     for seed in seeds {
         let outcome = run(&Script::of_seed(profile, seed, 400), false);
         let outcome = outcome.unwrap_or_else(|broken| panic!("seed {seed} of {profile}: {broken}"));
-        let is_lively = outcome.payments > 0 && outcome.writes > 20 && outcome.coverage.arrived > 0;
+        let is_lively = outcome.writes > 20 && outcome.coverage.arrived > 0;
         assert!(is_lively, "seed {seed} of {profile} does nothing: {outcome:?}");
         assert!(outcome.arrived <= outcome.payments);
         sum.add(&outcome);
@@ -65,9 +65,12 @@ fn villains_gain_nothing() {
 
 #[test]
 fn what_is_known_to_hurt() {
-    // Every scenario has nodes that die, and payments that arrive all the same.
     for profile in Profile::scenarios() {
-        seeds(0..10, profile, &Least { arrived: 1, crashes: 1, ..Least::default() });
+        // In these nodes die, and payments arrive all the same.
+        let is_deadly = matches!(profile, Profile::Scenario(1 | 3..=5 | 17..=20));
+        let least =
+            if is_deadly { Least { arrived: 3, crashes: 8, ..Least::default() } } else { Least::default() };
+        seeds(0..8, profile, &least);
     }
 }
 
