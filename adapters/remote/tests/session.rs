@@ -527,6 +527,33 @@ fn i11_events_are_told_until_acknowledged_over_connections() {
     assert_eq!(rig.remote.next_monitor_event(None), None);
 }
 
+#[test]
+fn what_a_mode_needs_is_said_before_every_channel_new_or_whole() {
+    let mut rig = Rig::new();
+    let introduced = |rig: &mut Rig| {
+        let config = rig.config.clone();
+        rig.starts += 1;
+        rig.remote = RemoteMonitors::new(config, rig.starts * 1_000, None)
+            .with_introduction(|init| Some((9, init.channel.0.to_vec())));
+    };
+    introduced(&mut rig);
+    // Offline, so that it waits; then the same channel whole.
+    rig.open(1);
+    rig.step(1);
+    rig.heal();
+    rig.assert_level();
+    let said = || vec![(9, channel(1).0.to_vec())];
+    assert_eq!(*rig.tower.others.borrow(), said());
+    assert_eq!(rig.tower.heard.borrow()[..2], ["other", "new"]);
+    rig.tower.others.borrow_mut().clear();
+    rig.tower.heard.borrow_mut().clear();
+    rig.remote.overrule(channel(1));
+    rig.settle();
+    assert_eq!(*rig.tower.others.borrow(), said());
+    assert_eq!(*rig.tower.heard.borrow(), ["other", "whole"]);
+    rig.assert_level();
+}
+
 #[derive(Clone, Debug)]
 enum Act {
     Open(u8),

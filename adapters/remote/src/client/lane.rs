@@ -17,6 +17,8 @@ use crate::wire::{Head, Name};
 pub(super) struct Waiting {
     pub(super) id: UpdateId,
     pub(super) name: Name,
+    /// What is said before it.
+    pub(super) introduction: Option<Vec<u8>>,
     /// What is sent; dropped when too much waits.
     pub(super) message: Option<Vec<u8>>,
     pub(super) receipt: Receipt,
@@ -24,7 +26,8 @@ pub(super) struct Waiting {
 
 impl Waiting {
     fn size(&self) -> usize {
-        self.message.as_ref().map_or(0, Vec::len)
+        let parts = [&self.introduction, &self.message];
+        parts.into_iter().flatten().map(Vec::len).fold(0, usize::saturating_add)
     }
 }
 
@@ -141,7 +144,10 @@ impl Lane {
 
     /// Drops what would be sent; the channel goes whole instead. Gives the bytes that are free.
     pub(super) fn forget_messages(&mut self) -> usize {
-        self.waiting.iter_mut().for_each(|waiting| waiting.message = None);
+        for waiting in &mut self.waiting {
+            waiting.introduction = None;
+            waiting.message = None;
+        }
         if self.course == Course::Level {
             self.course = Course::Wanted;
         }

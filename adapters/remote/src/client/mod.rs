@@ -24,10 +24,10 @@ use lightning_traits::Secp;
 use lightning_traits::id::{ChannelId, EventId, NodeId, UpdateId};
 use lightning_traits::interface::ManyChannelMonitor;
 use lightning_traits::monitor::{
-    ChannelMonitorUpdate, LateRefusal, MonitorEvent, MonitorRefusal, NewMonitor, Persist, Receipt,
-    StoredChannel,
+    ChannelMonitorUpdate, LateRefusal, MonitorEvent, MonitorInit, MonitorRefusal, NewMonitor, Persist,
+    Receipt, StoredChannel,
 };
-use lightning_traits::sync::Mutex;
+use lightning_traits::sync::{Mutex, assert_unlocked};
 use lightning_traits::units::BlockHeight;
 use secp256k1::PublicKey;
 
@@ -132,9 +132,13 @@ struct State {
     alarms: VecDeque<Alarm>,
 }
 
+/// What is said to the tower just before a channel, in the words of its mode.
+type Introduction = dyn Fn(&MonitorInit) -> Option<(u16, Vec<u8>)> + Send + Sync;
+
 /// Monitors on a tower.
 pub struct RemoteMonitors {
     config: RemoteConfig,
+    introduction: Option<Box<Introduction>>,
     secp: Secp,
     state: Mutex<State>,
 }
@@ -168,7 +172,25 @@ impl RemoteMonitors {
             others: VecDeque::new(),
             alarms: VecDeque::new(),
         };
-        Self { config, secp: Secp::new(), state: Mutex::new(state) }
+        Self { config, introduction: None, secp: Secp::new(), state: Mutex::new(state) }
+    }
+
+    /// Says something to the tower before every channel that it gets, new or whole: the keys that its mode asks for. It is in
+    /// the same session and right before the channel, so it can neither be lost alone nor come too late.
+    #[must_use]
+    pub fn with_introduction(
+        mut self,
+        introduction: impl Fn(&MonitorInit) -> Option<(u16, Vec<u8>)> + Send + Sync + 'static,
+    ) -> Self {
+        self.introduction = Some(Box::new(introduction));
+        self
+    }
+
+    /// What is said before a channel, encoded.
+    fn introduce(&self, init: &MonitorInit) -> Option<Vec<u8>> {
+        assert_unlocked();
+        let (kind, body) = self.introduction.as_ref().and_then(|introduction| introduction(init))?;
+        Some(Request::Other { kind, body }.to_versioned())
     }
 
     /// How it is configured.
@@ -253,7 +275,9 @@ impl RemoteMonitors {
         let Some(stored) = stored else { return self.forget(channel) };
         let state = ChannelState { stored: self.config.record.close_whole(channel, stored), seen };
         let head = head_of(stored);
-        self.state.lock().provide(channel, head, state);
+        let new = NewMonitor::from_versioned(&stored.new).ok();
+        let introduction = new.and_then(|new| self.introduce(&new.init));
+        self.state.lock().provide(channel, head, introduction, state);
     }
 
     /// Asks what the tower has of a channel: to restore it, or to try whether it is there.
@@ -336,8 +360,9 @@ impl ManyChannelMonitor for RemoteMonitors {
         let record = self.config.record.close(channel, id, None, &new.record);
         let new = NewMonitor { record, ..new };
         let message = Some(Request::New { new: new.to_versioned() }.to_versioned());
+        let introduction = self.introduce(&new.init);
         self.note_record(channel, id, true);
-        self.hand_over(channel, Waiting { id, name, message, receipt })
+        self.hand_over(channel, Waiting { id, name, introduction, message, receipt })
     }
 
     fn update_channel(&self, update: ChannelMonitorUpdate) -> Persist {
@@ -365,7 +390,7 @@ impl ManyChannelMonitor for RemoteMonitors {
         let update = ChannelMonitorUpdate { record, ..update };
         let message = Some(Request::Update { update: update.to_versioned() }.to_versioned());
         self.note_record(channel, id, changes_record);
-        self.hand_over(channel, Waiting { id, name, message, receipt })
+        self.hand_over(channel, Waiting { id, name, introduction: None, message, receipt })
     }
 
     fn next_receipt(&self) -> Option<Receipt> {

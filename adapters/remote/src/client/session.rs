@@ -371,6 +371,9 @@ impl State {
                 && let Some(next) = lane.next_to_send()
             {
                 let id = next.id;
+                if let Some(introduction) = &next.introduction {
+                    link.push(introduction.clone());
+                }
                 link.push(next.message.clone().unwrap_or_default());
                 lane.on_sent(id);
             }
@@ -393,7 +396,13 @@ impl State {
         }
     }
 
-    pub(super) fn provide(&mut self, channel: ChannelId, head: Head, state: ChannelState) {
+    pub(super) fn provide(
+        &mut self,
+        channel: ChannelId,
+        head: Head,
+        introduction: Option<Vec<u8>>,
+        state: ChannelState,
+    ) {
         if self.phase != Phase::Open {
             return;
         }
@@ -402,6 +411,9 @@ impl State {
             return;
         }
         if lane.replace(head) {
+            if let (Some(introduction), Some(link)) = (introduction, &mut self.link) {
+                link.push(introduction);
+            }
             self.say(&Request::Replace { channel, state });
         } else {
             // The store is behind what was handed over and lost; it will have it by and by.

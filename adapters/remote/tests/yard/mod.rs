@@ -138,6 +138,9 @@ pub(crate) struct Monitors {
     replaced: RefCell<VecDeque<ChannelId>>,
     events: RefCell<BTreeMap<EventId, MonitorEvent>>,
     pub(crate) acknowledged: RefCell<Vec<EventId>>,
+    /// What only a certain mode would understand, and in which order what came.
+    pub(crate) others: RefCell<Vec<(u16, Vec<u8>)>>,
+    pub(crate) heard: RefCell<Vec<&'static str>>,
     /// From which update on a channel is refused.
     pub(crate) refuses: RefCell<BTreeMap<ChannelId, (UpdateId, MonitorRefusal)>>,
     /// Every so many updates, a snapshot swallows them.
@@ -234,6 +237,7 @@ impl Monitors {
 
 impl ManyChannelMonitor for Monitors {
     fn add_channel(&self, new: NewMonitor) -> Persist {
+        self.heard.borrow_mut().push("new");
         let channel = new.init.channel;
         if self.heads.borrow().contains_key(&channel) {
             return Persist::Refused(MonitorRefusal::Duplicate);
@@ -305,7 +309,14 @@ impl Backing for Monitors {
         Some(ChannelState { stored, seen: BlockHeight::new(100) })
     }
 
+    fn on_other(&self, kind: u16, body: Vec<u8>) -> Option<(u16, Vec<u8>)> {
+        self.heard.borrow_mut().push("other");
+        self.others.borrow_mut().push((kind, body));
+        None
+    }
+
     fn replace(&self, channel: ChannelId, state: ChannelState) {
+        self.heard.borrow_mut().push("whole");
         // What waits of this channel is void.
         self.queue.borrow_mut().retain(|write| match write {
             Write::New(new) => new.init.channel != channel,
