@@ -97,6 +97,12 @@ impl SeedKeys {
         &self.secp
     }
 
+    /// The secret that closes what watchtowers keep of the channels' records; it serves nothing else.
+    #[must_use]
+    pub fn tower_seal(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(*self.seed.child("watchtower seal").as_bytes())
+    }
+
     /// The node's secret key, for those who sign what this library does not know.
     #[must_use]
     pub const fn node_secret(&self) -> &SecretKey {

@@ -21,5 +21,6 @@ pub mod demo;
 pub mod error;
 pub mod logging;
 pub mod output;
+pub mod towers;
 
 pub use cli::main;

@@ -34,6 +34,10 @@ pub trait Backend: Send + Sync {
     fn disconnect(&self, request: request::Disconnect) -> Answer<response::Done>;
     /// Peers.
     fn listpeers(&self) -> Answer<response::PeerList>;
+    /// Watchtowers.
+    fn listtowers(&self) -> Answer<response::TowerList>;
+    /// How well the towers guard each channel.
+    fn coverage(&self) -> Answer<response::Coverage>;
     /// Opens a channel; answers when the funding transaction is out, or why there is none.
     fn openchannel(&self, request: request::OpenChannel) -> Answer<response::Channel>;
     /// Opens several channels by one transaction, all or none of them.

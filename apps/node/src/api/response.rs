@@ -139,6 +139,66 @@ pub struct Peer {
     pub channels: u32,
 }
 
+/// `listtowers`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TowerList {
+    /// How many must hold an update before its channel goes on, the node's own disk counted.
+    pub needed: u32,
+    /// How many updates a channel may be ahead while fewer are up; 0 freezes it.
+    pub max_ahead: u64,
+    /// Channels that wait for towers now.
+    pub waiting: u32,
+    /// The towers.
+    pub towers: Vec<Tower>,
+}
+
+/// A watchtower.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Tower {
+    /// Who.
+    pub node_id: String,
+    /// Where.
+    pub address: String,
+    /// What it is asked to do: `full` or `justice`.
+    pub mode: String,
+    /// Whether it answers.
+    pub up: bool,
+    /// The block up to which it had looked when it last said so.
+    pub block_height: u32,
+    /// Channels that it guards, or will.
+    pub channels: u32,
+    /// Those of which it does not hold the last state.
+    pub behind: u32,
+}
+
+/// `coverage`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Coverage {
+    /// All channels that something on the chain could concern.
+    pub channels: Vec<Covered>,
+}
+
+/// How well a channel is guarded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Covered {
+    /// Which.
+    pub channel_id: String,
+    /// With whom.
+    pub peer_id: String,
+    /// The last update of its monitor.
+    pub update: u64,
+    /// Towers that hold that.
+    pub held_by: u32,
+    /// Of so many.
+    pub towers: u32,
+    /// How many updates the one that is farthest behind lacks; one more than there are if it holds nothing.
+    pub behind: u64,
+}
+
 /// Where a channel stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

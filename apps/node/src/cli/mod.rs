@@ -11,6 +11,7 @@ mod client;
 mod completions;
 mod local;
 mod miner;
+mod towers;
 mod usage;
 mod wait;
 

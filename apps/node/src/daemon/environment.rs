@@ -8,9 +8,16 @@ use lightning_monitor::{MonitorEnvironment, MonitorSet};
 use lightning_peer::Parts;
 use lightning_router::Router;
 use lightning_store_redb::RedbStore;
-use lightning_traits::interface::Environment;
+use lightning_traits::event::MessageSendEvent;
+use lightning_traits::feature::Features;
+use lightning_traits::id::NodeId;
+use lightning_traits::interface::{
+    ChannelMessageHandler, Environment, MessageSendEventsProvider, RefusePeer,
+};
+use lightning_traits::wire::{ChannelMessage, ChannelUpdate, ErrorMessage, Init, WarningMessage};
 use lightning_wallet_bdk::OnchainWallet;
 
+use super::towers::{Gate, TowerDesk};
 use crate::logging::TracingLogger;
 
 /// The block source.
@@ -22,7 +29,7 @@ pub(crate) type Monitors = Arc<MonitorSet<MonitorParts>>;
 /// The channels.
 pub(crate) type Channels = Arc<ChannelManager<ChannelParts>>;
 /// What the peer manager calls.
-pub(crate) type PeerParts = Parts<SeedKeys, Channels, Arc<Router>, (), TracingLogger>;
+pub(crate) type PeerParts = Parts<SeedKeys, Front, Arc<Router>, Arc<TowerDesk>, TracingLogger>;
 
 /// What the monitors call.
 pub(crate) struct MonitorParts {
@@ -69,7 +76,7 @@ impl MonitorEnvironment for MonitorParts {
 
 /// What the channels call.
 pub(crate) struct ChannelParts {
-    pub(crate) monitors: Monitors,
+    pub(crate) monitors: Arc<Gate>,
     pub(crate) keys: SeedKeys,
     pub(crate) fees: Arc<BitcoindFees>,
     pub(crate) broadcaster: Broadcaster,
@@ -78,14 +85,14 @@ pub(crate) struct ChannelParts {
 }
 
 impl Environment for ChannelParts {
-    type Monitors = Monitors;
+    type Monitors = Arc<Gate>;
     type Keys = SeedKeys;
     type Fees = Arc<BitcoindFees>;
     type Broadcaster = Broadcaster;
     type Routes = Arc<Router>;
     type Log = TracingLogger;
 
-    fn monitors(&self) -> &Monitors {
+    fn monitors(&self) -> &Arc<Gate> {
         &self.monitors
     }
     fn keys(&self) -> &SeedKeys {
@@ -102,5 +109,59 @@ impl Environment for ChannelParts {
     }
     fn log(&self) -> &TracingLogger {
         &self.log
+    }
+}
+
+/// The channels, and the towers that must hear of connections: the transport tells nobody else.
+pub(crate) struct Front {
+    pub(crate) channels: Channels,
+    pub(crate) desk: Arc<TowerDesk>,
+    pub(crate) gate: Arc<Gate>,
+}
+
+impl ChannelMessageHandler for Front {
+    fn peer_connected(&self, peer: NodeId, init: &Init, inbound: bool) -> Result<(), RefusePeer> {
+        if let Some(guards) = self.gate.guards() {
+            let channels = self.channels.list_channels();
+            let mut with_peer = channels.iter().filter(|channel| channel.peer == peer);
+            // What we would say of such a channel the towers may not hold.
+            if with_peer.any(|channel| guards.is_unsettled(channel.channel)) {
+                return Err(RefusePeer);
+            }
+        }
+        self.channels.peer_connected(peer, init, inbound)?;
+        self.desk.connected(peer);
+        Ok(())
+    }
+
+    fn peer_disconnected(&self, peer: NodeId) {
+        self.desk.disconnected(peer);
+        self.channels.peer_disconnected(peer);
+    }
+
+    fn on_channel_message(&self, peer: NodeId, message: ChannelMessage) {
+        self.channels.on_channel_message(peer, message);
+    }
+
+    fn on_error(&self, peer: NodeId, error: &ErrorMessage) {
+        self.channels.on_error(peer, error);
+    }
+
+    fn on_warning(&self, peer: NodeId, warning: &WarningMessage) {
+        self.channels.on_warning(peer, warning);
+    }
+
+    fn on_channel_update(&self, peer: NodeId, update: &ChannelUpdate) {
+        self.channels.on_channel_update(peer, update);
+    }
+
+    fn features(&self) -> Features {
+        self.channels.features()
+    }
+}
+
+impl MessageSendEventsProvider for Front {
+    fn next_message(&self) -> Option<MessageSendEvent> {
+        self.channels.next_message()
     }
 }

@@ -17,6 +17,7 @@ mod record;
 mod run;
 mod seed;
 mod snapshots;
+mod towers;
 mod wallet;
 
 pub use backend::NodeBackend;

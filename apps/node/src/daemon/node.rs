@@ -32,15 +32,19 @@ use lightning_traits::wire::{Addresses, NodeAddress, NodeAlias};
 use thiserror::Error;
 
 use super::books::{Books, now};
-use super::environment::{Broadcaster, ChannelParts, Channels, MonitorParts, Monitors, PeerParts, Source};
+use super::environment::{
+    Broadcaster, ChannelParts, Channels, Front, MonitorParts, Monitors, PeerParts, Source,
+};
 use super::openings::Openings;
 use super::options::NodeOptions;
 use super::pump::Wake;
 use super::seed::{self, SeedError};
+use super::towers::{Gate, TowerDesk};
 use super::wallet::{OpenWalletError, WalletKeeper, WalletScripts};
 use super::{chain, pump, record};
 use crate::api::response::PaymentState;
 use crate::logging::TracingLogger;
+use crate::towers::TowerList;
 
 const NETWORK: &str = "network";
 pub(super) const GRAPH: &str = "graph";
@@ -79,6 +83,9 @@ pub enum StartError {
     /// A stored channel.
     #[error("a stored channel cannot be restored: {0}; restore the database from a backup")]
     Channel(String),
+    /// The watchtowers.
+    #[error("the watchtowers cannot be used: {0}")]
+    Towers(String),
     /// Listening for peers.
     #[error(transparent)]
     Net(#[from] NetError),
@@ -97,6 +104,7 @@ pub(crate) struct Inner {
     pub(crate) broadcaster: Broadcaster,
     pub(crate) fees: Arc<BitcoindFees>,
     pub(crate) monitors: Monitors,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) router: Arc<Router>,
     pub(crate) channels: Channels,
     pub(crate) net: Net<PeerParts>,
@@ -154,6 +162,16 @@ impl Inner {
             })
         };
         self.books.peers().get(&peer.to_string()).cloned().or_else(announced)
+    }
+
+    /// Keeps calling the watchtowers.
+    fn call_towers(&self) {
+        for seat in self.gate.guards().iter().flat_map(|guards| &guards.seats) {
+            match seat.entry.address.parse::<PeerAddress>() {
+                Ok(address) => self.net.keep_connected(address),
+                Err(error) => tracing::error!(tower = %seat.id, "{error}"),
+            }
+        }
     }
 
     /// Calls peers with whom there are channels, and who are neither here nor called already. That somebody else connected
@@ -245,6 +263,7 @@ impl Node {
         ];
         inner.runtime.spawn(tell_time(Arc::downgrade(&inner)));
         let node = Self { inner, threads };
+        node.inner.call_towers();
         node.inner.call_lost_peers();
         node.announce();
         Ok(node)
@@ -357,9 +376,12 @@ fn open(options: NodeOptions, runtime: tokio::runtime::Handle) -> Result<(Arc<In
         log,
     };
     let monitors: Monitors = Arc::new(MonitorSet::restore(parts, &stored, store.load_tip()?)?);
+    let towers = TowerList::load(&options.data_dir).map_err(|error| StartError::Towers(error.to_string()))?;
+    let gate = Gate::new(&monitors, towers, &keys, &store, &stored);
+    let gate = Arc::new(gate.map_err(|error| StartError::Towers(error.to_string()))?);
     let router = Arc::new(open_router(&options, &store, &keys)?);
     let parts = ChannelParts {
-        monitors: Arc::clone(&monitors),
+        monitors: Arc::clone(&gate),
         keys: keys.clone(),
         fees: Arc::clone(&fees),
         broadcaster: Arc::clone(&broadcaster),
@@ -367,14 +389,10 @@ fn open(options: NodeOptions, runtime: tokio::runtime::Handle) -> Result<(Arc<In
         log,
     };
     let channels: Channels = Arc::new(open_channels(parts, &options, &store, &source, stored)?);
+    let desk = Arc::new(TowerDesk::new(&gate, Arc::clone(&wake)));
+    let front = Front { channels: Arc::clone(&channels), desk: Arc::clone(&desk), gate: Arc::clone(&gate) };
     let peers = PeerManager::new(
-        PeerParts {
-            keys: keys.clone(),
-            channels: Arc::clone(&channels),
-            routing: Arc::clone(&router),
-            custom: (),
-            log,
-        },
+        PeerParts { keys: keys.clone(), channels: front, routing: Arc::clone(&router), custom: desk, log },
         vec![ChainHash::using_genesis_block_const(options.network)],
     );
     let net = {
@@ -392,6 +410,7 @@ fn open(options: NodeOptions, runtime: tokio::runtime::Handle) -> Result<(Arc<In
         broadcaster,
         fees,
         monitors,
+        gate,
         router,
         channels,
         net,

@@ -73,6 +73,9 @@ fn run(node: &Inner) {
         if last_tick.elapsed() >= TICK {
             last_tick = Instant::now();
             node.channels.timer_tick();
+            if let Some(guards) = node.gate.guards() {
+                guards.timer_tick(&node.monitors);
+            }
             node.call_lost_peers();
             snapshots.keep(node);
             unhurried.after(turn(node));
@@ -125,6 +128,12 @@ fn turn(node: &Inner) -> bool {
             written = true;
         }
         node.channels.process();
+        if let Some(guards) = node.gate.guards() {
+            for text in guards.process(&node.monitors) {
+                tracing::warn!("{text}");
+                node.books.note("tower", text);
+            }
+        }
         // What may go out now goes while the rest is done.
         node.net.wake();
         // Before the events: what failed is told once the record says so. To ask again is to say that the rows of before are

@@ -91,6 +91,7 @@ pub fn start_error(error: StartError) -> ApiError {
     let code = match &error {
         StartError::DataDir(..) | StartError::Seed(_) | StartError::Thread(_) => Code::Disk,
         StartError::OtherNetwork(..) => Code::WrongNetwork,
+        StartError::Towers(_) => Code::BadConfig,
         StartError::Monitor(_) | StartError::Channel(_) => Code::DatabaseCorrupt,
         StartError::Keys(_) => Code::Internal,
         StartError::Store(_) | StartError::Wallet(_) | StartError::Chain(_) => return of_part(error),

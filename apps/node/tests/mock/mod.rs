@@ -139,6 +139,12 @@ impl Backend for Mock {
     fn listpeers(&self) -> Answer<response::PeerList> {
         Ok(response::PeerList::default())
     }
+    fn listtowers(&self) -> Answer<response::TowerList> {
+        Ok(response::TowerList::default())
+    }
+    fn coverage(&self) -> Answer<response::Coverage> {
+        Ok(response::Coverage::default())
+    }
     fn openchannel(&self, request: request::OpenChannel) -> Answer<response::Channel> {
         self.saw(&request);
         Ok(self.channel(response::ChannelState::AwaitingConfirmations))

@@ -153,7 +153,7 @@ impl Node {
 
     /// What a node's program does now and then.
     pub fn breathe(&mut self) {
-        if self.ticked.elapsed() > Duration::from_millis(300) {
+        if self.ticked.elapsed() > Duration::from_secs(2) {
             self.ticked = Instant::now();
             self.tower.timer_tick();
         }

@@ -1,6 +1,6 @@
 //! What users ask of the node, done.
 //!
-//! `onchain.rs`, `peers.rs`, `opening.rs`, `channels.rs`, `invoices.rs` and `payments.rs` hold the methods by subject; this file only leads
+//! `onchain.rs`, `peers.rs`, `opening.rs`, `channels.rs`, `invoices.rs`, `payments.rs` and `towers.rs` hold the methods by subject; this file only leads
 //! to them.
 mod channels;
 mod invoices;
@@ -8,6 +8,7 @@ mod onchain;
 mod opening;
 mod payments;
 mod peers;
+mod towers;
 
 pub(super) use channels::funded_row as channel_row;
 
@@ -47,6 +48,12 @@ impl Backend for NodeBackend {
     }
     fn listpeers(&self) -> Answer<response::PeerList> {
         Ok(peers::list(&self.0))
+    }
+    fn listtowers(&self) -> Answer<response::TowerList> {
+        Ok(towers::list(&self.0))
+    }
+    fn coverage(&self) -> Answer<response::Coverage> {
+        Ok(towers::coverage(&self.0))
     }
     fn openchannel(&self, request: request::OpenChannel) -> Answer<response::Channel> {
         opening::open(&self.0, &request)

@@ -1,0 +1,274 @@
+//! The node's watchtowers: a seat for each in the quorum that opens the gates of channels.
+//!
+//! Without towers nothing of this is used. With them, an update goes to the node's own disk first and to the towers next, and
+//! the channel steps on when as many hold it as its user wants.
+//!
+//! # Invariants
+//! - a tower gets keys for its mode and no others (ADR 24), before the channel that they are of
+//! - a tower in full mode is a required seat: it could publish by itself what would be revoked without it (ADR 23)
+//! - while too few are up, and unless the user allows to go ahead, no peer is met whose channel they may not hold
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use lightning_keys::{KEYS_MESSAGE, Power, SeedKeys};
+use lightning_monitor::MonitorSet;
+use lightning_remote::quorum::{Below, Quorum, QuorumConfig, Seat};
+use lightning_remote::wire::Mode as WireMode;
+use lightning_remote::wire::chain::Signed;
+use lightning_remote::{RecordPolicy, RemoteConfig, RemoteMonitors, SealKey, Towers};
+use lightning_store_redb::RedbStore;
+use lightning_traits::codec::{Encode as _, Reader};
+use lightning_traits::id::{ChannelId, ChannelKeysId, EventId, NodeId};
+use lightning_traits::interface::{CustomMessageHandler, KeysInterface as _, ManyChannelMonitor};
+use lightning_traits::monitor::{
+    ChannelMonitorUpdate, LateRefusal, MonitorEvent, NewMonitor, Persist, Receipt, StoredChannels,
+};
+use lightning_traits::units::BlockHeight;
+
+use super::environment::{MonitorParts, Monitors};
+use super::pump::Wake;
+use crate::error::ApiError;
+use crate::towers::{TowerEntry, TowerList, TowerMode, id_of};
+
+/// The last word of each tower, so that it can be held to it over restarts.
+const STATEMENT: &str = "tower/statement/";
+
+type Members = Quorum<Monitors, Arc<RemoteMonitors>>;
+
+/// One tower of this node.
+pub(crate) struct TowerSeat {
+    pub(crate) entry: TowerEntry,
+    pub(crate) id: NodeId,
+    pub(crate) remote: Arc<RemoteMonitors>,
+}
+
+impl TowerSeat {
+    fn give_keys(&self, keys: &SeedKeys, name: &ChannelKeysId) {
+        let power = match self.entry.mode {
+            TowerMode::Full => Power::Enforce,
+            TowerMode::Justice => Power::Punish,
+        };
+        self.remote.say_other(KEYS_MESSAGE, keys.lend(name, power).to_message(name));
+    }
+}
+
+/// All towers of this node, and the gate behind which they stand.
+pub(crate) struct Guards {
+    pub(crate) list: TowerList,
+    pub(crate) seats: Vec<TowerSeat>,
+    pub(crate) quorum: Members,
+    keys: SeedKeys,
+    store: Arc<RedbStore>,
+    /// Channels that were there when last looked: what is gone since is forgotten.
+    known: Mutex<BTreeSet<ChannelId>>,
+}
+
+/// Where channels' updates become durable: on this disk alone, or on towers too.
+pub(crate) enum Gate {
+    /// No towers.
+    Alone(Monitors),
+    /// With towers.
+    Guarded(Arc<Guards>),
+}
+
+impl Gate {
+    /// The monitors of this node, behind the towers that its user wants.
+    pub(crate) fn new(
+        monitors: &Monitors,
+        list: TowerList,
+        keys: &SeedKeys,
+        store: &Arc<RedbStore>,
+        stored: &StoredChannels,
+    ) -> Result<Self, ApiError> {
+        if list.towers.is_empty() {
+            return Ok(Self::Alone(Arc::clone(monitors)));
+        }
+        let mut seats = Vec::new();
+        for entry in &list.towers {
+            seats.push(TowerSeat::new(entry, keys, store, stored)?);
+        }
+        let members = seats.iter().map(|seat| Seat {
+            member: Arc::clone(&seat.remote),
+            is_required: seat.entry.mode == TowerMode::Full,
+            is_trusted: false,
+        });
+        let below = match list.max_ahead {
+            0 => Below::Freeze,
+            max_unacked => Below::Degrade { max_unacked },
+        };
+        // More than there are could never hold it.
+        let needed = list.needed.clamp(1, list.towers.len().saturating_add(1));
+        let config = QuorumConfig { needed, below };
+        let quorum = Quorum::new(Arc::clone(monitors), members.collect(), config, stored);
+        let known = Mutex::new(stored.iter().map(|(channel, _)| *channel).collect());
+        let (keys, store) = (keys.clone(), Arc::clone(store));
+        Ok(Self::Guarded(Arc::new(Guards { list, seats, quorum, keys, store, known })))
+    }
+
+    /// The towers, if there are any.
+    pub(crate) fn guards(&self) -> Option<&Arc<Guards>> {
+        match self {
+            Self::Alone(_) => None,
+            Self::Guarded(guards) => Some(guards),
+        }
+    }
+
+    fn members(&self) -> &dyn ManyChannelMonitor {
+        match self {
+            Self::Alone(monitors) => monitors,
+            Self::Guarded(guards) => &guards.quorum,
+        }
+    }
+}
+
+impl ManyChannelMonitor for Gate {
+    fn add_channel(&self, new: NewMonitor) -> Persist {
+        if let Self::Guarded(guards) = self {
+            guards.seats.iter().for_each(|seat| seat.give_keys(&guards.keys, &new.init.keys));
+        }
+        self.members().add_channel(new)
+    }
+
+    fn update_channel(&self, update: ChannelMonitorUpdate) -> Persist {
+        self.members().update_channel(update)
+    }
+
+    fn next_receipt(&self) -> Option<Receipt> {
+        self.members().next_receipt()
+    }
+
+    fn next_refusal(&self) -> Option<LateRefusal> {
+        self.members().next_refusal()
+    }
+
+    fn next_monitor_event(&self, after: Option<EventId>) -> Option<(EventId, MonitorEvent)> {
+        self.members().next_monitor_event(after)
+    }
+
+    fn acknowledge_monitor_event(&self, id: EventId) {
+        self.members().acknowledge_monitor_event(id);
+    }
+}
+
+impl TowerSeat {
+    fn new(
+        entry: &TowerEntry,
+        keys: &SeedKeys,
+        store: &RedbStore,
+        stored: &StoredChannels,
+    ) -> Result<Self, ApiError> {
+        let id = id_of(&entry.address)?;
+        let key = id.to_public_key().map_err(|error| ApiError::bad(error.to_string()))?;
+        let seal = SealKey::new(&keys.tower_seal());
+        let mut config = RemoteConfig::new(NodeId::from(keys.node_id()), key, RecordPolicy::Sealed(seal));
+        config.mode = match entry.mode {
+            TowerMode::Full => WireMode::Full {},
+            TowerMode::Justice => WireMode::Justice {},
+        };
+        let last = store.get(&statement_row(id)).map_err(ApiError::from)?;
+        let last = last.and_then(|bytes| Reader::new(&bytes).read::<Signed>().ok());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_nanos());
+        let remote = Arc::new(RemoteMonitors::new(config, u64::try_from(now).unwrap_or(u64::MAX), last));
+        stored.iter().for_each(|(channel, stored)| remote.expect_channel(*channel, stored));
+        Ok(Self { entry: entry.clone(), id, remote })
+    }
+}
+
+fn statement_row(id: NodeId) -> String {
+    format!("{STATEMENT}{id}")
+}
+
+impl Guards {
+    /// Sends whole the channels that towers lack, and says what the user must hear.
+    pub(crate) fn process(&self, monitors: &MonitorSet<MonitorParts>) -> Vec<String> {
+        let mut said = Vec::new();
+        for seat in &self.seats {
+            while let Some(channel) = seat.remote.next_wanted() {
+                // The tip first: what is stored after it may know more blocks, never fewer.
+                let seen =
+                    self.store.load_tip().ok().flatten().map_or(BlockHeight::new(0), |(_, height)| height);
+                match self.store.load_channel(channel) {
+                    Ok(stored) => {
+                        if let Some(monitor) = monitors.monitor(channel) {
+                            seat.give_keys(&self.keys, &monitor.init().keys);
+                        }
+                        seat.remote.provide(channel, stored.as_ref(), seen);
+                    }
+                    Err(error) => {
+                        said.push(format!("a channel cannot be read for tower {}: {error}", seat.id))
+                    }
+                }
+            }
+            while let Some((_, body)) = seat.remote.next_other() {
+                said.push(format!("tower {}: {}", seat.id, String::from_utf8_lossy(&body)));
+            }
+            while let Some(alarm) = seat.remote.next_alarm() {
+                said.push(format!("tower {}: {alarm:?}", seat.id));
+            }
+        }
+        while let Some(alarm) = self.quorum.next_alarm() {
+            said.push(format!("towers: {alarm:?}"));
+        }
+        said
+    }
+
+    /// About once a minute: silence is noticed, the towers' last words are kept, what is done with is forgotten.
+    pub(crate) fn timer_tick(&self, monitors: &MonitorSet<MonitorParts>) {
+        for seat in &self.seats {
+            seat.remote.timer_tick();
+            if let Some(signed) = seat.remote.last_statement() {
+                self.store.put(&statement_row(seat.id), signed.to_bytes());
+            }
+        }
+        let now: BTreeSet<ChannelId> = monitors.channels().into_iter().collect();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        for channel in known.difference(&now) {
+            self.quorum.forget(*channel);
+            self.seats.iter().for_each(|seat| seat.remote.forget(*channel));
+        }
+        *known = now;
+    }
+
+    /// Whether a channel may not go on yet, since too few are known to hold what the node started from.
+    pub(crate) fn is_unsettled(&self, channel: ChannelId) -> bool {
+        self.list.max_ahead == 0 && self.quorum.unsettled().contains(&channel)
+    }
+}
+
+/// The towers' end of the transport: whatever they say wakes the pump, which waits for their receipts.
+pub(crate) struct TowerDesk {
+    towers: Towers,
+    wake: Arc<Wake>,
+}
+
+impl TowerDesk {
+    pub(crate) fn new(gate: &Gate, wake: Arc<Wake>) -> Self {
+        let seats = gate.guards().map_or(&[][..], |guards| &guards.seats);
+        Self { towers: Towers::new(seats.iter().map(|seat| Arc::clone(&seat.remote))), wake }
+    }
+
+    pub(crate) fn connected(&self, peer: NodeId) {
+        if self.towers.connected(peer) {
+            tracing::info!(tower = %peer, "connected to the tower");
+        }
+    }
+
+    pub(crate) fn disconnected(&self, peer: NodeId) {
+        self.towers.disconnected(peer);
+    }
+}
+
+impl CustomMessageHandler for TowerDesk {
+    fn on_custom_message(&self, peer: NodeId, type_id: u16, payload: &[u8]) -> bool {
+        let is_taken = self.towers.on_custom_message(peer, type_id, payload);
+        if is_taken {
+            self.wake.raise();
+        }
+        is_taken
+    }
+
+    fn next_custom_message(&self) -> Option<(NodeId, u16, Vec<u8>)> {
+        self.towers.next_custom_message()
+    }
+}
