@@ -129,7 +129,7 @@ fn turn(node: &Inner) -> bool {
         }
         node.channels.process();
         if let Some(guards) = node.gate.guards() {
-            for text in guards.process(&node.monitors) {
+            for text in guards.process() {
                 tracing::warn!("{text}");
                 node.books.note("tower", text);
             }

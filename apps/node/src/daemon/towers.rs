@@ -19,7 +19,7 @@ use lightning_remote::wire::chain::Signed;
 use lightning_remote::{RecordPolicy, RemoteConfig, RemoteMonitors, SealKey, Towers};
 use lightning_store_redb::RedbStore;
 use lightning_traits::codec::{Encode as _, Reader};
-use lightning_traits::id::{ChannelId, ChannelKeysId, EventId, NodeId};
+use lightning_traits::id::{ChannelId, EventId, NodeId};
 use lightning_traits::interface::{CustomMessageHandler, KeysInterface as _, ManyChannelMonitor};
 use lightning_traits::monitor::{
     ChannelMonitorUpdate, LateRefusal, MonitorEvent, NewMonitor, Persist, Receipt, StoredChannels,
@@ -43,22 +43,11 @@ pub(crate) struct TowerSeat {
     pub(crate) remote: Arc<RemoteMonitors>,
 }
 
-impl TowerSeat {
-    fn give_keys(&self, keys: &SeedKeys, name: &ChannelKeysId) {
-        let power = match self.entry.mode {
-            TowerMode::Full => Power::Enforce,
-            TowerMode::Justice => Power::Punish,
-        };
-        self.remote.say_other(KEYS_MESSAGE, keys.lend(name, power).to_message(name));
-    }
-}
-
 /// All towers of this node, and the gate behind which they stand.
 pub(crate) struct Guards {
     pub(crate) list: TowerList,
     pub(crate) seats: Vec<TowerSeat>,
     pub(crate) quorum: Members,
-    keys: SeedKeys,
     store: Arc<RedbStore>,
     /// Channels that were there when last looked: what is gone since is forgotten.
     known: Mutex<BTreeSet<ChannelId>>,
@@ -102,8 +91,7 @@ impl Gate {
         let config = QuorumConfig { needed, below };
         let quorum = Quorum::new(Arc::clone(monitors), members.collect(), config, stored);
         let known = Mutex::new(stored.iter().map(|(channel, _)| *channel).collect());
-        let (keys, store) = (keys.clone(), Arc::clone(store));
-        Ok(Self::Guarded(Arc::new(Guards { list, seats, quorum, keys, store, known })))
+        Ok(Self::Guarded(Arc::new(Guards { list, seats, quorum, store: Arc::clone(store), known })))
     }
 
     /// The towers, if there are any.
@@ -124,9 +112,6 @@ impl Gate {
 
 impl ManyChannelMonitor for Gate {
     fn add_channel(&self, new: NewMonitor) -> Persist {
-        if let Self::Guarded(guards) = self {
-            guards.seats.iter().for_each(|seat| seat.give_keys(&guards.keys, &new.init.keys));
-        }
         self.members().add_channel(new)
     }
 
@@ -169,7 +154,16 @@ impl TowerSeat {
         let last = store.get(&statement_row(id)).map_err(ApiError::from)?;
         let last = last.and_then(|bytes| Reader::new(&bytes).read::<Signed>().ok());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_nanos());
-        let remote = Arc::new(RemoteMonitors::new(config, u64::try_from(now).unwrap_or(u64::MAX), last));
+        let power = match entry.mode {
+            TowerMode::Full => Power::Enforce,
+            TowerMode::Justice => Power::Punish,
+        };
+        let lender = keys.clone();
+        let remote = RemoteMonitors::new(config, u64::try_from(now).unwrap_or(u64::MAX), last);
+        let remote = remote.with_introduction(move |init| {
+            Some((KEYS_MESSAGE, lender.lend(&init.keys, power).to_message(&init.keys)))
+        });
+        let remote = Arc::new(remote);
         stored.iter().for_each(|(channel, stored)| remote.expect_channel(*channel, stored));
         Ok(Self { entry: entry.clone(), id, remote })
     }
@@ -181,7 +175,7 @@ fn statement_row(id: NodeId) -> String {
 
 impl Guards {
     /// Sends whole the channels that towers lack, and says what the user must hear.
-    pub(crate) fn process(&self, monitors: &MonitorSet<MonitorParts>) -> Vec<String> {
+    pub(crate) fn process(&self) -> Vec<String> {
         let mut said = Vec::new();
         for seat in &self.seats {
             while let Some(channel) = seat.remote.next_wanted() {
@@ -189,12 +183,7 @@ impl Guards {
                 let seen =
                     self.store.load_tip().ok().flatten().map_or(BlockHeight::new(0), |(_, height)| height);
                 match self.store.load_channel(channel) {
-                    Ok(stored) => {
-                        if let Some(monitor) = monitors.monitor(channel) {
-                            seat.give_keys(&self.keys, &monitor.init().keys);
-                        }
-                        seat.remote.provide(channel, stored.as_ref(), seen);
-                    }
+                    Ok(stored) => seat.remote.provide(channel, stored.as_ref(), seen),
                     Err(error) => {
                         said.push(format!("a channel cannot be read for tower {}: {error}", seat.id))
                     }

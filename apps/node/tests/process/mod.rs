@@ -55,7 +55,13 @@ impl Chain {
         Self { folder, process, address }
     }
 
-    fn cookie(&self) -> PathBuf {
+    /// Where its RPC listens.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Where its cookie is.
+    pub fn cookie(&self) -> PathBuf {
         self.folder.path().join("regtest").join("chain.cookie")
     }
 
@@ -125,6 +131,31 @@ impl Daemon {
         let mut process = self.process.lock().unwrap();
         process.kill().unwrap();
         process.wait().unwrap();
+    }
+
+    /// A copy of all its data.
+    pub fn backup(&self) -> tempfile::TempDir {
+        let copy = tempfile::tempdir().unwrap();
+        copy_all(self.folder.path(), copy.path());
+        copy
+    }
+
+    /// Its data is as it was.
+    pub fn restore(&self, backup: &tempfile::TempDir) {
+        self.lose_disk();
+        copy_all(backup.path(), self.folder.path());
+    }
+
+    /// Its data is gone.
+    pub fn lose_disk(&self) {
+        for entry in std::fs::read_dir(self.folder.path()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                std::fs::remove_dir_all(path).unwrap();
+            } else {
+                std::fs::remove_file(path).unwrap();
+            }
+        }
     }
 
     /// Starts it anew with this `config.toml`, and waits until it answers.
@@ -208,6 +239,19 @@ impl Drop for Daemon {
         let mut process = self.process.lock().unwrap();
         let _ = process.kill();
         let _ = process.wait();
+    }
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            std::fs::create_dir_all(&target).unwrap();
+            copy_all(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! A node with nothing but its channels' monitors, all of them on a tower.
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bitcoin::Network;
@@ -52,17 +52,14 @@ impl MessageSendEventsProvider for Front {
     }
 }
 
-struct Own {
-    name: ChannelKeysId,
-    keys: Option<LentKeys>,
-    stored: StoredChannel,
-}
+type Lent = Arc<Mutex<BTreeMap<ChannelKeysId, LentKeys>>>;
 
 /// The node.
 pub struct Node {
     pub tower: Arc<RemoteMonitors>,
     net: Net<Parties>,
-    own: BTreeMap<ChannelId, Own>,
+    own: BTreeMap<ChannelId, StoredChannel>,
+    lent: Lent,
     mode: Mode,
     ticked: Instant,
     runtime: Option<Runtime>,
@@ -89,7 +86,13 @@ impl Node {
         };
         let session =
             std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
-        let tower = Arc::new(RemoteMonitors::new(config, session, None));
+        let lent: Lent = Arc::default();
+        let lender = Arc::clone(&lent);
+        let tower = RemoteMonitors::new(config, session, None).with_introduction(move |init| {
+            let keys = lender.lock().unwrap().get(&init.keys).cloned()?;
+            Some((KEYS_MESSAGE, keys.to_message(&init.keys)))
+        });
+        let tower = Arc::new(tower);
         let towers = Arc::new(Towers::new([Arc::clone(&tower)]));
         let parts = Parts {
             keys: keys(),
@@ -107,7 +110,7 @@ impl Node {
             net.keep_connected(address);
             net
         };
-        Self { tower, net, own: BTreeMap::new(), mode, ticked: Instant::now(), runtime: Some(runtime) }
+        Self { tower, net, own: BTreeMap::new(), lent, mode, ticked: Instant::now(), runtime: Some(runtime) }
     }
 
     /// Hands a channel over, its keys first.
@@ -123,22 +126,15 @@ impl Node {
     fn add(&mut self, pair: &Pair, keys: Option<LentKeys>) {
         let new = pair.new_monitor();
         let stored = StoredChannel { new: new.to_versioned(), ..StoredChannel::default() };
-        let own = Own { name: pair.init.keys, keys, stored };
-        self.give_keys(&own);
-        self.own.insert(new.init.channel, own);
+        self.lent.lock().unwrap().extend(keys.map(|keys| (pair.init.keys, keys)));
+        self.own.insert(new.init.channel, stored);
         assert!(matches!(self.tower.add_channel(new), Persist::InProgress));
         self.breathe();
     }
 
-    fn give_keys(&self, own: &Own) {
-        if let Some(keys) = &own.keys {
-            self.tower.say_other(KEYS_MESSAGE, keys.to_message(&own.name));
-        }
-    }
-
     /// Hands an update on.
     pub fn learn(&mut self, update: ChannelMonitorUpdate) {
-        let stored = &mut self.own.get_mut(&update.channel).unwrap().stored;
+        let stored = self.own.get_mut(&update.channel).unwrap();
         stored.updates.push(update.to_versioned());
         stored.last_update = update.id;
         let persist = self.tower.update_channel(update);
@@ -159,9 +155,7 @@ impl Node {
         }
         while self.tower.next_receipt().is_some() {}
         while let Some(channel) = self.tower.next_wanted() {
-            let own = &self.own[&channel];
-            self.give_keys(own);
-            self.tower.provide(channel, Some(&own.stored), BlockHeight::new(0));
+            self.tower.provide(channel, self.own.get(&channel), BlockHeight::new(0));
         }
         self.net_wake();
     }

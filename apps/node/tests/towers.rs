@@ -1,0 +1,195 @@
+//! A node with a watchtower: B's channels are on `lntower`, B loses its disk for ever, A publishes a revoked state with HTLCs
+//! pending in both directions, and the tower alone punishes every output of it.
+//!
+//! Needs the program `lntower` beside `lnode`: `cargo build -p lightning-watchtower`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests run processes")]
+
+mod process;
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use bitcoin::hashes::{Hash as _, sha256};
+use bitcoin::hex::DisplayHex as _;
+use lightning_traits::interface::BlockSource as _;
+use process::{Chain, Daemon, wait};
+use serde_json::Value;
+
+fn program() -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_BIN_EXE_lnode")).with_file_name("lntower");
+    path.exists().then_some(path)
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+struct Tower {
+    program: PathBuf,
+    folder: tempfile::TempDir,
+    process: Child,
+}
+
+impl Tower {
+    fn start(program: PathBuf, chain: &Chain, client: &str, mode: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().to_str().unwrap().to_owned();
+        let added = Command::new(&program)
+            .args(["client", "add", "--data", &data, "--mode", mode, client])
+            .status()
+            .unwrap();
+        assert!(added.success());
+        let (listen, api) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
+        let log = std::fs::File::create(folder.path().join("log")).unwrap();
+        let process = Command::new(&program)
+            .args(["run", "--data", &data, "--network", "regtest", "--poll-ms", "50"])
+            .args([
+                "--listen",
+                &listen,
+                "--api-listen",
+                &api,
+                "--chain-url",
+                chain.address(),
+                "--chain-cookie",
+            ])
+            .arg(chain.cookie())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let tower = Self { program, folder, process };
+        wait("the tower", 60, || tower.address().is_some());
+        tower
+    }
+
+    fn address(&self) -> Option<String> {
+        let text = std::fs::read_to_string(self.folder.path().join("tower.address")).ok()?;
+        Some(text.trim().to_owned()).filter(|text| text.contains('@'))
+    }
+
+    fn status(&self) -> Value {
+        let data = self.folder.path().to_str().unwrap();
+        let output = Command::new(&self.program).args(["info", "--data", data]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+}
+
+impl Drop for Tower {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            eprintln!("the end of the tower's log:\n{}", lines[lines.len().saturating_sub(30)..].join("\n"));
+        }
+    }
+}
+
+fn secret(byte: u8) -> (String, String) {
+    let preimage = [byte; 32];
+    (preimage.to_lower_hex_string(), sha256::Hash::hash(&preimage).to_byte_array().to_lower_hex_string())
+}
+
+/// A payment from one node to the other that waits at the other.
+fn hold(from: &Daemon, to: &Daemon, byte: u8, sat: &str) -> String {
+    let (_, hash) = secret(byte);
+    let held = to.run(&["holdinvoice", &hash, sat]);
+    from.run(&["pay", "--no-wait", held["invoice"].as_str().unwrap()]);
+    let state = |node: &Daemon| {
+        let list = node.run(&["listinvoices"]);
+        let found =
+            list["invoices"].as_array().unwrap().iter().find(|row| row["payment_hash"] == *hash).cloned();
+        found.map_or(Value::Null, |row| row["state"].clone())
+    };
+    wait("the payment waits", 60, || state(to) == "held");
+    hash
+}
+
+#[test]
+fn the_tower_alone_punishes_a_breach_with_htlcs_for_a_node_that_is_gone() {
+    let Some(program) = program() else {
+        println!("SKIPPED: no lntower beside lnode; `cargo build -p lightning-watchtower` makes one");
+        return;
+    };
+    for mode in ["justice", "full"] {
+        let chain = Chain::start();
+        let (alice, bob) = (Daemon::start("alice", &chain), Daemon::start("bob", &chain));
+        let bob_id = bob.run(&["getinfo"])["node_id"].as_str().unwrap().to_owned();
+        let tower = Tower::start(program.clone(), &chain, &bob_id, mode);
+        let added = bob.run(&["wtclient", "add", "--mode", mode, &tower.address().unwrap()]);
+        assert_eq!((&added["restart_needed"], &added["needed"]), (&true.into(), &2.into()));
+        bob.kill();
+        bob.start_again();
+        wait("the tower is up", 60, || bob.run(&["wtclient", "towers"])["towers"][0]["up"] == true);
+
+        chain.mine_to(101, &alice.run(&["newaddr"])["address"]);
+        wait("coins", 60, || alice.run(&["balance"])["onchain_confirmed_sat"].as_u64() > Some(1_000_000));
+        alice.run(&["openchannel", &bob.address(), "1000000", "--push", "400000sat"]);
+        chain.mine(6);
+        let id = || alice.run(&["listchannels"])["channels"][0]["channel_id"].as_str().map(str::to_owned);
+        wait("the channel", 60, || id().is_some_and(|id| bob.channel(&id)["state"] == "open"));
+        let channel = id().unwrap();
+        wait("alice's too", 60, || alice.channel(&channel)["state"] == "open");
+
+        // What Alice will publish: HTLCs pending both ways.
+        let pending = [hold(&alice, &bob, 1, "50000sat"), hold(&bob, &alice, 2, "60000sat")];
+        wait("all HTLCs are in", 60, || alice.channel(&channel)["htlcs"] == 2);
+        alice.kill();
+        let backup = alice.backup();
+        alice.start_again();
+        bob.run(&["cancelinvoice", &pending[0]]);
+        alice.run(&["cancelinvoice", &pending[1]]);
+        wait("no HTLC is left", 60, || {
+            alice.channel(&channel)["htlcs"] == 0 && bob.channel(&channel)["htlcs"] == 0
+        });
+        let invoice = bob.run(&["invoice", "1000sat", "after"])["invoice"].as_str().unwrap().to_owned();
+        alice.run(&["pay", &invoice]);
+        wait("the tower has all", 60, || {
+            let row = bob.run(&["wtclient", "coverage"])["channels"][0].clone();
+            row["held_by"] == 1 && row["behind"] == 0
+        });
+        assert_eq!(bob.run(&["listtowers"])["towers"][0]["behind"], 0);
+
+        // Bob is gone, disk and all. Alice comes back from a backup of then, and publishes it.
+        bob.kill();
+        bob.lose_disk();
+        alice.kill();
+        alice.restore(&backup);
+        alice.start_again();
+        alice.run(&["closechannel", &channel, "--force"]);
+        let breach = || tower.status()["breaches"][0]["txid"].as_str().map(str::to_owned);
+        wait("the breach", 60, || {
+            chain.mine(1);
+            breach().is_some()
+        });
+        let txid: bitcoin::Txid = breach().unwrap().parse().unwrap();
+        // Alice's balance and both HTLCs; in full mode Bob's balance too.
+        let expected = if mode == "full" { 4 } else { 3 };
+        wait("every output is taken", 60, || {
+            chain.mine(1);
+            tower.status()["claims"].as_array().unwrap().len() >= expected
+        });
+        let values: u64 = tower.status()["claims"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|claim| claim["value_sat"].as_u64().unwrap())
+            .sum();
+        let stake = if mode == "full" { 980_000 } else { 640_000 };
+        assert!(values > stake, "{mode}: {values} sat");
+        let left =
+            (0..8).filter_map(|vout| chain.client().unspent(&bitcoin::OutPoint::new(txid, vout)).unwrap());
+        let left: Vec<u64> =
+            left.map(|unspent| unspent.output.value.to_sat()).filter(|value| *value > 330).collect();
+        assert_eq!(
+            left.len(),
+            usize::from(mode == "justice"),
+            "only Bob's own balance waits for its key: {left:?}"
+        );
+        assert_eq!(tower.status()["healthy"], true);
+    }
+}
