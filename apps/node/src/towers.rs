@@ -3,7 +3,7 @@
 //! `lnode wtclient add`, `remove` and `policy` write it, whether the node runs or not; it says so when a restart is needed.
 use std::fs;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use lightning_net_tokio::PeerAddress;
 use lightning_traits::id::NodeId;
@@ -159,7 +159,7 @@ pub fn id_of(address: &str) -> Result<NodeId, ApiError> {
     key.map(NodeId::from).map_err(|_| ApiError::bad(format!("{id:?} is no node id")))
 }
 
-fn disk(path: &PathBuf, error: &std::io::Error) -> ApiError {
+fn disk(path: &Path, error: &std::io::Error) -> ApiError {
     ApiError::new(Code::Disk, format!("{} cannot be used: {error}", path.display()))
 }
 

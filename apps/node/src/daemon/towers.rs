@@ -185,7 +185,7 @@ impl Guards {
                 match self.store.load_channel(channel) {
                     Ok(stored) => seat.remote.provide(channel, stored.as_ref(), seen),
                     Err(error) => {
-                        said.push(format!("a channel cannot be read for tower {}: {error}", seat.id))
+                        said.push(format!("a channel cannot be read for tower {}: {error}", seat.id));
                     }
                 }
             }
