@@ -147,7 +147,7 @@ impl World {
 
     /// The next frame of one wire arrives; `false` when there is none.
     pub(crate) fn deliver(&mut self, from: usize, to: usize) -> bool {
-        let Some(frame) = self.wires.pop(from, to) else { return false };
+        let Some((frame, is_old)) = self.wires.pop(from, to) else { return false };
         let Frame::Message(bytes) = frame else {
             self.leave(to, from);
             return true;
@@ -166,8 +166,9 @@ impl World {
             self.leave(to, from);
             return true;
         };
-        self.say(|| format!("{from} -> {to}: {}", name(&message)));
-        if !self.is_trusty(from) {
+        self.say(|| format!("{from} -> {to}: {}{}", name(&message), which(&message)));
+        // What was said by a node that had its memory then, has counted then.
+        if !self.is_trusty(from) && !is_old {
             self.htlcs.on_sent(from, to, &message, false);
         }
         self.htlcs.on_delivered(from, to, &message);
@@ -218,6 +219,12 @@ fn garble(add: &mut UpdateAddHtlc) {
     let mut onion = (*add.onion_routing_packet).clone();
     onion.hmac[0] ^= 1;
     add.onion_routing_packet = std::sync::Arc::new(onion);
+}
+
+/// Which channel a message is about.
+fn which(message: &Message) -> String {
+    let channel = ChannelMessage::try_from(message.clone()).map(|message| message.channel_id());
+    channel.map(|channel| format!(" of {}", &channel.to_string()[..8])).unwrap_or_default()
 }
 
 /// The name of a message.

@@ -22,6 +22,8 @@ pub(crate) struct Wires {
     /// In which connection a node believes to another node.
     sessions: BTreeMap<(usize, usize), u64>,
     queues: BTreeMap<(usize, usize), VecDeque<Frame>>,
+    /// How many frames at the front of a queue were sent by a node that has lost its memory since.
+    old: BTreeMap<(usize, usize), usize>,
     made: u64,
 }
 
@@ -43,12 +45,21 @@ impl Wires {
         for ends in [(a, b), (b, a)] {
             self.sessions.insert(ends, self.made);
             self.queues.remove(&ends);
+            self.old.remove(&ends);
+        }
+    }
+
+    /// `here` loses its memory: what it has said before is on its way still.
+    pub(crate) fn grow_old(&mut self, here: usize) {
+        for (ends, queue) in self.queues.iter().filter(|((from, _), _)| *from == here) {
+            self.old.insert(*ends, queue.len());
         }
     }
 
     /// `here` believes in no connection to `there` any more. What it sent before may still arrive, what was sent to it is lost.
     pub(crate) fn leave(&mut self, here: usize, there: usize) -> bool {
         self.queues.remove(&(there, here));
+        self.old.remove(&(there, here));
         self.sessions.remove(&(here, there)).is_some()
     }
 
@@ -56,6 +67,7 @@ impl Wires {
     pub(crate) fn lose(&mut self, here: usize, there: usize, kept: usize) {
         if let Some(queue) = self.queues.get_mut(&(here, there)) {
             queue.truncate(kept);
+            self.old.entry((here, there)).and_modify(|old| *old = (*old).min(kept));
         }
     }
 
@@ -66,9 +78,12 @@ impl Wires {
         }
     }
 
-    /// The next frame that arrives at `to`.
-    pub(crate) fn pop(&mut self, from: usize, to: usize) -> Option<Frame> {
-        self.queues.get_mut(&(from, to))?.pop_front()
+    /// The next frame that arrives at `to`, and whether its sender has lost its memory since.
+    pub(crate) fn pop(&mut self, from: usize, to: usize) -> Option<(Frame, bool)> {
+        let frame = self.queues.get_mut(&(from, to))?.pop_front()?;
+        let old = self.old.get_mut(&(from, to)).filter(|old| **old > 0);
+        let is_old = old.map(|old| *old -= 1).is_some();
+        Some((frame, is_old))
     }
 
     /// The next frame, to be changed on its way.

@@ -292,6 +292,7 @@ impl World {
         self.say(|| format!("{node} starts again from an old backup"));
         self.is_war = true;
         self.late.insert(node);
+        self.wires.grow_old(node);
         for peer in self.wires.peers_of(node) {
             self.wires.push(node, peer, Frame::Close);
             self.leave(node, peer);
