@@ -224,7 +224,7 @@ fn garble(add: &mut UpdateAddHtlc) {
 /// Which channel a message is about.
 fn which(message: &Message) -> String {
     let channel = ChannelMessage::try_from(message.clone()).map(|message| message.channel_id());
-    channel.map(|channel| format!(" of {}", &channel.to_string()[..8])).unwrap_or_default()
+    channel.map(|channel| format!(" of {:.8}", channel.to_string())).unwrap_or_default()
 }
 
 /// The name of a message.

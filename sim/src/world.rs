@@ -26,6 +26,7 @@ use crate::market::Market;
 use crate::node::Node;
 use crate::opening::Batch;
 use crate::oracle::htlc::Htlcs;
+use crate::oracle::money::{DUST, SMALL};
 use crate::oracle::promise::Promises;
 use crate::oracle::{Oracle, broken, hold};
 use crate::parts::SimFees;
@@ -503,6 +504,7 @@ impl World {
             self.next_prices();
             self.chain.mine(1, &nobody());
         }
+        self.say(|| format!("the chain is at {}", self.chain.height()));
         self.note_settled();
     }
 
@@ -516,13 +518,22 @@ impl World {
     /// The same, when so many blocks may have come since.
     pub(crate) fn note_settled_since(&mut self, blocks: u32) {
         const DEPTH: u32 = 6;
-        let deep = (self.chain.height() + 1).saturating_sub(DEPTH);
-        for height in deep.saturating_sub(blocks)..=deep {
+        let tip = self.chain.height();
+        for height in (tip + 1).saturating_sub(DEPTH + blocks)..=tip {
             let Some(block) = self.chain.block_at(height) else { return };
             let inputs = block.txdata.iter().flat_map(|transaction| &transaction.input);
             for outpoint in inputs.map(|input| input.previous_output) {
                 for link in self.links.iter().filter(|link| link.funding == outpoint) {
-                    self.htlcs.on_settled(link.channel);
+                    // What no commitment has an output for is over with the first block.
+                    let is_plain = link.ends.iter().any(|end| self.shape.is_plain(*end));
+                    let least = if height + DEPTH <= tip + 1 {
+                        u64::MAX
+                    } else if is_plain {
+                        SMALL
+                    } else {
+                        DUST as u64
+                    };
+                    self.htlcs.on_settled(link.channel, least);
                 }
             }
         }

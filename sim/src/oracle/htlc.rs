@@ -182,9 +182,12 @@ impl Htlcs {
         }
     }
 
-    /// The end of a channel is six blocks deep: what was not paid until then may have been taken back there.
-    pub(crate) fn on_settled(&mut self, channel: ChannelId) {
-        self.of_channel(channel).for_each(|(_, htlc)| htlc.is_settled = true);
+    /// The end of a channel is on the chain, so deep that what is below `least` msat, and was not paid until then, may be taken
+    /// back there (BOLT 5: "if no *valid* commitment transaction contains an output corresponding to the HTLC: MAY fail the
+    /// corresponding incoming HTLC sooner").
+    pub(crate) fn on_settled(&mut self, channel: ChannelId, least: u64) {
+        let small = self.of_channel(channel).filter(|(_, htlc)| htlc.msat < least);
+        small.for_each(|(_, htlc)| htlc.is_settled = true);
     }
 
     /// A node begins a payment of its own, and may spend this much on it.

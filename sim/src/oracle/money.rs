@@ -12,11 +12,11 @@ use crate::user::Payment;
 use crate::world::{Link, World};
 
 /// The largest payment, in msat, that may be too small for the chain.
-const SMALL: u64 = 5_000_000;
+pub(crate) const SMALL: u64 = 5_000_000;
 /// What a user may lose by channels that go to the chain, at 500 sat/kw: fees, and what is too small to claim.
 const CHAIN_COSTS: i128 = 29_000_000;
 /// The least output of any kind that relays: what is below it is nobody's.
-const DUST: i128 = 354_000;
+pub(crate) const DUST: i128 = 354_000;
 
 /// What a node has, in msat: its share of channels that are on the chain, and its coins.
 pub(crate) fn wealth(world: &World, node: usize) -> i128 {
