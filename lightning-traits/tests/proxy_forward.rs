@@ -279,10 +279,13 @@ echo! {
     }
     MonitorStore {
         fn write_new(&self, new: &NewMonitor) -> Persist { Persist::Durable(new.receipt()) }
-        fn write_update(&self, update: &ChannelMonitorUpdate, snapshot: Option<Vec<u8>>) -> Persist { Persist::InProgress }
-        fn write_chain_state(&self, channel: ChannelId, snapshot: Vec<u8>) -> () { () }
+        fn write_update(&self, update: &ChannelMonitorUpdate, snapshot: Option<MonitorSnapshot>) -> Persist { Persist::InProgress }
+        fn write_chain_state(&self, channel: ChannelId, snapshot: MonitorSnapshot) -> () { () }
         fn write_tip(&self, hash: BlockHash, height: BlockHeight) -> () { () }
         fn archive(&self, channel: ChannelId) -> () { () }
+        fn read(&self, channel: ChannelId) -> Option<StoredChannel> {
+            Some(StoredChannel { new: vec![3], ..StoredChannel::default() })
+        }
         fn next_receipt(&self) -> Option<Receipt> { Some(update().receipt()) }
     }
     RouteFinder {
@@ -547,12 +550,13 @@ drive!(monitors: ManyChannelMonitor, 6, |subject| [
 
 drive!(messages: MessageSendEventsProvider, 1, |subject| [subject.next_message()]);
 
-drive!(store: MonitorStore, 6, |subject| [
+drive!(store: MonitorStore, 7, |subject| [
     subject.write_new(&new_monitor()),
-    subject.write_update(&update(), Some(vec![1])),
-    subject.write_chain_state(CHANNEL, vec![2]),
+    subject.write_update(&update(), Some(MonitorSnapshot { state: vec![1], past: Vec::new() })),
+    subject.write_chain_state(CHANNEL, MonitorSnapshot { state: vec![2], past: Vec::new() }),
     subject.write_tip(BlockHash::all_zeros(), BlockHeight::new(1)),
     subject.archive(CHANNEL),
+    subject.read(CHANNEL),
     subject.next_receipt(),
 ]);
 

@@ -17,8 +17,8 @@ use lightning_traits::codec::{Decode, DecodeError, Encode, Reader, decode_list, 
 use lightning_traits::id::{ChannelId, CommitmentNumber, UpdateId};
 use lightning_traits::interface::MonitorStore;
 use lightning_traits::monitor::{
-    ChannelMonitorUpdate, MonitorStep, NewMonitor, Persist, Receipt, RecordChange, StoredChannel,
-    StoredChannels,
+    ChannelMonitorUpdate, MonitorSnapshot, MonitorStep, NewMonitor, Persist, Receipt, RecordChange,
+    StoredChannel, StoredChannels,
 };
 use lightning_traits::payment::PaymentHash;
 use lightning_traits::units::BlockHeight;
@@ -38,7 +38,7 @@ enum Write {
     Update {
         channel: ChannelId,
         bytes: Vec<u8>,
-        snapshot: Option<Vec<u8>>,
+        snapshot: Option<MonitorSnapshot>,
         record: RecordChange,
         id: UpdateId,
         /// Gone when it was given early.
@@ -47,7 +47,7 @@ enum Write {
     },
     ChainState {
         channel: ChannelId,
-        snapshot: Vec<u8>,
+        snapshot: MonitorSnapshot,
     },
     Archive {
         channel: ChannelId,
@@ -471,7 +471,7 @@ impl MonitorStore for SimDisk {
         Persist::InProgress
     }
 
-    fn write_update(&self, update: &ChannelMonitorUpdate, snapshot: Option<Vec<u8>>) -> Persist {
+    fn write_update(&self, update: &ChannelMonitorUpdate, snapshot: Option<MonitorSnapshot>) -> Persist {
         let bytes = ChannelMonitorUpdate { record: RecordChange::Same {}, ..update.clone() }.to_versioned();
         let (channel, record, id) = (update.channel, update.record.clone(), update.id);
         let (receipt, teaches) = (Some(update.receipt()), Marks::of(update));
@@ -480,7 +480,7 @@ impl MonitorStore for SimDisk {
         Persist::InProgress
     }
 
-    fn write_chain_state(&self, channel: ChannelId, snapshot: Vec<u8>) {
+    fn write_chain_state(&self, channel: ChannelId, snapshot: MonitorSnapshot) {
         self.queue.borrow_mut().push_back(Write::ChainState { channel, snapshot });
     }
 
@@ -490,6 +490,10 @@ impl MonitorStore for SimDisk {
 
     fn archive(&self, channel: ChannelId) {
         self.queue.borrow_mut().push_back(Write::Archive { channel });
+    }
+
+    fn read(&self, channel: ChannelId) -> Option<StoredChannel> {
+        self.store.borrow().state().channels.get(&channel).cloned()
     }
 
     fn next_receipt(&self) -> Option<Receipt> {

@@ -16,7 +16,7 @@ use bitcoin::BlockHash;
 use bitcoin::hashes::Hash as _;
 use lightning_traits::codec::{Decode, DecodeError, Encode, Reader, decode_list, encode_list};
 use lightning_traits::id::{ChannelId, UpdateId};
-use lightning_traits::monitor::{RecordChange, StoredChannel};
+use lightning_traits::monitor::{MonitorSnapshot, RecordChange, StoredChannel};
 use lightning_traits::record;
 use lightning_traits::units::BlockHeight;
 
@@ -47,12 +47,12 @@ pub(crate) enum Entry {
         channel: ChannelId,
         id: UpdateId,
         bytes: Vec<u8>,
-        snapshot: Option<Vec<u8>>,
+        snapshot: Option<MonitorSnapshot>,
         record: RecordChange,
         teaches: Marks,
     },
     /// The chain has changed a monitor.
-    ChainState { channel: ChannelId, snapshot: Vec<u8> },
+    ChainState { channel: ChannelId, snapshot: MonitorSnapshot },
     /// A channel is over.
     Archive { channel: ChannelId },
     /// Everything before is true up to this block.
@@ -77,9 +77,10 @@ pub(crate) struct Kept(pub(crate) StoredChannel);
 
 impl Encode for Kept {
     fn encode(&self, out: &mut Vec<u8>) {
-        let StoredChannel { new, monitor, updates, record, record_changes, last_update } = &self.0;
+        let StoredChannel { new, monitor, past, updates, record, record_changes, last_update } = &self.0;
         new.encode(out);
         monitor.encode(out);
+        encode_list(past, out);
         encode_list(updates, out);
         record.encode(out);
         encode_list(record_changes, out);
@@ -90,9 +91,10 @@ impl Encode for Kept {
 impl Decode for Kept {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let (new, monitor) = (reader.read()?, reader.read()?);
+        let past = decode_list(reader)?;
         let (updates, record) = (decode_list(reader)?, reader.read()?);
         let (record_changes, last_update) = (decode_list(reader)?, reader.read()?);
-        Ok(Self(StoredChannel { new, monitor, updates, record, record_changes, last_update }))
+        Ok(Self(StoredChannel { new, monitor, past, updates, record, record_changes, last_update }))
     }
 }
 
@@ -124,8 +126,7 @@ impl Durable {
             }
             Entry::ChainState { channel, snapshot } => {
                 if let Some(stored) = self.channels.get_mut(&channel) {
-                    stored.monitor = Some(snapshot);
-                    stored.updates.clear();
+                    stored.take_snapshot(snapshot);
                 }
             }
             Entry::Archive { channel } => drop(self.channels.remove(&channel)),
@@ -161,15 +162,12 @@ fn update(
     stored: &mut StoredChannel,
     id: UpdateId,
     bytes: Vec<u8>,
-    snapshot: Option<Vec<u8>>,
+    snapshot: Option<MonitorSnapshot>,
     record: RecordChange,
 ) {
     stored.last_update = id;
     match snapshot {
-        Some(snapshot) => {
-            stored.monitor = Some(snapshot);
-            stored.updates.clear();
-        }
+        Some(snapshot) => stored.take_snapshot(snapshot),
         None => stored.updates.push(bytes),
     }
     match record {

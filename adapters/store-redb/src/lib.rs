@@ -28,7 +28,9 @@ use std::time::Duration;
 use bitcoin::BlockHash;
 use lightning_traits::id::ChannelId;
 use lightning_traits::interface::MonitorStore;
-use lightning_traits::monitor::{ChannelMonitorUpdate, NewMonitor, Persist, Receipt, StoredChannel};
+use lightning_traits::monitor::{
+    ChannelMonitorUpdate, MonitorSnapshot, NewMonitor, Persist, Receipt, StoredChannel,
+};
 use lightning_traits::units::BlockHeight;
 use redb::{Database, Durability};
 
@@ -231,12 +233,12 @@ impl MonitorStore for RedbStore {
         Persist::InProgress
     }
 
-    fn write_update(&self, update: &ChannelMonitorUpdate, snapshot: Option<Vec<u8>>) -> Persist {
+    fn write_update(&self, update: &ChannelMonitorUpdate, snapshot: Option<MonitorSnapshot>) -> Persist {
         self.enqueue(Write::update(update, snapshot));
         Persist::InProgress
     }
 
-    fn write_chain_state(&self, channel: ChannelId, snapshot: Vec<u8>) {
+    fn write_chain_state(&self, channel: ChannelId, snapshot: MonitorSnapshot) {
         self.enqueue(Write::ChainState { channel, snapshot });
     }
 
@@ -246,6 +248,11 @@ impl MonitorStore for RedbStore {
 
     fn archive(&self, channel: ChannelId) {
         self.enqueue(Write::Archive { channel });
+    }
+
+    /// As of the last commit, which is when the last receipt was made.
+    fn read(&self, channel: ChannelId) -> Option<StoredChannel> {
+        self.load_channel(channel).ok().flatten()
     }
 
     fn next_receipt(&self) -> Option<Receipt> {

@@ -8,7 +8,7 @@ use redb::{ReadTransaction, ReadableDatabase as _, ReadableTable as _, TableDefi
 
 use crate::RedbStore;
 use crate::error::StoreError;
-use crate::tables::{LAST_UPDATE, MONITOR, NEW, RECORD, RECORD_CHANGES, TIP, UPDATES, VALUES, row};
+use crate::tables::{LAST_UPDATE, MONITOR, NEW, PAST, RECORD, RECORD_CHANGES, TIP, UPDATES, VALUES, row};
 
 impl RedbStore {
     /// Every channel that is not archived, with all that is durable of it.
@@ -90,6 +90,7 @@ fn load_channel(
     Ok(StoredChannel {
         new,
         monitor: one(transaction, MONITOR, &id.0)?,
+        past: rows(transaction, PAST, &id.0)?,
         updates: rows(transaction, UPDATES, &id.0)?,
         record: one(transaction, RECORD, &id.0)?.ok_or_else(|| damaged("record"))?,
         record_changes: rows(transaction, RECORD_CHANGES, &id.0)?,

@@ -2,12 +2,17 @@
 use bitcoin::BlockHash;
 use bitcoin::hashes::Hash as _;
 use lightning_traits::id::ChannelId;
-use lightning_traits::monitor::{ChannelMonitorUpdate, NewMonitor, Receipt, RecordChange, StoredChannel};
+use lightning_traits::monitor::{
+    ChannelMonitorUpdate, MonitorSnapshot, NewMonitor, Receipt, RecordChange, StoredChannel,
+};
 use lightning_traits::units::BlockHeight;
-use redb::{Table, WriteTransaction};
+use redb::{ReadableTable as _, Table, WriteTransaction};
 
 use crate::error::StoreError;
-use crate::tables::{ARCHIVE, LAST_UPDATE, MONITOR, NEW, RECORD, RECORD_CHANGES, TIP, UPDATES, VALUES, row};
+use crate::tables::{
+    ARCHIVE, ARCHIVED_PAST, LAST_UPDATE, MONITOR, NEW, PAST, RECORD, RECORD_CHANGES, TIP, UPDATES, VALUES,
+    row,
+};
 
 /// One queued write.
 #[derive(Debug)]
@@ -15,9 +20,9 @@ pub(crate) enum Write {
     /// First state of a channel.
     New { bytes: Vec<u8>, record: RecordChange, receipt: Receipt },
     /// An update, with a new snapshot of the monitor now and then.
-    Update { bytes: Vec<u8>, snapshot: Option<Vec<u8>>, record: RecordChange, receipt: Receipt },
+    Update { bytes: Vec<u8>, snapshot: Option<MonitorSnapshot>, record: RecordChange, receipt: Receipt },
     /// What the chain changed in a monitor.
-    ChainState { channel: ChannelId, snapshot: Vec<u8> },
+    ChainState { channel: ChannelId, snapshot: MonitorSnapshot },
     /// Up to which block everything before is true.
     Tip { hash: BlockHash, height: BlockHeight },
     /// A channel that is done.
@@ -34,7 +39,7 @@ impl Write {
         Self::New { bytes: without_record.to_versioned(), record: new.record.clone(), receipt: new.receipt() }
     }
 
-    pub(crate) fn update(update: &ChannelMonitorUpdate, snapshot: Option<Vec<u8>>) -> Self {
+    pub(crate) fn update(update: &ChannelMonitorUpdate, snapshot: Option<MonitorSnapshot>) -> Self {
         // The record stands in its own table, so that it is not stored twice.
         let bytes = match &snapshot {
             Some(_) => Vec::new(),
@@ -76,11 +81,7 @@ impl Write {
             Self::Update { bytes, snapshot, record, receipt } => {
                 let channel = receipt.channel().0;
                 match snapshot {
-                    Some(snapshot) => {
-                        insert(transaction.open_table(MONITOR), &channel, snapshot)?;
-                        let updates = transaction.open_table(UPDATES).map_err(StoreError::disk)?;
-                        clear(updates, &channel)?;
-                    }
+                    Some(snapshot) => take_snapshot(transaction, &channel, snapshot)?,
                     None => {
                         let mut updates = transaction.open_table(UPDATES).map_err(StoreError::disk)?;
                         let key = row(&channel, receipt.id().0);
@@ -89,10 +90,7 @@ impl Write {
                 }
                 apply_record(transaction, record, receipt)
             }
-            Self::ChainState { channel, snapshot } => {
-                insert(transaction.open_table(MONITOR), &channel.0, snapshot)?;
-                clear(transaction.open_table(UPDATES).map_err(StoreError::disk)?, &channel.0)
-            }
+            Self::ChainState { channel, snapshot } => take_snapshot(transaction, &channel.0, snapshot),
             Self::Tip { hash, height } => {
                 let mut tip = transaction.open_table(TIP).map_err(StoreError::disk)?;
                 let (hash, height) = (hash.to_byte_array(), height.get());
@@ -111,6 +109,23 @@ impl Write {
             }
         }
     }
+}
+
+/// State, parts of the past and the end of the updates before: in one transaction, so that no crash leaves some of it.
+fn take_snapshot(
+    transaction: &WriteTransaction,
+    channel: &[u8; 32],
+    snapshot: &MonitorSnapshot,
+) -> Result<(), StoreError> {
+    insert(transaction.open_table(MONITOR), channel, &snapshot.state)?;
+    if !snapshot.past.is_empty() {
+        let mut past = transaction.open_table(PAST).map_err(StoreError::disk)?;
+        for part in &snapshot.past {
+            let key = row(channel, part.number.into());
+            past.insert(&key, part.bytes.as_slice()).map_err(StoreError::disk)?;
+        }
+    }
+    clear(transaction.open_table(UPDATES).map_err(StoreError::disk)?, channel)
 }
 
 fn apply_record(
@@ -150,6 +165,11 @@ fn replace(
     };
     let mut last = transaction.open_table(LAST_UPDATE).map_err(StoreError::disk)?;
     last.insert(channel, stored.last_update.0).map_err(StoreError::disk)?;
+    clear(transaction.open_table(PAST).map_err(StoreError::disk)?, channel)?;
+    let mut past = transaction.open_table(PAST).map_err(StoreError::disk)?;
+    for (number, part) in (0_u64..).zip(&stored.past) {
+        past.insert(&row(channel, number), part.as_slice()).map_err(StoreError::disk)?;
+    }
     // The last row belongs to the last update, those before it to the ones before.
     for (table, rows) in [(UPDATES, &stored.updates), (RECORD_CHANGES, &stored.record_changes)] {
         clear(transaction.open_table(table).map_err(StoreError::disk)?, channel)?;
@@ -167,7 +187,16 @@ fn archive(transaction: &WriteTransaction, channel: &[u8; 32]) -> Result<(), Sto
     let last = monitors.remove(channel).map_err(StoreError::disk)?.map(|value| value.value().to_vec());
     if let Some(last) = last {
         insert(transaction.open_table(ARCHIVE), channel, &last)?;
+        let past = transaction.open_table(PAST).map_err(StoreError::disk)?;
+        let mut archived = transaction.open_table(ARCHIVED_PAST).map_err(StoreError::disk)?;
+        for part in
+            past.range::<&[u8; 40]>(&row(channel, 0)..=&row(channel, u64::MAX)).map_err(StoreError::disk)?
+        {
+            let (key, bytes) = part.map_err(StoreError::disk)?;
+            archived.insert(key.value(), bytes.value()).map_err(StoreError::disk)?;
+        }
     }
+    clear(transaction.open_table(PAST).map_err(StoreError::disk)?, channel)?;
     transaction.open_table(NEW).map_err(StoreError::disk)?.remove(channel).map_err(StoreError::disk)?;
     transaction.open_table(RECORD).map_err(StoreError::disk)?.remove(channel).map_err(StoreError::disk)?;
     transaction

@@ -1,6 +1,7 @@
 //! What stands where in the file.
 //!
-//! Rows that belong to one update have the key `channel id | update id`, so they sort in the order of updates.
+//! Rows that belong to one update have the key `channel id | update id`, so they sort in the order of updates; parts of the
+//! past `channel id | number`.
 use redb::{Database, ReadableDatabase as _, TableDefinition};
 
 use crate::error::StoreError;
@@ -9,6 +10,8 @@ use crate::error::StoreError;
 pub(crate) const NEW: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("new");
 /// Latest monitor snapshot of each channel.
 pub(crate) const MONITOR: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("monitor");
+/// Parts of the past of each channel's monitor, by number: each is written once.
+pub(crate) const PAST: TableDefinition<'_, &[u8; 40], &[u8]> = TableDefinition::new("past");
 /// Updates since that snapshot, without their records.
 pub(crate) const UPDATES: TableDefinition<'_, &[u8; 40], &[u8]> = TableDefinition::new("updates");
 /// Latest record snapshot of each channel.
@@ -22,6 +25,8 @@ pub(crate) const LAST_UPDATE: TableDefinition<'_, &[u8; 32], u64> = TableDefinit
 pub(crate) const TIP: TableDefinition<'_, (), ([u8; 32], u32)> = TableDefinition::new("tip");
 /// Last monitor snapshot of channels that are fully resolved.
 pub(crate) const ARCHIVE: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("archive");
+/// The parts of the past that belong to it.
+pub(crate) const ARCHIVED_PAST: TableDefinition<'_, &[u8; 40], &[u8]> = TableDefinition::new("archived_past");
 /// The program's own values.
 pub(crate) const VALUES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("values");
 /// About the file itself.
@@ -41,12 +46,14 @@ pub(crate) fn prepare(database: &Database) -> Result<(), StoreError> {
     {
         transaction.open_table(NEW).map_err(StoreError::disk)?;
         transaction.open_table(MONITOR).map_err(StoreError::disk)?;
+        transaction.open_table(PAST).map_err(StoreError::disk)?;
         transaction.open_table(UPDATES).map_err(StoreError::disk)?;
         transaction.open_table(RECORD).map_err(StoreError::disk)?;
         transaction.open_table(RECORD_CHANGES).map_err(StoreError::disk)?;
         transaction.open_table(LAST_UPDATE).map_err(StoreError::disk)?;
         transaction.open_table(TIP).map_err(StoreError::disk)?;
         transaction.open_table(ARCHIVE).map_err(StoreError::disk)?;
+        transaction.open_table(ARCHIVED_PAST).map_err(StoreError::disk)?;
         transaction.open_table(VALUES).map_err(StoreError::disk)?;
         let mut meta = transaction.open_table(META).map_err(StoreError::disk)?;
         meta.insert("format", FORMAT).map_err(StoreError::disk)?;
@@ -63,11 +70,11 @@ fn format_of(database: &Database) -> Result<Option<u64>, StoreError> {
     }
 }
 
-/// The key of a row that belongs to one update.
-pub(crate) fn row(channel: &[u8; 32], update: u64) -> [u8; 40] {
+/// The key of a row that belongs to one update, or of one part of the past.
+pub(crate) fn row(channel: &[u8; 32], number: u64) -> [u8; 40] {
     let mut key = [0; 40];
     let (head, tail) = key.split_at_mut(32);
     head.copy_from_slice(channel);
-    tail.copy_from_slice(&update.to_be_bytes());
+    tail.copy_from_slice(&number.to_be_bytes());
     key
 }

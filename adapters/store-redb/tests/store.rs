@@ -12,7 +12,8 @@ use lightning_traits::codec::TlvRecords;
 use lightning_traits::id::{ChannelId, ChannelKeysId, NodeId, UpdateId};
 use lightning_traits::interface::MonitorStore as _;
 use lightning_traits::monitor::{
-    ChannelMonitorUpdate, MonitorInit, MonitorStep, NewMonitor, PartyTerms, Persist, RecordChange,
+    ChannelMonitorUpdate, MonitorInit, MonitorSnapshot, MonitorStep, NewMonitor, PartyTerms, PastPart,
+    Persist, RecordChange,
 };
 use lightning_traits::tx::{
     ChannelPublicKeys, CommitmentFormat, CommitmentSpec, FundingOutput, ObscureFactor,
@@ -68,6 +69,12 @@ fn new_channel(byte: u8) -> NewMonitor {
         theirs,
     };
     NewMonitor { init, record: RecordChange::Snapshot { bytes: vec![byte, 0] }, extra: TlvRecords::new() }
+}
+
+/// With parts of the past by their numbers.
+fn snapshot(state: u8, past: &[(u32, u8)]) -> MonitorSnapshot {
+    let part = |(number, byte): &(u32, u8)| PastPart { number: *number, bytes: vec![*byte; 4] };
+    MonitorSnapshot { state: vec![state], past: past.iter().map(part).collect() }
 }
 
 fn update(channel: u8, id: u64, record: RecordChange) -> ChannelMonitorUpdate {
@@ -151,7 +158,8 @@ fn snapshots_replace_what_they_include() {
     let store = RedbStore::open(&path).unwrap();
     let _ = store.write_new(&new_channel(1));
     let _ = store.write_update(&update(1, 1, append(1)), None);
-    let _ = store.write_update(&update(1, 2, RecordChange::Snapshot { bytes: vec![8] }), Some(vec![77]));
+    let _ =
+        store.write_update(&update(1, 2, RecordChange::Snapshot { bytes: vec![8] }), Some(snapshot(77, &[])));
     let _ = store.write_update(&update(1, 3, append(3)), None);
     store.commit().unwrap();
     let stored = store.load_channels().unwrap().remove(0).1;
@@ -161,7 +169,7 @@ fn snapshots_replace_what_they_include() {
     assert_eq!(stored.record_changes, [vec![3]]);
     assert_eq!(stored.last_update, UpdateId(3));
 
-    store.write_chain_state(ChannelId([1; 32]), vec![78]);
+    store.write_chain_state(ChannelId([1; 32]), snapshot(78, &[]));
     let tip = (BlockHash::from_byte_array([5; 32]), BlockHeight::new(12));
     store.write_tip(tip.0, tip.1);
     assert_eq!(store.load_tip().unwrap(), None);
@@ -173,6 +181,42 @@ fn snapshots_replace_what_they_include() {
     store.archive(ChannelId([1; 32]));
     store.commit().unwrap();
     assert!(store.load_channels().unwrap().is_empty());
+}
+
+/// What a monitor was is written part by part, and each part once; a snapshot replaces the rest.
+#[test]
+fn parts_of_the_past_stay_beside_whatever_snapshot_comes() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store.redb");
+    let (one, two) = (ChannelId([1; 32]), ChannelId([2; 32]));
+    let parts =
+        |channel| RedbStore::load_channel(&RedbStore::open(&path).unwrap(), channel).unwrap().unwrap().past;
+    {
+        let store = RedbStore::open(&path).unwrap();
+        let _ = (store.write_new(&new_channel(1)), store.write_new(&new_channel(2)));
+        let _ = store.write_update(&update(1, 1, append(1)), Some(snapshot(70, &[(0, 10), (1, 11)])));
+        let _ = store.write_update(&update(2, 1, append(1)), Some(snapshot(71, &[(0, 20)])));
+        assert_eq!(store.read(one), None, "nothing is durable yet");
+        store.commit().unwrap();
+        let read = store.read(one).unwrap();
+        assert_eq!(store.load_channels().unwrap()[0], (one, read));
+        store.write_chain_state(one, snapshot(72, &[]));
+        let _ = store.write_update(&update(1, 2, append(1)), Some(snapshot(73, &[(2, 12)])));
+        assert_eq!(store.read(one).unwrap().past.len(), 2);
+        store.commit().unwrap();
+        assert_eq!(store.read(one).unwrap().monitor, Some(vec![73]));
+    }
+    assert_eq!(parts(one), [vec![10; 4], vec![11; 4], vec![12; 4]]);
+    assert_eq!(parts(two), [vec![20; 4]]);
+    {
+        // What may not have been taken is written again, and is the same.
+        let store = RedbStore::open(&path).unwrap();
+        store.write_chain_state(one, snapshot(74, &[(0, 10), (1, 11), (2, 12), (3, 13)]));
+        store.archive(two);
+        store.commit().unwrap();
+        assert_eq!(store.read(two), None);
+    }
+    assert_eq!(parts(one), [vec![10; 4], vec![11; 4], vec![12; 4], vec![13; 4]]);
 }
 
 #[test]
@@ -238,7 +282,7 @@ fn values_of_the_program_press_nobody_and_keep_their_place_in_the_queue() {
             Box::new(|store: &RedbStore| store.write_tip(BlockHash::all_zeros(), BlockHeight::new(7)))
                 as Box<dyn Fn(&RedbStore)>,
         ),
-        ("chain", Box::new(|store| store.write_chain_state(ChannelId([1; 32]), vec![3]))),
+        ("chain", Box::new(|store| store.write_chain_state(ChannelId([1; 32]), snapshot(3, &[(0, 4)])))),
         ("archive", Box::new(|store| store.archive(ChannelId([1; 32])))),
     ] {
         write(&store);
@@ -319,13 +363,14 @@ fn a_whole_channel_takes_the_place_of_what_is_stored_of_it() {
     };
     let from = RedbStore::open(&folder.path().join("other")).unwrap();
     fill(&from, 5);
-    let whole = from.load_channel(ChannelId([1; 32])).unwrap().unwrap();
+    let mut whole = from.load_channel(ChannelId([1; 32])).unwrap().unwrap();
+    whole.past = vec![vec![5; 9], vec![6; 9]];
     for already in [0, 3, 9] {
         let path = path.with_extension(already.to_string());
         let store = RedbStore::open(&path).unwrap();
         if already > 0 {
             fill(&store, already);
-            store.write_chain_state(ChannelId([1; 32]), vec![7]);
+            store.write_chain_state(ChannelId([1; 32]), snapshot(7, &[(0, 1), (1, 2), (2, 3)]));
         }
         store.put_channel(ChannelId([1; 32]), whole.clone());
         store.commit().unwrap();

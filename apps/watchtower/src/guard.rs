@@ -279,12 +279,15 @@ impl MonitorStore for NoStore {
     fn write_new(&self, _: &NewMonitor) -> Persist {
         Persist::InProgress
     }
-    fn write_update(&self, _: &ChannelMonitorUpdate, _: Option<Vec<u8>>) -> Persist {
+    fn write_update(&self, _: &ChannelMonitorUpdate, _: Option<MonitorSnapshot>) -> Persist {
         Persist::InProgress
     }
-    fn write_chain_state(&self, _: ChannelId, _: Vec<u8>) {}
+    fn write_chain_state(&self, _: ChannelId, _: MonitorSnapshot) {}
     fn write_tip(&self, _: BlockHash, _: BlockHeight) {}
     fn archive(&self, _: ChannelId) {}
+    fn read(&self, _: ChannelId) -> Option<StoredChannel> {
+        None
+    }
     fn next_receipt(&self) -> Option<Receipt> {
         None
     }

@@ -12,7 +12,8 @@ use lightning_traits::interface::{
     BroadcasterInterface, ConfirmationTarget, Environment, FeeEstimator, MonitorStore, RouteFinder,
 };
 use lightning_traits::monitor::{
-    ChannelMonitorUpdate, NewMonitor, Persist, Receipt, RecordChange, StoredChannel, StoredChannels,
+    ChannelMonitorUpdate, MonitorSnapshot, NewMonitor, Persist, Receipt, RecordChange, StoredChannel,
+    StoredChannels,
 };
 use lightning_traits::route::{NoRoute, Route, RouteAnswer, RouteQuery, RouteReport};
 use lightning_traits::sync::Mutex;
@@ -54,6 +55,11 @@ impl Memory {
     fn count(&self, kind: Kind, bytes: &[u8]) {
         self.written[kind as usize].fetch_add(bytes.len() as u64, Ordering::Relaxed);
     }
+
+    fn count_snapshot(&self, snapshot: &MonitorSnapshot) {
+        self.count(Kind::Monitors, &snapshot.state);
+        snapshot.past.iter().for_each(|part| self.count(Kind::Monitors, &part.bytes));
+    }
 }
 
 impl MonitorStore for Memory {
@@ -67,12 +73,12 @@ impl MonitorStore for Memory {
         Persist::Durable(new.receipt())
     }
 
-    fn write_update(&self, update: &ChannelMonitorUpdate, snapshot: Option<Vec<u8>>) -> Persist {
+    fn write_update(&self, update: &ChannelMonitorUpdate, snapshot: Option<MonitorSnapshot>) -> Persist {
         // A snapshot stands in the place of the monitor's steps: a store writes one or the other.
         let steps = ChannelMonitorUpdate { record: RecordChange::Same {}, ..update.clone() }.to_versioned();
         match &snapshot {
             None => self.count(Kind::Steps, &steps),
-            Some(snapshot) => self.count(Kind::Monitors, snapshot),
+            Some(snapshot) => self.count_snapshot(snapshot),
         }
         match &update.record {
             RecordChange::Same {} => {}
@@ -84,10 +90,7 @@ impl MonitorStore for Memory {
         {
             stored.last_update = update.id;
             match snapshot {
-                Some(snapshot) => {
-                    stored.monitor = Some(snapshot);
-                    stored.updates.clear();
-                }
+                Some(snapshot) => stored.take_snapshot(snapshot),
                 None => stored.updates.push(steps),
             }
             match update.record.clone() {
@@ -102,19 +105,22 @@ impl MonitorStore for Memory {
         Persist::Durable(update.receipt())
     }
 
-    fn write_chain_state(&self, channel: ChannelId, snapshot: Vec<u8>) {
-        self.count(Kind::Monitors, &snapshot);
+    fn write_chain_state(&self, channel: ChannelId, snapshot: MonitorSnapshot) {
+        self.count_snapshot(&snapshot);
         if let Some(kept) = &self.kept
             && let Some(stored) = kept.lock().get_mut(&channel)
         {
-            stored.monitor = Some(snapshot);
-            stored.updates.clear();
+            stored.take_snapshot(snapshot);
         }
     }
 
     fn write_tip(&self, _: BlockHash, _: BlockHeight) {}
 
     fn archive(&self, _: ChannelId) {}
+
+    fn read(&self, channel: ChannelId) -> Option<StoredChannel> {
+        self.kept.as_ref()?.lock().get(&channel).cloned()
+    }
 
     fn next_receipt(&self) -> Option<Receipt> {
         None

@@ -8,7 +8,7 @@ use lightning_traits::interface::{
     BroadcasterInterface as _, ChainWatchInterface as _, CoinSource as _, Level, LogRecord, Logger as _,
     MonitorStore as _,
 };
-use lightning_traits::monitor::{ChannelMonitorUpdate, NewMonitor, Persist};
+use lightning_traits::monitor::{ChannelMonitorUpdate, MonitorSnapshot, NewMonitor, Persist};
 use lightning_traits::sync::assert_unlocked;
 use lightning_traits::units::BlockHeight;
 
@@ -19,8 +19,8 @@ use crate::resolve::CoinRequest;
 /// One thing to do.
 pub(super) enum Action {
     WriteNew(alloc::boxed::Box<NewMonitor>),
-    WriteUpdate(ChannelMonitorUpdate, Option<Vec<u8>>),
-    WriteChainState(ChannelId, Vec<u8>),
+    WriteUpdate(ChannelMonitorUpdate, Option<MonitorSnapshot>),
+    WriteChainState(ChannelId, MonitorSnapshot),
     WriteTip(BlockHash, BlockHeight),
     Archive(ChannelId),
     Broadcast(Vec<Transaction>),
@@ -80,6 +80,10 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
             Persist::InProgress => {}
             // No receipt: the channel freezes, the chain is watched on.
             Persist::Refused(refusal) => {
+                if let Some(entry) = self.state.lock().entries.get_mut(&channel) {
+                    // Parts of the past that it held may not have been taken: the next snapshot has all of them again.
+                    entry.parts_kept = 0;
+                }
                 self.log(Level::Error, channel, format_args!("the store refused to write: {refusal}"));
             }
         }

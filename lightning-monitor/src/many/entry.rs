@@ -4,23 +4,16 @@ use alloc::vec::Vec;
 
 use bitcoin::{OutPoint, Transaction};
 use lightning_traits::codec::{
-    Decode, DecodeError, Encode, Reader, TlvRecords, decode_list, decode_versioned, encode_list,
-    encode_versioned,
+    DecodeError, Encode, Reader, TlvRecords, decode_versioned, encode_list, encode_versioned,
 };
 use lightning_traits::event::Event;
 use lightning_traits::id::{EventId, UpdateId};
-use lightning_traits::monitor::{ChannelMonitorUpdate, MonitorEvent};
+use lightning_traits::monitor::{ChannelMonitorUpdate, MonitorEvent, MonitorSnapshot, PastPart};
 use lightning_traits::record;
 use lightning_traits::units::BlockHeight;
 
+use super::log::Log;
 use crate::monitor::ChannelMonitor;
-
-/// The fewest updates between two snapshots.
-const UPDATES_PER_SNAPSHOT: u32 = 64;
-/// How many times as long as the snapshot the updates behind it become. A snapshot names all HTLCs that there ever were, and
-/// those in flight: so, however many they are, it adds a quarter to what updates write (I13); and a restart reads five times
-/// the snapshot at most.
-const UPDATES_TO_SNAPSHOT: usize = 4;
 
 /// How long a resolved channel is still watched: nothing is final at six (RELIABILITY rule 6).
 const ARCHIVE_DEPTH: u32 = 100;
@@ -97,32 +90,8 @@ pub(super) struct Entry {
     /// The outpoints under which the set has filed it.
     pub(super) indexed: Vec<OutPoint>,
     pub(super) log: Log,
-}
-
-/// How long the snapshot and the updates behind it are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Log {
-    snapshot: usize,
-    updates: u32,
-    bytes: usize,
-}
-
-impl Log {
-    /// A snapshot of so many bytes and nothing behind it.
-    pub(super) const fn starting_with(snapshot: usize) -> Self {
-        Self { snapshot, updates: 0, bytes: 0 }
-    }
-
-    /// Counts an update of so many bytes.
-    pub(super) const fn append(&mut self, bytes: usize) {
-        self.updates = self.updates.saturating_add(1);
-        self.bytes = self.bytes.saturating_add(bytes);
-    }
-
-    const fn is_long(&self) -> bool {
-        self.updates >= UPDATES_PER_SNAPSHOT
-            && self.bytes >= self.snapshot.saturating_mul(UPDATES_TO_SNAPSHOT)
-    }
+    /// How many full parts of the past the store has been given.
+    pub(super) parts_kept: usize,
 }
 
 impl Entry {
@@ -135,19 +104,41 @@ impl Entry {
             attention: None,
             indexed: Vec::new(),
             log: Log::default(),
+            parts_kept: 0,
         }
     }
 
     /// Counts an update; gives the snapshot that replaces all updates now and then, or when asked for.
-    pub(super) fn snapshot_if_due(&mut self, update: &ChannelMonitorUpdate, now: bool) -> Option<Vec<u8>> {
-        let mut steps = Vec::new();
-        encode_list(&update.steps, &mut steps);
-        self.log.append(steps.len());
-        (now || self.log.is_long()).then(|| {
-            let snapshot = self.to_versioned();
-            self.log = Log::starting_with(snapshot.len());
-            snapshot
-        })
+    pub(super) fn snapshot_if_due(
+        &mut self,
+        update: &ChannelMonitorUpdate,
+        now: bool,
+    ) -> Option<MonitorSnapshot> {
+        self.log.append(&update.steps);
+        (now || self.log.is_long()).then(|| self.snapshot())
+    }
+
+    /// What takes the place of all that was written before; it must be given to the store.
+    pub(super) fn snapshot(&mut self) -> MonitorSnapshot {
+        let state = encode_versioned(VERSION, self, &TlvRecords::new());
+        self.log = Log::starting_with(state.len());
+        let parts = self.monitor.full_parts();
+        let new = (0..).zip(parts).skip(self.parts_kept);
+        let past = new.map(|(number, bytes)| PastPart { number, bytes: bytes.to_vec() }).collect();
+        self.parts_kept = parts.len();
+        MonitorSnapshot { state, past }
+    }
+
+    /// Reads what the store has.
+    pub(super) fn from_snapshot(state: &[u8], past: Vec<Vec<u8>>) -> Result<Self, DecodeError> {
+        let (Stored { state: monitor, reports, next_event }, extra) = decode_versioned(VERSION, state)?;
+        extra.into_unknown_odd()?;
+        let (mut reader, parts_kept) = (Reader::new(&monitor), past.len());
+        let monitor = ChannelMonitor::decode_state(&mut reader, past)?;
+        reader.finish()?;
+        let ledger = Ledger::up_to(monitor.last_update());
+        let log = Log::starting_with(state.len());
+        Ok(Self { ledger, reports, next_event, log, parts_kept, ..Self::new(monitor) })
     }
 
     pub(super) fn next_attention(&self, tip: BlockHeight) -> Option<BlockHeight> {
@@ -172,31 +163,24 @@ impl Entry {
     pub(super) fn may_publish(&self) -> bool {
         self.ledger.has_all(self.monitor.last_update())
     }
-
-    pub(super) fn to_versioned(&self) -> Vec<u8> {
-        encode_versioned(1, self, &TlvRecords::new())
-    }
-
-    pub(super) fn from_versioned(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let (entry, extra) = decode_versioned::<Self>(1, bytes)?;
-        extra.into_unknown_odd()?;
-        Ok(entry)
-    }
 }
+
+const VERSION: u8 = 2;
 
 impl Encode for Entry {
     fn encode(&self, out: &mut Vec<u8>) {
-        self.monitor.to_versioned().encode(out);
+        let mut state = Vec::new();
+        self.monitor.encode_state(&mut state);
+        state.encode(out);
         encode_list(&self.reports, out);
         self.next_event.encode(out);
     }
 }
 
-impl Decode for Entry {
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let monitor = ChannelMonitor::from_versioned(&reader.read::<Vec<u8>>()?)?;
-        let ledger = Ledger::up_to(monitor.last_update());
-        let reports = decode_list(reader)?;
-        Ok(Self { ledger, reports, next_event: reader.read()?, ..Self::new(monitor) })
-    }
+/// The same, read.
+struct Stored {
+    state: Vec<u8>,
+    reports: Vec<(EventId, Report)>,
+    next_event: EventId,
 }
+record!(struct Stored { state, reports list, next_event });

@@ -2,7 +2,8 @@
 //!
 //! [`MonitorSet`] implements [`ManyChannelMonitor`] for the channels, [`ChainListener`] for the chain, and
 //! [`EventsProvider`] for the user. One index of watched outpoints leads from a block's inputs to the channels they
-//! concern. `entry.rs` is one channel with its unacknowledged reports, `actions.rs` what is done outside the lock,
+//! concern. `entry.rs` is one channel with its unacknowledged reports, `log.rs` how long what
+//! is stored of it is, `actions.rs` what is done outside the lock,
 //! `chain.rs` the blocks, `restore.rs` the restart.
 //!
 //! Methods: getters [`MonitorSet::balances`], [`MonitorSet::channels`]; inputs `block_connected`,
@@ -17,6 +18,7 @@
 mod actions;
 mod chain;
 mod entry;
+mod log;
 mod restore;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -273,7 +275,7 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
         let Some((channel, _)) = state.events.remove(&id) else { return };
         if let Some(entry) = state.entries.get_mut(&channel) {
             entry.reports.retain(|(known, _)| *known != id);
-            let written = Action::WriteChainState(channel, entry.to_versioned());
+            let written = Action::WriteChainState(channel, entry.snapshot());
             state.actions.push_back(written);
         }
         state.archive_if_done(channel);
@@ -374,8 +376,8 @@ impl State {
     /// What the chain brought: filed, stored if it changed anything, and planned.
     fn note(&mut self, channel: ChannelId, mut todo: Todo) {
         self.file(channel, &mut todo);
-        if let Some(entry) = self.entries.get(&channel).filter(|_| todo.changed) {
-            self.actions.push_back(Action::WriteChainState(channel, entry.to_versioned()));
+        if let Some(entry) = self.entries.get_mut(&channel).filter(|_| todo.changed) {
+            self.actions.push_back(Action::WriteChainState(channel, entry.snapshot()));
         }
         self.plan(channel, todo);
     }

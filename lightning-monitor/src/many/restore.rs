@@ -9,7 +9,7 @@ use lightning_traits::monitor::{
 use lightning_traits::units::BlockHeight;
 use thiserror::Error;
 
-use super::entry::{Entry, Ledger, Log};
+use super::entry::{Entry, Ledger};
 use super::{MonitorEnvironment, MonitorSet};
 use crate::monitor::ChannelMonitor;
 
@@ -81,16 +81,15 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
     fn restore_entry(&self, channel: ChannelId, stored: &StoredChannel) -> Result<Entry, RestoreError> {
         let damaged = |error| RestoreError::Damaged { channel, error };
         let mut entry = match &stored.monitor {
-            Some(bytes) => Entry::from_versioned(bytes).map_err(damaged)?,
+            Some(state) => Entry::from_snapshot(state, stored.past.clone()).map_err(damaged)?,
             None => Entry::new(ChannelMonitor::new(
                 NewMonitor::from_versioned(&stored.new).map_err(damaged)?.init,
             )),
         };
         entry.monitor.duty = self.env.duty();
-        entry.log = Log::starting_with(stored.monitor.as_ref().unwrap_or(&stored.new).len());
         for bytes in &stored.updates {
-            entry.log.append(bytes.len());
             let update = ChannelMonitorUpdate::from_versioned(bytes).map_err(damaged)?;
+            entry.log.append(&update.steps);
             let applied = entry.monitor.apply(&self.secp, &update);
             applied.map_err(|refusal| RestoreError::Inconsistent { channel, refusal })?;
         }

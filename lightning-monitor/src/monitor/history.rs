@@ -7,7 +7,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use bitcoin::Amount;
-use lightning_traits::codec::{Decode, DecodeError, Encode, Reader, decode_list, encode_list};
+use lightning_traits::codec::{DecodeError, Encode as _, Reader, decode_list, encode_list};
 use lightning_traits::id::{CommitmentNumber, HtlcId};
 use lightning_traits::monitor::CommitmentChange;
 use lightning_traits::record;
@@ -89,22 +89,22 @@ impl TheirCommitments {
     }
 }
 
-impl Encode for TheirCommitments {
-    fn encode(&self, out: &mut Vec<u8>) {
+impl TheirCommitments {
+    /// All but the parts of the past that are full.
+    pub(super) fn encode_state(&self, out: &mut Vec<u8>) {
         self.current.encode(out);
         self.next.encode(out);
         let live: Vec<(HtlcSpec, CommitmentNumber)> = self.live.values().copied().collect();
         encode_list(&live, out);
-        self.past.encode(out);
+        self.past.encode_rest(out);
     }
-}
 
-impl Decode for TheirCommitments {
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    /// Reads what [`TheirCommitments::encode_state`] wrote; `past` is the parts that are full.
+    pub(super) fn decode_state(reader: &mut Reader<'_>, past: Vec<Vec<u8>>) -> Result<Self, DecodeError> {
         let (current, next) = (reader.read()?, reader.read()?);
         let live: Vec<(HtlcSpec, CommitmentNumber)> = decode_list(reader)?;
         let live = live.into_iter().map(|entry| ((entry.0.offered_by, entry.0.id), entry)).collect();
-        Ok(Self { current, next, live, past: reader.read()? })
+        Ok(Self { current, next, live, past: Past::decode_rest(reader, past)? })
     }
 }
 

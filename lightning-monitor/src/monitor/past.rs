@@ -5,12 +5,16 @@
 //! stored: each but the hash as a difference to the one before it, about 41 bytes in all. They are read only when a revoked
 //! commitment is on the chain.
 //!
+//! They lie in parts of some kilobytes. A part that is full never changes: a store is given it once, and a snapshot of the
+//! monitor only has the part that is not full yet.
+//!
 //! # Invariants
 //! - bytes are only ever put behind those that are there, but for a step that is taken back
 //! - what is read from a store is checked whole, so that reading it later has no way to fail
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use lightning_traits::codec::{Decode, DecodeError, Encode, Reader};
+use lightning_traits::codec::{DecodeError, Encode as _, Reader};
 use lightning_traits::id::{CommitmentNumber, HtlcId};
 use lightning_traits::payment::PaymentHash;
 use lightning_traits::tx::{HtlcSpec, TxSide};
@@ -24,10 +28,17 @@ pub(crate) struct Interval {
     pub(crate) until: CommitmentNumber,
 }
 
+/// From this length on a part is full. Large enough that naming it costs nothing, small enough to be written again and again
+/// until then.
+const FULL: usize = 4_096;
+
 /// Intervals, in the order of their ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Past {
-    bytes: Vec<u8>,
+    /// Full, and never changed again.
+    parts: Vec<Box<[u8]>>,
+    /// What came since. An interval never lies in two parts.
+    rest: Vec<u8>,
     last: Last,
 }
 
@@ -43,6 +54,7 @@ struct Last {
 /// A place to go back to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mark {
+    parts: usize,
     length: usize,
     last: Last,
 }
@@ -50,8 +62,11 @@ pub(crate) struct Mark {
 impl Past {
     /// Puts an interval behind the others.
     pub(crate) fn push(&mut self, interval: &Interval) {
+        if self.rest.len() >= FULL {
+            self.parts.push(core::mem::take(&mut self.rest).into_boxed_slice());
+        }
         let Interval { htlc, from, until } = *interval;
-        let (last, out) = (&mut self.last, &mut self.bytes);
+        let (last, out) = (&mut self.last, &mut self.rest);
         let [broadcaster, countersigner] = &mut last.ids;
         let (side, id) = match htlc.offered_by {
             TxSide::Broadcaster => (0, broadcaster),
@@ -70,19 +85,71 @@ impl Past {
 
     /// All intervals.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Interval> {
-        let (mut reader, mut last) = (Reader::new(&self.bytes), Last::default());
-        core::iter::from_fn(move || if reader.is_empty() { None } else { next(&mut reader, &mut last).ok() })
+        let mut readers = self.parts.iter().map(|part| &**part).chain([&*self.rest]).map(Reader::new);
+        let (mut reader, mut last) = (Reader::new(&[]), Last::default());
+        core::iter::from_fn(move || {
+            while reader.is_empty() {
+                reader = readers.next()?;
+            }
+            next(&mut reader, &mut last).ok()
+        })
     }
 
     /// Where it ends now.
     pub(crate) const fn mark(&self) -> Mark {
-        Mark { length: self.bytes.len(), last: self.last }
+        Mark { parts: self.parts.len(), length: self.rest.len(), last: self.last }
     }
 
     /// Forgets what came behind `mark`.
     pub(crate) fn go_back_to(&mut self, mark: Mark) {
-        self.bytes.truncate(mark.length);
+        if let Some(then) = self.parts.get(mark.parts) {
+            self.rest = then.to_vec();
+            self.parts.truncate(mark.parts);
+        }
+        self.rest.truncate(mark.length);
         self.last = mark.last;
+    }
+
+    /// The parts that are full.
+    pub(crate) fn parts(&self) -> &[Box<[u8]>] {
+        &self.parts
+    }
+
+    /// Bytes of memory beside the value itself.
+    #[cfg(test)]
+    pub(crate) fn memory(&self) -> usize {
+        let parts = self.parts.iter().map(|part| part.len()).sum::<usize>();
+        let names = self.parts.capacity().saturating_mul(size_of::<Box<[u8]>>());
+        parts.saturating_add(names).saturating_add(self.rest.capacity())
+    }
+
+    /// All but the parts that are full, of which only the number is told.
+    pub(crate) fn encode_rest(&self, out: &mut Vec<u8>) {
+        (self.parts.len() as u32).encode(out);
+        self.rest.encode(out);
+    }
+
+    /// Reads what [`Past::encode_rest`] wrote, and puts it behind the parts that are full.
+    pub(crate) fn decode_rest(reader: &mut Reader<'_>, parts: Vec<Vec<u8>>) -> Result<Self, DecodeError> {
+        let (count, rest): (u32, Vec<u8>) = (reader.read()?, reader.read()?);
+        if usize::try_from(count) != Ok(parts.len()) {
+            return Err(DecodeError::InvalidValue("number of the parts of the past"));
+        }
+        let parts = parts.into_iter().map(Vec::into_boxed_slice).collect();
+        let mut past = Self { parts, rest, last: Last::default() };
+        past.last = past.read_through()?;
+        Ok(past)
+    }
+
+    fn read_through(&self) -> Result<Last, DecodeError> {
+        let mut last = Last::default();
+        for part in self.parts.iter().map(|part| &**part).chain([&*self.rest]) {
+            let mut reader = Reader::new(part);
+            while !reader.is_empty() {
+                next(&mut reader, &mut last)?;
+            }
+        }
+        Ok(last)
     }
 }
 
@@ -154,23 +221,6 @@ fn narrow(value: u128) -> Result<u64, DecodeError> {
     u64::try_from(value).map_err(|_| DecodeError::InvalidValue("number of a past HTLC"))
 }
 
-impl Encode for Past {
-    fn encode(&self, out: &mut Vec<u8>) {
-        self.bytes.encode(out);
-    }
-}
-
-impl Decode for Past {
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let bytes: Vec<u8> = reader.read()?;
-        let (mut inner, mut last) = (Reader::new(&bytes), Last::default());
-        while !inner.is_empty() {
-            next(&mut inner, &mut last)?;
-        }
-        Ok(Self { bytes, last })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,9 +235,11 @@ mod tests {
     }
 
     fn read_back(past: &Past) -> Past {
-        let bytes = past.to_bytes();
+        let mut bytes = Vec::new();
+        past.encode_rest(&mut bytes);
         let mut reader = Reader::new(&bytes);
-        let read = reader.read().unwrap();
+        let parts = past.parts().iter().map(|part| part.to_vec()).collect();
+        let read = Past::decode_rest(&mut reader, parts).unwrap();
         reader.finish().unwrap();
         read
     }
@@ -200,15 +252,17 @@ mod tests {
             let (id, expiry) = (number / 2, 900_000 + u32::try_from(number / 50).unwrap());
             past.push(&interval(number % 2 == 0, id, 20_999_999_999, expiry, 2 * number + 1, 2 * number + 3));
         }
-        let bytes = past.to_bytes().len();
+        let bytes: usize = past.parts().iter().map(|part| part.len()).sum::<usize>() + past.rest.len();
         assert!(bytes <= 200_000 * 42, "{} bytes each", bytes / 200_000);
+        assert!(past.memory() <= 200_000 * 43, "{} bytes of memory each", past.memory() / 200_000);
         assert_eq!(past.iter().count(), 200_000);
+        assert_eq!(read_back(&past), past);
     }
 
     proptest! {
         #[test]
         fn any_intervals_come_back_and_can_be_taken_back(
-            all in prop::collection::vec(any::<(bool, u64, u64, u32, u64, u64)>(), 0..40),
+            all in prop::collection::vec(any::<(bool, u64, u64, u32, u64, u64)>(), 0..300),
             kept in any::<prop::sample::Index>(),
         ) {
             let all: Vec<_> = all.into_iter().map(|(s, i, m, e, f, u)| interval(s, i, m, e, f, u)).collect();
@@ -232,8 +286,8 @@ mod tests {
 
         #[test]
         fn damaged_bytes_are_refused_or_read_as_something(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let encoded = bytes.to_bytes();
-            if let Ok(past) = Reader::new(&encoded).read::<Past>() {
+            let encoded = [vec![0; 4], bytes.to_bytes()].concat();
+            if let Ok(past) = Past::decode_rest(&mut Reader::new(&encoded), Vec::new()) {
                 // Whatever is taken is read to its end.
                 let mut again = Past::default();
                 past.iter().for_each(|interval| again.push(&interval));
@@ -246,10 +300,27 @@ mod tests {
     fn what_is_cut_short_is_refused() {
         let mut past = Past::default();
         past.push(&interval(true, 1, 2, 3, 4, 5));
-        let whole = past.bytes;
+        let whole = past.rest;
         for length in 1..whole.len() {
-            let encoded = whole[..length].to_vec().to_bytes();
-            assert!(Reader::new(&encoded).read::<Past>().is_err(), "{length}");
+            let encoded = [vec![0; 4], whole[..length].to_vec().to_bytes()].concat();
+            assert!(Past::decode_rest(&mut Reader::new(&encoded), Vec::new()).is_err(), "{length}");
         }
+    }
+
+    #[test]
+    fn a_part_that_is_missing_or_damaged_is_noticed() {
+        let mut past = Past::default();
+        (0..500).for_each(|id| past.push(&interval(true, id, 2_000, 3, 2 * id, 2 * id + 1)));
+        let parts: Vec<Vec<u8>> = past.parts().iter().map(|part| part.to_vec()).collect();
+        assert_eq!(parts.len(), 4);
+        let mut encoded = Vec::new();
+        past.encode_rest(&mut encoded);
+        let read = |parts: &[Vec<u8>]| Past::decode_rest(&mut Reader::new(&encoded), parts.to_vec());
+        assert_eq!(read(&parts), Ok(past.clone()));
+        assert!(read(&parts[1..]).is_err());
+        assert!(read(&[&parts[..], &parts[..1]].concat()).is_err());
+        let mut cut = parts.clone();
+        cut[2].pop();
+        assert!(read(&cut).is_err());
     }
 }

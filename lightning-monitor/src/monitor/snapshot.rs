@@ -1,4 +1,6 @@
-//! The encoding of a whole monitor: versioned, with room for a later age.
+//! The encoding of a monitor: whole, versioned, with room for a later age; or, for a store, as its state and the parts of its
+//! past beside it.
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -8,15 +10,33 @@ use lightning_traits::codec::{
 };
 use lightning_traits::payment::Preimage;
 
-use super::{ChannelMonitor, Duty};
+use super::{ChannelMonitor, Duty, TheirCommitments};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+
+/// The past, and what stands behind it.
+struct Whole<M>(M);
+
+impl Encode for Whole<&ChannelMonitor> {
+    fn encode(&self, out: &mut Vec<u8>) {
+        let past: Vec<Vec<u8>> = self.0.full_parts().iter().map(|part| part.to_vec()).collect();
+        encode_list(&past, out);
+        self.0.encode_state(out);
+    }
+}
+
+impl Decode for Whole<ChannelMonitor> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let past = decode_list(reader)?;
+        Ok(Self(ChannelMonitor::decode_state(reader, past)?))
+    }
+}
 
 impl ChannelMonitor {
     /// The versioned encoding.
     #[must_use]
     pub fn to_versioned(&self) -> Vec<u8> {
-        encode_versioned(VERSION, self, &TlvRecords::new())
+        encode_versioned(VERSION, &Whole(self), &TlvRecords::new())
     }
 
     /// Reads the versioned encoding.
@@ -24,18 +44,22 @@ impl ChannelMonitor {
     /// # Errors
     /// When the bytes are of another version or damaged.
     pub fn from_versioned(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let (monitor, extra) = decode_versioned::<Self>(VERSION, bytes)?;
+        let (Whole(monitor), extra) = decode_versioned(VERSION, bytes)?;
         extra.into_unknown_odd()?;
         Ok(monitor)
     }
-}
 
-impl Encode for ChannelMonitor {
-    fn encode(&self, out: &mut Vec<u8>) {
+    /// Parts of the past that never change again.
+    pub(crate) fn full_parts(&self) -> &[Box<[u8]>] {
+        self.theirs.past.parts()
+    }
+
+    /// All but the parts of the past that are full.
+    pub(crate) fn encode_state(&self, out: &mut Vec<u8>) {
         self.init.encode(out);
         self.last_update.encode(out);
         self.ours.encode(out);
-        self.theirs.encode(out);
+        self.theirs.encode_state(out);
         self.secrets.encode(out);
         let preimages: Vec<Preimage> = self.preimages.values().cloned().collect();
         encode_list(&preimages, out);
@@ -46,12 +70,11 @@ impl Encode for ChannelMonitor {
         self.told.encode(out);
         self.undone.encode(out);
     }
-}
 
-impl Decode for ChannelMonitor {
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let (init, last_update, ours, theirs) =
-            (reader.read()?, reader.read()?, reader.read()?, reader.read()?);
+    /// Reads what [`ChannelMonitor::encode_state`] wrote; `past` is the parts that are full.
+    pub(crate) fn decode_state(reader: &mut Reader<'_>, past: Vec<Vec<u8>>) -> Result<Self, DecodeError> {
+        let (init, last_update, ours) = (reader.read()?, reader.read()?, reader.read()?);
+        let theirs = TheirCommitments::decode_state(reader, past)?;
         let secrets = reader.read()?;
         let preimages: Vec<Preimage> = decode_list(reader)?;
         let preimages: BTreeMap<_, _> =

@@ -16,7 +16,10 @@ use super::*;
 use crate::event::{Event, MessageSendEvent};
 use crate::feature::Features;
 use crate::id::{ChannelId, ChannelKeysId, CommitmentNumber, EventId, NodeId, PaymentId};
-use crate::monitor::{ChannelMonitorUpdate, LateRefusal, MonitorEvent, NewMonitor, Persist, Receipt};
+use crate::monitor::{
+    ChannelMonitorUpdate, LateRefusal, MonitorEvent, MonitorSnapshot, NewMonitor, Persist, Receipt,
+    StoredChannel,
+};
 use crate::route::{NoRoute, Route, RouteAnswer, RouteQuery, RouteReport};
 use crate::tx::{ChannelPublicKeys, CommitmentSecret, FundingOutput};
 use crate::units::{BlockHeight, FeeratePerKw};
@@ -106,10 +109,11 @@ forward! {
     }
     MonitorStore {
         fn write_new(&self, new: &NewMonitor) -> Persist;
-        fn write_update(&self, update: &ChannelMonitorUpdate, snapshot: Option<Vec<u8>>) -> Persist;
-        fn write_chain_state(&self, channel: ChannelId, snapshot: Vec<u8>);
+        fn write_update(&self, update: &ChannelMonitorUpdate, snapshot: Option<MonitorSnapshot>) -> Persist;
+        fn write_chain_state(&self, channel: ChannelId, snapshot: MonitorSnapshot);
         fn write_tip(&self, hash: BlockHash, height: BlockHeight);
         fn archive(&self, channel: ChannelId);
+        fn read(&self, channel: ChannelId) -> Option<StoredChannel>;
         fn next_receipt(&self) -> Option<Receipt>;
     }
     ChannelMessageHandler {

@@ -3,12 +3,13 @@
 //! # Invariants
 //! - a channel does not step forward before the [`Receipt`] of the update that its step needs (I3)
 //! - update and record are written in one atomic store operation (I6)
-use alloc::vec::Vec;
-
 use bitcoin::BlockHash;
 
 use crate::id::{ChannelId, EventId};
-use crate::monitor::{ChannelMonitorUpdate, LateRefusal, MonitorEvent, NewMonitor, Persist, Receipt};
+use crate::monitor::{
+    ChannelMonitorUpdate, LateRefusal, MonitorEvent, MonitorSnapshot, NewMonitor, Persist, Receipt,
+    StoredChannel,
+};
 use crate::units::BlockHeight;
 
 /// Many monitors behind one interface: local, remote on a watchtower, or K of N of them.
@@ -41,13 +42,14 @@ pub trait MonitorStore {
     /// Writes the first state of a channel.
     fn write_new(&self, new: &NewMonitor) -> Persist;
 
-    /// Appends an update, or, when `snapshot` is given, replaces the monitor's snapshot by it (which includes
-    /// the update) and drops the updates before; the record inside the update is written with it.
-    fn write_update(&self, update: &ChannelMonitorUpdate, snapshot: Option<Vec<u8>>) -> Persist;
+    /// Appends an update, or, when `snapshot` is given, replaces the monitor's state by it (which includes
+    /// the update), puts its parts of the past beside those before and drops the updates before; the record inside the
+    /// update is written with it.
+    fn write_update(&self, update: &ChannelMonitorUpdate, snapshot: Option<MonitorSnapshot>) -> Persist;
 
-    /// Replaces the monitor's snapshot after the chain, not the channel, changed it. Carries no receipt: what
+    /// The same for a snapshot after the chain, not the channel, changed the monitor. Carries no receipt: what
     /// is lost here comes again when the blocks do.
-    fn write_chain_state(&self, channel: ChannelId, snapshot: Vec<u8>);
+    fn write_chain_state(&self, channel: ChannelId, snapshot: MonitorSnapshot);
 
     /// Remembers up to which block all that was written before is true. Carries no receipt: after a restart the
     /// blocks since the remembered one come again.
@@ -55,6 +57,10 @@ pub trait MonitorStore {
 
     /// Moves a channel that is fully resolved out of the way of the next start.
     fn archive(&self, channel: ChannelId);
+
+    /// Everything of one channel up to the last update that has a receipt, or a later one; `None` when it cannot be read
+    /// now, and is asked for again. So a monitor that has nothing to do need not stay in memory.
+    fn read(&self, channel: ChannelId) -> Option<StoredChannel>;
 
     /// The next receipt of an earlier answer [`Persist::InProgress`].
     fn next_receipt(&self) -> Option<Receipt>;

@@ -11,5 +11,5 @@ mod update;
 pub use event::{HtlcOutcome, MonitorEvent, SpendKind};
 pub use init::{MonitorInit, NewMonitor, PartyTerms};
 pub use receipt::{LateRefusal, MonitorRefusal, Persist, Receipt};
-pub use stored::{StoredChannel, StoredChannels};
+pub use stored::{MonitorSnapshot, PastPart, StoredChannel, StoredChannels};
 pub use update::{ChannelMonitorUpdate, CommitmentChange, MonitorStep, RecordChange};

@@ -11,7 +11,8 @@ use lightning_traits::feature::Features;
 use lightning_traits::id::{ChannelId, ChannelKeysId, CommitmentNumber, EventId, NodeId, PaymentId};
 use lightning_traits::interface::*;
 use lightning_traits::monitor::{
-    ChannelMonitorUpdate, LateRefusal, MonitorEvent, NewMonitor, Persist, Receipt,
+    ChannelMonitorUpdate, LateRefusal, MonitorEvent, MonitorSnapshot, NewMonitor, Persist, Receipt,
+    StoredChannel,
 };
 use lightning_traits::route::{NoRoute, Route, RouteAnswer, RouteQuery, RouteReport};
 use lightning_traits::tx::{ChannelPublicKeys, CommitmentSecret, FundingOutput};
@@ -170,10 +171,11 @@ proxies! {
     }
     MonitorStore {
         fn write_new(&self, new: &NewMonitor) -> Persist;
-        fn write_update(&self, update: &ChannelMonitorUpdate, snapshot: Option<Vec<u8>>) -> Persist;
-        fn write_chain_state(&self, channel: ChannelId, snapshot: Vec<u8>);
+        fn write_update(&self, update: &ChannelMonitorUpdate, snapshot: Option<MonitorSnapshot>) -> Persist;
+        fn write_chain_state(&self, channel: ChannelId, snapshot: MonitorSnapshot);
         fn write_tip(&self, hash: BlockHash, height: BlockHeight);
         fn archive(&self, channel: ChannelId);
+        fn read(&self, channel: ChannelId) -> Option<StoredChannel>;
         fn next_receipt(&self) -> Option<Receipt>;
     }
     RouteFinder {

@@ -24,8 +24,8 @@ impl ChannelState {
     /// Roughly how many bytes it is.
     #[must_use]
     pub fn size(&self) -> usize {
-        let StoredChannel { new, monitor, updates, record, record_changes, last_update: _ } = &self.stored;
-        let lists = updates.iter().chain(record_changes).map(Vec::len);
+        let StoredChannel { new, monitor, past, updates, record, record_changes, last_update: _ } = &self.stored;
+        let lists = updates.iter().chain(past).chain(record_changes).map(Vec::len);
         let parts = [new.len(), monitor.as_ref().map_or(0, Vec::len), record.len()];
         lists.chain(parts).fold(64, usize::saturating_add)
     }
@@ -44,11 +44,12 @@ pub fn head_of(stored: &StoredChannel) -> Head {
 
 impl Encode for ChannelState {
     fn encode(&self, out: &mut Vec<u8>) {
-        let StoredChannel { new, monitor, updates, record, record_changes, last_update } = &self.stored;
+        let StoredChannel { new, monitor, past, updates, record, record_changes, last_update } = &self.stored;
         self.seen.encode(out);
         last_update.encode(out);
         new.encode(out);
         monitor.encode(out);
+        encode_list(past, out);
         encode_list(updates, out);
         record.encode(out);
         encode_list(record_changes, out);
@@ -63,6 +64,7 @@ impl Decode for ChannelState {
             last_update,
             new: reader.read()?,
             monitor: reader.read()?,
+            past: decode_list(reader)?,
             updates: decode_list(reader)?,
             record: reader.read()?,
             record_changes: decode_list(reader)?,

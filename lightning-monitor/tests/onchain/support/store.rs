@@ -6,14 +6,15 @@ use bitcoin::BlockHash;
 use lightning_traits::id::ChannelId;
 use lightning_traits::interface::MonitorStore;
 use lightning_traits::monitor::{
-    ChannelMonitorUpdate, NewMonitor, Persist, Receipt, RecordChange, StoredChannel, StoredChannels,
+    ChannelMonitorUpdate, MonitorSnapshot, NewMonitor, Persist, Receipt, RecordChange, StoredChannel,
+    StoredChannels,
 };
 use lightning_traits::units::BlockHeight;
 
 enum Write {
     New(Box<NewMonitor>),
-    Update(ChannelMonitorUpdate, Option<Vec<u8>>),
-    Chain(ChannelId, Vec<u8>),
+    Update(ChannelMonitorUpdate, Option<MonitorSnapshot>),
+    Chain(ChannelId, MonitorSnapshot),
     Tip(BlockHash, BlockHeight),
     Archive(ChannelId),
 }
@@ -82,7 +83,7 @@ impl Store {
         state.bytes += match &write {
             Write::New(new) => new.to_versioned().len(),
             Write::Update(update, None) => update.to_versioned().len(),
-            Write::Update(_, Some(snapshot)) | Write::Chain(_, snapshot) => snapshot.len(),
+            Write::Update(_, Some(snapshot)) | Write::Chain(_, snapshot) => snapshot.length(),
             Write::Tip(..) | Write::Archive(_) => 0,
         };
         state.queue.push_back(write);
@@ -100,10 +101,7 @@ impl State {
             Write::Update(update, snapshot) => {
                 let stored = self.durable.get_mut(&update.channel).expect("written after its first state");
                 match snapshot {
-                    Some(snapshot) => {
-                        stored.monitor = Some(snapshot);
-                        stored.updates.clear();
-                    }
+                    Some(snapshot) => stored.take_snapshot(snapshot),
                     None => stored.updates.push(update.to_versioned()),
                 }
                 assert_eq!(update.id, stored.last_update.next(), "updates are written in order");
@@ -115,8 +113,7 @@ impl State {
             }
             Write::Chain(channel, snapshot) => {
                 let stored = self.durable.get_mut(&channel).expect("written after its first state");
-                stored.monitor = Some(snapshot);
-                stored.updates.clear();
+                stored.take_snapshot(snapshot);
             }
             Write::Tip(hash, height) => self.tip = Some((hash, height)),
             Write::Archive(channel) => {
@@ -133,12 +130,12 @@ impl MonitorStore for Store {
         Persist::InProgress
     }
 
-    fn write_update(&self, update: &ChannelMonitorUpdate, snapshot: Option<Vec<u8>>) -> Persist {
+    fn write_update(&self, update: &ChannelMonitorUpdate, snapshot: Option<MonitorSnapshot>) -> Persist {
         self.push(Write::Update(update.clone(), snapshot));
         Persist::InProgress
     }
 
-    fn write_chain_state(&self, channel: ChannelId, snapshot: Vec<u8>) {
+    fn write_chain_state(&self, channel: ChannelId, snapshot: MonitorSnapshot) {
         self.push(Write::Chain(channel, snapshot));
     }
 
@@ -148,6 +145,10 @@ impl MonitorStore for Store {
 
     fn archive(&self, channel: ChannelId) {
         self.push(Write::Archive(channel));
+    }
+
+    fn read(&self, channel: ChannelId) -> Option<StoredChannel> {
+        self.0.borrow().durable.get(&channel).cloned()
     }
 
     fn next_receipt(&self) -> Option<Receipt> {
