@@ -9,7 +9,6 @@ use lightning_traits::id::ChannelId;
 use lightning_traits::interface::{ChainListener, ConfirmedTransaction, KeysInterface};
 use lightning_traits::units::BlockHeight;
 
-use super::actions::Action;
 use super::{MonitorEnvironment, MonitorSet, State};
 use crate::monitor::Confirmed;
 use crate::resolve::{Moment, Rates, Todo};
@@ -21,24 +20,31 @@ impl<E: MonitorEnvironment> ChainListener for MonitorSet<E> {
         transactions: &[ConfirmedTransaction<'_>],
         height: BlockHeight,
     ) {
+        self.wake_unread();
         let rates = self.rates();
-        {
+        let mut tried = BTreeSet::new();
+        loop {
             let mut state = self.state.lock();
-            state.tip = Some((header.block_hash(), height));
-            let mut touched = BTreeSet::new();
-            for confirmed in transactions {
-                for channel in state.concerned_by(confirmed.transaction) {
-                    let confirmed = Confirmed { transaction: confirmed.transaction.clone(), height };
-                    let todo = state.on_transaction(&self.secp, self.env.keys(), channel, confirmed);
-                    state.note(channel, todo);
-                    touched.insert(channel);
-                }
+            // Whatever must see the block has to be awake.
+            let concerned = state.concerned_by_block(transactions);
+            let sleepers = state.sleepers(concerned.iter().copied().chain(state.due(height)));
+            let sleepers: Vec<ChannelId> = sleepers.difference(&tried).copied().collect();
+            if !sleepers.is_empty() {
+                drop(state);
+                tried.extend(&sleepers);
+                self.wake(sleepers);
+                continue;
             }
-            touched.extend(state.due(height));
+            state.tip = Some((header.block_hash(), height));
+            let mut touched: BTreeSet<ChannelId> = state.due(height).into_iter().collect();
+            if !concerned.is_empty() {
+                touched.extend(self.take_block(&mut state, transactions, height));
+            }
             for channel in touched {
                 state.on_tip(&self.secp, self.env.keys(), channel, height, rates);
             }
-            state.actions.push_back(Action::WriteTip(header.block_hash(), height));
+            state.write_tip();
+            break;
         }
         self.act();
     }
@@ -47,8 +53,8 @@ impl<E: MonitorEnvironment> ChainListener for MonitorSet<E> {
         {
             let mut state = self.state.lock();
             state.tip = Some((header.prev_blockhash, height.minus(1)));
-            let closing = state.entries.iter().filter(|(_, entry)| entry.monitor.is_on_chain());
-            let closing: Vec<ChannelId> = closing.map(|(channel, _)| *channel).collect();
+            state.forget_held(height);
+            let closing: Vec<ChannelId> = state.on_chain.iter().copied().collect();
             for channel in closing {
                 let mut todo = Todo::default();
                 if let Some(entry) = state.entries.get_mut(&channel) {
@@ -57,7 +63,7 @@ impl<E: MonitorEnvironment> ChainListener for MonitorSet<E> {
                 state.note(channel, todo);
                 state.reschedule(channel);
             }
-            state.actions.push_back(Action::WriteTip(header.prev_blockhash, height.minus(1)));
+            state.write_tip();
         }
         self.act();
     }
@@ -68,10 +74,39 @@ impl<E: MonitorEnvironment> ChainListener for MonitorSet<E> {
 }
 
 impl<E: MonitorEnvironment> MonitorSet<E> {
+    /// Shows each transaction to the channels that it concerns, in the order of the block; those channels.
+    fn take_block(
+        &self,
+        state: &mut State,
+        transactions: &[ConfirmedTransaction<'_>],
+        height: BlockHeight,
+    ) -> BTreeSet<ChannelId> {
+        let mut touched = BTreeSet::new();
+        for ConfirmedTransaction { transaction, .. } in transactions {
+            for channel in state.concerned_by(transaction) {
+                let confirmed = Confirmed { transaction: (*transaction).clone(), height };
+                if state.asleep.contains_key(&channel) {
+                    state.hold_spend(channel, confirmed);
+                    continue;
+                }
+                let todo = state.on_transaction(&self.secp, self.env.keys(), channel, confirmed);
+                state.note(channel, todo);
+                touched.insert(channel);
+            }
+        }
+        touched
+    }
+
     /// Broadcasts again all claims that wait for a confirmation, as every block does. Looks only at channels that have
     /// something to do.
     pub fn rebroadcast(&self) {
         let rates = self.rates();
+        let due = {
+            let state = self.state.lock();
+            state.sleepers(state.due(state.height().plus(1)))
+        };
+        self.wake(due);
+        self.wake_unread();
         {
             let mut state = self.state.lock();
             let height = state.height();
@@ -85,12 +120,18 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
 }
 
 impl State {
-    /// The channels of which the transaction spends something.
-    fn concerned_by(&self, transaction: &Transaction) -> BTreeSet<ChannelId> {
-        transaction.input.iter().filter_map(|input| self.index.get(&input.previous_output).copied()).collect()
+    /// The channels of which the block spends something that is watched before it. Each input of each block is looked up here.
+    fn concerned_by_block(&self, transactions: &[ConfirmedTransaction<'_>]) -> BTreeSet<ChannelId> {
+        let inputs = transactions.iter().flat_map(|confirmed| &confirmed.transaction.input);
+        inputs.filter_map(|input| self.index.get(&input.previous_output)).collect()
     }
 
-    fn on_transaction(
+    /// The channels of which the transaction spends something.
+    fn concerned_by(&self, transaction: &Transaction) -> BTreeSet<ChannelId> {
+        transaction.input.iter().filter_map(|input| self.index.get(&input.previous_output)).collect()
+    }
+
+    pub(super) fn on_transaction(
         &mut self,
         secp: &Secp,
         keys: &impl KeysInterface,

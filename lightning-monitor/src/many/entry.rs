@@ -89,6 +89,8 @@ pub(super) struct Entry {
     pub(super) attention: Option<BlockHeight>,
     /// The outpoints under which the set has filed it.
     pub(super) indexed: Vec<OutPoint>,
+    /// The tip when it was last used.
+    pub(super) used: BlockHeight,
     pub(super) log: Log,
     /// How many full parts of the past the store has been given.
     pub(super) parts_kept: usize,
@@ -103,6 +105,7 @@ impl Entry {
             next_event: EventId(0),
             attention: None,
             indexed: Vec::new(),
+            used: BlockHeight::new(0),
             log: Log::default(),
             parts_kept: 0,
         }
@@ -157,6 +160,13 @@ impl Entry {
     /// The height at which the last thing that settled the channel is deep enough.
     fn archive_height(&self) -> Option<BlockHeight> {
         self.monitor.settled_at().map(|height| height.plus(ARCHIVE_DEPTH.saturating_sub(1)))
+    }
+
+    /// Whether nothing happens in it, and the store has all of it.
+    pub(super) fn may_sleep(&self, tip: BlockHeight) -> bool {
+        // What waits for a block is filed under the next.
+        let is_due = self.attention.is_some_and(|height| height <= tip.plus(1));
+        self.monitor.is_idle() && self.reports.is_empty() && self.may_publish() && !is_due
     }
 
     /// Whether our commitment may go out: all that the monitor has learnt survives a crash.

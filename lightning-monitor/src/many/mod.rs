@@ -1,14 +1,13 @@
 //! Many monitors behind one interface.
 //!
 //! [`MonitorSet`] implements [`ManyChannelMonitor`] for the channels, [`ChainListener`] for the chain, and
-//! [`EventsProvider`] for the user. One index of watched outpoints leads from a block's inputs to the channels they
-//! concern. `entry.rs` is one channel with its unacknowledged reports, `log.rs` how long what
-//! is stored of it is, `actions.rs` what is done outside the lock,
-//! `chain.rs` the blocks, `restore.rs` the restart.
+//! [`EventsProvider`] for the user. One index of watched outpoints (`index.rs`) leads from a block's inputs to the channels they
+//! concern. `entry.rs` is one channel with its unacknowledged reports, `log.rs` how long what is stored of it is, `sleep.rs`
+//! monitors that are not in memory, `actions.rs` what is done outside the lock, `chain.rs` the blocks, `restore.rs` the restart.
 //!
-//! Methods: getters [`MonitorSet::balances`], [`MonitorSet::channels`]; inputs `block_connected`,
-//! `filtered_block_connected`, `block_disconnected`, `add_channel`, `update_channel`; command
-//! [`MonitorSet::rebroadcast`]; outputs `next_receipt`, `next_monitor_event`, `next_event`.
+//! Methods: getters [`MonitorSet::balances`], [`MonitorSet::channels`], [`MonitorSet::monitor`]; inputs `block_connected`,
+//! `filtered_block_connected`, `block_disconnected`, `add_channel`, `update_channel`; commands
+//! [`MonitorSet::rebroadcast`], [`MonitorSet::rest`]; outputs `next_receipt`, `next_refusal`, `next_monitor_event`, `next_event`.
 //!
 //! # Invariants
 //! - nothing foreign but signer and log is called under the lock (I7); what the lock decided is done in its order
@@ -18,14 +17,16 @@
 mod actions;
 mod chain;
 mod entry;
+mod index;
 mod log;
 mod restore;
+mod sleep;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::sync::atomic::AtomicBool;
 
-use bitcoin::{BlockHash, OutPoint};
+use bitcoin::BlockHash;
 use lightning_traits::Secp;
 use lightning_traits::event::Event;
 use lightning_traits::id::{ChannelId, EventId, UpdateId};
@@ -43,6 +44,8 @@ use crate::monitor::{Balance, ChannelMonitor, Duty};
 use crate::resolve::{Moment, Rates, Todo};
 use actions::Action;
 use entry::{Entry, Report};
+use index::Index;
+use sleep::Asleep;
 
 pub use restore::RestoreError;
 
@@ -105,7 +108,15 @@ enum Added {
 #[derive(Default)]
 struct State {
     entries: BTreeMap<ChannelId, Entry>,
-    index: BTreeMap<OutPoint, ChannelId>,
+    /// Those of which nothing more is in memory.
+    asleep: BTreeMap<ChannelId, Asleep>,
+    /// Those of them that something has happened to, and that could not be read.
+    unread: BTreeSet<ChannelId>,
+    /// Updates that were refused after they had to wait.
+    refusals: BTreeMap<ChannelId, LateRefusal>,
+    /// Those of which something on chain was spent.
+    on_chain: BTreeSet<ChannelId>,
+    index: Index,
     /// When each channel must be looked at, though nothing spends its outputs.
     attention: BTreeSet<(BlockHeight, ChannelId)>,
     tip: Option<(BlockHash, BlockHeight)>,
@@ -132,19 +143,27 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
     /// All that is still to come, of all channels.
     #[must_use]
     pub fn balances(&self) -> Vec<Balance> {
-        self.state.lock().entries.values().flat_map(|entry| entry.monitor.balances()).collect()
+        let state = self.state.lock();
+        let asleep = state.asleep.values().flat_map(|asleep| asleep.balances.iter().copied());
+        state.entries.values().flat_map(|entry| entry.monitor.balances()).chain(asleep).collect()
     }
 
     /// The channels.
     #[must_use]
     pub fn channels(&self) -> Vec<ChannelId> {
-        self.state.lock().entries.keys().copied().collect()
+        let state = self.state.lock();
+        state.entries.keys().chain(state.asleep.keys()).copied().collect()
     }
 
-    /// A copy of one channel's monitor.
+    /// A copy of one channel's monitor. One that sleeps is read from the store, and `None` if that cannot be read.
     #[must_use]
     pub fn monitor(&self, channel: ChannelId) -> Option<ChannelMonitor> {
-        self.state.lock().entries.get(&channel).map(|entry| entry.monitor.clone())
+        let awake = self.state.lock().entries.get(&channel).map(|entry| entry.monitor.clone());
+        awake.or_else(|| {
+            let stored = self.env.store().read(channel)?;
+            self.state.lock().asleep.get(&channel)?;
+            Some(self.restore_entry(channel, &stored).ok()?.monitor)
+        })
     }
 
     fn rates(&self) -> Rates {
@@ -162,6 +181,7 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
 
 impl<E: MonitorEnvironment> ManyChannelMonitor for MonitorSet<E> {
     fn add_channel(&self, new: NewMonitor) -> Persist {
+        self.wake([new.init.channel]);
         let answer = self.state.lock().add(&new, self.env.duty());
         self.act();
         match answer {
@@ -173,6 +193,7 @@ impl<E: MonitorEnvironment> ManyChannelMonitor for MonitorSet<E> {
 
     fn update_channel(&self, update: ChannelMonitorUpdate) -> Persist {
         let rates = self.rates();
+        self.wake([update.channel]);
         let persist = self.take_update(update, rates);
         self.act();
         persist
@@ -187,9 +208,9 @@ impl<E: MonitorEnvironment> ManyChannelMonitor for MonitorSet<E> {
         Some(receipt)
     }
 
-    /// None: whatever is refused is refused at once.
+    /// Only what had to wait for a monitor that could not be read is refused late.
     fn next_refusal(&self) -> Option<LateRefusal> {
-        None
+        self.state.lock().refusals.pop_first().map(|(_, refusal)| refusal)
     }
 
     fn next_monitor_event(&self, after: Option<EventId>) -> Option<(EventId, MonitorEvent)> {
@@ -225,10 +246,23 @@ impl<E: MonitorEnvironment> EventsProvider for MonitorSet<E> {
 impl<E: MonitorEnvironment> MonitorSet<E> {
     fn take_update(&self, update: ChannelMonitorUpdate, rates: Rates) -> Persist {
         let mut state = self.state.lock();
+        if state.refusals.contains_key(&update.channel) {
+            // Handed over before the refusal of one before it was told: it is not taken.
+            return Persist::InProgress;
+        }
+        if let Some(held) = state.hold_update(&update) {
+            return held;
+        }
+        self.take_awake(&mut state, update, rates)
+    }
+
+    /// An update of a monitor that is in memory.
+    fn take_awake(&self, state: &mut State, update: ChannelMonitorUpdate, rates: Rates) -> Persist {
         let tip = state.height();
         let Some(entry) = state.entries.get_mut(&update.channel) else {
             return Persist::Refused(MonitorRefusal::UnknownChannel);
         };
+        entry.used = tip;
         if update.id <= entry.monitor.last_update() {
             return if entry.ledger.has(update.id) {
                 Persist::Durable(update.receipt())
@@ -301,13 +335,18 @@ impl State {
                 Ok(Added::Before)
             };
         }
+        if self.asleep.contains_key(&channel) {
+            // It cannot be read now, so it cannot be said whether it is the same.
+            return Ok(Added::Before);
+        }
         // Two channels on one funding output could never both be enforced (RELIABILITY A7).
-        if self.index.contains_key(&new.init.funding.outpoint) {
+        if self.index.get(&new.init.funding.outpoint).is_some() {
             return Err(MonitorRefusal::Duplicate);
         }
         let mut monitor = ChannelMonitor::new(new.init.clone());
         monitor.duty = duty;
-        self.insert(channel, Entry::new(monitor));
+        let used = self.height().max(new.init.birth);
+        self.insert(channel, Entry { used, ..Entry::new(monitor) });
         let funding = new.init.funding;
         self.actions.push_back(Action::Watch(funding.outpoint, funding.txout().script_pubkey));
         self.actions.push_back(Action::WriteNew(alloc::boxed::Box::new(new.clone())));
@@ -327,6 +366,11 @@ impl State {
     fn reschedule(&mut self, channel: ChannelId) {
         let tip = self.height();
         let Some(entry) = self.entries.get_mut(&channel) else { return };
+        if entry.monitor.is_on_chain() {
+            self.on_chain.insert(channel);
+        } else {
+            self.on_chain.remove(&channel);
+        }
         if let Some(old) = entry.attention.take() {
             self.attention.remove(&(old, channel));
         }
@@ -345,7 +389,7 @@ impl State {
             todo.user_events.clear();
         }
         for (outpoint, script) in todo.watches.drain(..) {
-            if self.index.insert(outpoint, channel).is_none() {
+            if self.index.insert(outpoint, channel) {
                 entry.indexed.push(outpoint);
             }
             self.actions.push_back(Action::Watch(outpoint, script));
@@ -405,6 +449,7 @@ impl State {
             self.attention.remove(&(attention, channel));
         }
         self.entries.remove(&channel);
+        self.on_chain.remove(&channel);
         self.actions.push_back(Action::Archive(channel));
     }
 }

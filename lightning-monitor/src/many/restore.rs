@@ -46,15 +46,36 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
         stored: &StoredChannels,
         tip: Option<(BlockHash, BlockHeight)>,
     ) -> Result<Self, RestoreError> {
+        Self::restore_some(env, stored, tip, false)
+    }
+
+    /// The same, but what may sleep sleeps from the beginning: a set of very many channels in which little happens.
+    ///
+    /// # Errors
+    /// [`RestoreError`] when what is stored is damaged: all of it is read.
+    pub fn restore_resting(
+        env: E,
+        stored: &StoredChannels,
+        tip: Option<(BlockHash, BlockHeight)>,
+    ) -> Result<Self, RestoreError> {
+        Self::restore_some(env, stored, tip, true)
+    }
+
+    fn restore_some(
+        env: E,
+        stored: &StoredChannels,
+        tip: Option<(BlockHash, BlockHeight)>,
+        resting: bool,
+    ) -> Result<Self, RestoreError> {
         let set = Self::new(env);
+        let mut watched = alloc::vec::Vec::new();
         {
             let mut state = set.state.lock();
             state.tip = tip;
             for (channel, stored) in stored {
                 let entry = set.restore_entry(*channel, stored)?;
-                if state.entries.contains_key(channel)
-                    || state.index.contains_key(&entry.monitor.init().funding.outpoint)
-                {
+                let is_known = state.entries.contains_key(channel) || state.asleep.contains_key(channel);
+                if is_known || state.index.get(&entry.monitor.init().funding.outpoint).is_some() {
                     let refusal = MonitorRefusal::Duplicate;
                     return Err(RestoreError::Inconsistent { channel: *channel, refusal });
                 }
@@ -63,13 +84,15 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
                     state.next_event = state.next_event.max(id.next());
                     state.events.insert(*id, (*channel, report.clone()));
                 }
+                watched.extend(entry.monitor.watched());
                 state.insert(*channel, entry);
+                let height = state.height();
+                let may_sleep = |entry: &Entry| resting && entry.may_sleep(height);
+                if state.entries.get(channel).is_some_and(may_sleep) {
+                    state.lull(*channel);
+                }
             }
         }
-        let state = set.state.lock();
-        let watched: alloc::vec::Vec<_> =
-            state.entries.values().flat_map(|entry| entry.monitor.watched()).collect();
-        drop(state);
         for (outpoint, script) in watched {
             set.env.watch().watch_output(outpoint, &script);
         }
@@ -78,7 +101,11 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
         Ok(set)
     }
 
-    fn restore_entry(&self, channel: ChannelId, stored: &StoredChannel) -> Result<Entry, RestoreError> {
+    pub(super) fn restore_entry(
+        &self,
+        channel: ChannelId,
+        stored: &StoredChannel,
+    ) -> Result<Entry, RestoreError> {
         let damaged = |error| RestoreError::Damaged { channel, error };
         let mut entry = match &stored.monitor {
             Some(state) => Entry::from_snapshot(state, stored.past.clone()).map_err(damaged)?,

@@ -190,6 +190,12 @@ impl ChannelMonitor {
         self.closing.is_some() || !self.pending.is_empty()
     }
 
+    /// Whether all that the monitor knows it knows from the channel, and the chain has had nothing to say.
+    pub(crate) fn is_idle(&self) -> bool {
+        let is_quiet = self.stance == (Stance::Open {}) && self.told == Told::default();
+        is_quiet && !self.is_on_chain() && self.undone.is_none()
+    }
+
     /// The three commitments of the channel that may confirm without having been revoked, each with the side that is us.
     pub(crate) fn valid_specs(&self) -> impl Iterator<Item = (&CommitmentSpec, TxSide)> {
         let theirs = [Some(&self.theirs.current), self.theirs.next.as_ref()].into_iter().flatten();

@@ -18,6 +18,7 @@ mod punish;
 mod random;
 mod reorg;
 mod set;
+mod sleep;
 mod strange;
 mod support;
 mod undone;

@@ -67,7 +67,7 @@ fn plan() -> impl Strategy<Value = Plan> {
     let close = prop_oneof![Just(Close::Ours), Just(Close::Current), Just(Close::Next), Just(Close::Revoked)];
     (
         0_usize..2,
-        0_usize..3,
+        0_usize..RESTARTS.len(),
         any::<bool>(),
         close,
         proptest::collection::vec(fate(), 0..9),

@@ -19,7 +19,8 @@ pub(crate) const FORMATS: [CommitmentFormat; 2] =
     [CommitmentFormat::StaticRemoteKey, CommitmentFormat::AnchorsZeroFeeHtlc];
 
 /// Every way to restart.
-pub(crate) const RESTARTS: [Restart; 3] = [Restart::Never, Restart::EachBlock, Restart::LosingWrites];
+pub(crate) const RESTARTS: [Restart; 4] =
+    [Restart::Never, Restart::EachBlock, Restart::LosingWrites, Restart::Sleeping];
 
 pub(crate) const fn offered(id: u64, sat: u64, secret: u8, expiry: u32) -> Htlc {
     Htlc { by_us: true, id, msat: sat * 1000, secret, expiry }

@@ -1,5 +1,5 @@
 //! A store in memory: writes wait in a queue until [`Store::flush`], a crash loses the queue.
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 
 use bitcoin::BlockHash;
@@ -31,12 +31,18 @@ struct State {
 }
 
 #[derive(Default)]
-pub(crate) struct Store(RefCell<State>);
+pub(crate) struct Store {
+    state: RefCell<State>,
+    /// How often one channel was read.
+    pub(crate) reads: Cell<usize>,
+    /// Whether none can be.
+    pub(crate) unreadable: Cell<bool>,
+}
 
 impl Store {
     /// Makes everything durable that waits.
     pub(crate) fn flush(&self) {
-        let mut state = self.0.borrow_mut();
+        let mut state = self.state.borrow_mut();
         while let Some(write) = state.queue.pop_front() {
             state.apply(write);
         }
@@ -45,40 +51,40 @@ impl Store {
     /// Makes everything durable that waits, and gives the receipts the other way round.
     pub(crate) fn flush_backwards(&self) {
         self.flush();
-        self.0.borrow_mut().receipts.make_contiguous().reverse();
+        self.state.borrow_mut().receipts.make_contiguous().reverse();
     }
 
     /// What survives a crash now; what was not durable is lost.
     pub(crate) fn crash(&self) -> (StoredChannels, Option<(BlockHash, BlockHeight)>) {
-        let mut state = self.0.borrow_mut();
+        let mut state = self.state.borrow_mut();
         state.queue.clear();
         state.receipts.clear();
         (state.durable.clone().into_iter().collect(), state.tip)
     }
 
     pub(crate) fn archived(&self) -> Vec<ChannelId> {
-        self.0.borrow().archived.clone()
+        self.state.borrow().archived.clone()
     }
 
     /// Makes only the first write durable that waits.
     pub(crate) fn flush_first(&self) {
-        let mut state = self.0.borrow_mut();
+        let mut state = self.state.borrow_mut();
         let write = state.queue.pop_front().expect("something waits");
         state.apply(write);
     }
 
     /// Bytes there ever were written for channels.
     pub(crate) fn bytes(&self) -> usize {
-        self.0.borrow().bytes
+        self.state.borrow().bytes
     }
 
     /// Writes of channels there ever were, durable or not.
     pub(crate) fn written(&self) -> usize {
-        self.0.borrow().written
+        self.state.borrow().written
     }
 
     fn push(&self, write: Write) {
-        let mut state = self.0.borrow_mut();
+        let mut state = self.state.borrow_mut();
         state.written += usize::from(!matches!(write, Write::Tip(..)));
         state.bytes += match &write {
             Write::New(new) => new.to_versioned().len(),
@@ -148,10 +154,11 @@ impl MonitorStore for Store {
     }
 
     fn read(&self, channel: ChannelId) -> Option<StoredChannel> {
-        self.0.borrow().durable.get(&channel).cloned()
+        self.reads.set(self.reads.get() + 1);
+        self.state.borrow().durable.get(&channel).filter(|_| !self.unreadable.get()).cloned()
     }
 
     fn next_receipt(&self) -> Option<Receipt> {
-        self.0.borrow_mut().receipts.pop_front()
+        self.state.borrow_mut().receipts.pop_front()
     }
 }

@@ -29,6 +29,8 @@ pub(crate) enum Restart {
     EachBlock,
     /// After each block; what two blocks of three wrote is lost, and comes again with them.
     LosingWrites,
+    /// Never, but the monitor is let go of whenever it may sleep.
+    Sleeping,
 }
 
 #[derive(Default)]
@@ -157,6 +159,8 @@ pub(crate) struct World {
     pub(crate) censored: bool,
     /// Whether the channel keeps what the monitor reports to it without an answer.
     pub(crate) silent: bool,
+    /// How often the monitor fell asleep.
+    pub(crate) naps: usize,
 }
 
 impl World {
@@ -190,6 +194,7 @@ impl World {
             disk: true,
             censored: false,
             silent: false,
+            naps: 0,
         };
         assert!(matches!(world.set.add_channel(world.pair.new_monitor()), Persist::InProgress));
         world.after();
@@ -294,6 +299,10 @@ impl World {
             if self.env.duty == Duty::Enforce {
                 assert_eq!(ChannelMonitor::from_versioned(&monitor.to_versioned()).unwrap(), monitor);
             }
+            if self.restart == Restart::Sleeping {
+                self.naps += self.set.rest(0);
+                assert_eq!(self.set.monitor(channel), Some(monitor), "it wakes as it fell asleep");
+            }
         }
         if self.disk && !(lossy && started) {
             self.env.store.flush();
@@ -329,7 +338,7 @@ impl World {
 
     fn maybe_restart(&mut self) {
         match self.restart {
-            Restart::Never => {}
+            Restart::Never | Restart::Sleeping => {}
             Restart::EachBlock => {
                 let before = self.set.monitor(self.channel());
                 self.crash();
