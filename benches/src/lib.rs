@@ -19,6 +19,7 @@ pub mod cpu;
 pub mod crypto;
 pub mod ldk;
 pub mod ours;
+pub mod watch;
 
 /// What each payment carries: far above dust, so that each HTLC has an output and a signature.
 pub const PAYMENT_MSAT: u64 = 10_000_000;

@@ -160,6 +160,44 @@ impl Line {
         self.scids.push(channel.expect("a usable channel").short_channel_id.unwrap());
     }
 
+    /// Opens so many more channels between the first two nodes, which carry nothing.
+    pub fn open_more(&mut self, count: usize) {
+        let (peer, push) = (self.nodes[1].id(), CHANNEL_SAT / 2 * 1_000);
+        for _ in 0..count {
+            self.nodes[0].manager.create_channel(peer, CHANNEL_SAT, push, 0, None, None).unwrap();
+        }
+        self.settle();
+        let broadcast = self.nodes[0].broadcaster.take();
+        assert_eq!(broadcast.len(), count, "funding transactions");
+        self.mine(&broadcast);
+    }
+
+    /// How many channels the first node watches.
+    #[must_use]
+    pub fn watched(&self) -> usize {
+        self.nodes[0].monitors.list_monitors().len()
+    }
+
+    /// The next block, for all; `timed` runs what the monitors of the first node do with it. Gives the transactions back.
+    pub fn connect<T>(
+        &self,
+        transactions: Vec<Transaction>,
+        timed: impl FnOnce(&mut dyn FnMut()) -> T,
+    ) -> (T, Vec<Transaction>) {
+        let tip = self.nodes[0].manager.current_best_block();
+        let height = tip.height + 1;
+        let block =
+            bitcoin::Block { header: header(tip.block_hash, TIME + 600 * height), txdata: transactions };
+        let took = timed(&mut || self.nodes[0].monitors.block_connected(&block, height));
+        for node in &self.nodes[1..] {
+            node.monitors.block_connected(&block, height);
+        }
+        for node in &self.nodes {
+            node.manager.block_connected(&block, height);
+        }
+        (took, block.txdata)
+    }
+
     fn mine(&self, transactions: &[Transaction]) {
         let tip = self.nodes[0].manager.current_best_block();
         let height = tip.height + 1;

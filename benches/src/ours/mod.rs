@@ -10,7 +10,7 @@ use crate::crypto::Tally;
 
 pub use cores::{Spent, Star};
 pub use net::{Manager, Net, Step};
-pub use parts::{ChannelParts, Kind, keys};
+pub use parts::{ChannelParts, Kind, MonitorParts, keys};
 pub use restart::Stopped;
 
 /// Two nodes and their channel.

@@ -49,7 +49,7 @@ pub struct Net {
     pub(super) nodes: Vec<Node>,
     pub(super) tip: Tip,
     /// Whether users leave what is claimable as it is.
-    pub(super) holds: bool,
+    pub holds: bool,
     /// What went over the wire.
     pub tally: Tally,
 }
@@ -197,6 +197,12 @@ impl Net {
         let before = self.nodes[payer].sent;
         self.settle();
         assert_eq!(self.nodes[payer].sent - before, count, "payments that arrived");
+    }
+
+    /// Users claim all that they have left as it is.
+    pub fn claim_all(&mut self) {
+        self.holds = false;
+        self.settle();
     }
 
     /// Moves everything until nothing moves.

@@ -181,6 +181,27 @@ impl MonitorParts {
         Self { keys, store: Memory::new(keeps), broadcaster, fees: Fees }
     }
 
+    /// The parts of the node with this seed, for monitors alone.
+    #[must_use]
+    pub fn of(seed: u8, keeps: bool) -> Self {
+        Self::new(keys(seed), Arc::default(), keeps)
+    }
+
+    /// The same, with a store that has these channels.
+    #[must_use]
+    pub fn holding(seed: u8, stored: &StoredChannels) -> Self {
+        let parts = Self::of(seed, true);
+        let kept = parts.store.kept.as_ref().expect("a store that keeps");
+        kept.lock().extend(stored.iter().cloned());
+        parts
+    }
+
+    /// What was broadcast since the last call.
+    #[must_use]
+    pub fn broadcast(&self) -> Vec<Transaction> {
+        self.broadcaster.take()
+    }
+
     /// Bytes that the monitors gave to their store, by [`Kind`].
     #[must_use]
     pub fn written(&self) -> [u64; 4] {

@@ -9,7 +9,8 @@ mod ours;
 use bitcoin::absolute::LockTime;
 use bitcoin::hashes::{Hash as _, sha256};
 use bitcoin::{
-    Amount, Block, BlockHash, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, WPubkeyHash, Witness,
+    Amount, Block, BlockHash, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, WPubkeyHash,
+    Witness,
 };
 
 use crate::chain::header;
@@ -24,7 +25,10 @@ pub fn unrelated(transactions: u32) -> Vec<Transaction> {
     let hash = |label: u8, index: u32| sha256::Hash::hash(&[&[label][..], &index.to_be_bytes()].concat());
     let transaction = |index: u32| {
         let input = (0..2 + index % 2).map(|vout| TxIn {
-            previous_output: OutPoint { txid: Txid::from_byte_array(hash(vout as u8, index).to_byte_array()), vout },
+            previous_output: OutPoint {
+                txid: Txid::from_byte_array(hash(vout as u8, index).to_byte_array()),
+                vout,
+            },
             script_sig: ScriptBuf::new(),
             sequence: Sequence::ENABLE_RBF_NO_LOCKTIME,
             witness: Witness::from_slice(&[&[0x30; 71][..], &[2; 33]]),

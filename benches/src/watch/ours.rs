@@ -163,6 +163,12 @@ impl Watch {
         (took, block.txdata)
     }
 
+    /// What was broadcast since the last call.
+    #[must_use]
+    pub fn broadcast(&self) -> Vec<bitcoin::Transaction> {
+        self.set.environment().broadcast()
+    }
+
     /// How many channels there are.
     #[must_use]
     pub fn channels(&self) -> usize {

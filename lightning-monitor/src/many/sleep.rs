@@ -65,7 +65,7 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
             let entry = stored.map(|stored| self.restore_entry(channel, &stored));
             match entry {
                 Some(Ok(entry)) if entry.monitor.last_update() == expected => {
-                    self.rouse(channel, entry, self.rates())
+                    self.rouse(channel, entry, self.rates());
                 }
                 Some(Ok(entry)) => {
                     let found = entry.monitor.last_update();

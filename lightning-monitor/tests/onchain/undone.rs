@@ -9,8 +9,8 @@ use lightning_traits::tx::CommitmentFormat;
 use crate::support::pair::number;
 use crate::support::{BASE, Delta, FORMATS, Htlc, Pair, Restart, World, adding, offered, received};
 
-/// Far away: no deadline brings the channel to the chain.
-const EXPIRY: u32 = BASE + 1_000;
+/// Further away than any of the tests takes back: no deadline brings the channel to the chain.
+const EXPIRY: u32 = BASE + 200;
 const IN: Htlc = received(0, 200_000, 20, EXPIRY + 50);
 const OUT: Htlc = offered(0, 100_000, 10, EXPIRY);
 /// One block, several, more than is irrevocable by any measure but ours.
@@ -82,6 +82,11 @@ fn spends_funding(world: &World) -> Vec<Transaction> {
 #[test]
 fn ours_goes_out_when_a_commitment_of_theirs_is_taken_back() {
     for format in FORMATS {
+        let mut plain = open(format, Restart::Never, true);
+        plain.learn(vec![MonitorStep::ForceClose {}]);
+        plain.mine(vec![]);
+        plain.learn_preimage(&IN);
+        plain.mine_to(EXPIRY + 200);
         for restart in [Restart::Never, Restart::EachBlock] {
             for kind in COMMITMENTS {
                 for depth in DEPTHS {
@@ -100,11 +105,6 @@ fn ours_goes_out_when_a_commitment_of_theirs_is_taken_back() {
                     world.mine_to(EXPIRY + 200);
                     assert_eq!(world.outcomes(), [(0, false)], "{what}");
                     assert!(world.resolved_events() >= 1, "{what}");
-                    let mut plain = open(format, Restart::Never, true);
-                    plain.learn(vec![MonitorStep::ForceClose {}]);
-                    plain.mine(vec![]);
-                    plain.learn_preimage(&IN);
-                    plain.mine_to(EXPIRY + 200);
                     assert_eq!(world.swept_last(), plain.swept_last(), "{what}");
                 }
             }
@@ -117,6 +117,10 @@ fn ours_goes_out_when_a_commitment_of_theirs_is_taken_back() {
 fn theirs_may_come_back_and_is_claimed() {
     for format in FORMATS {
         for kind in COMMITMENTS {
+            let mut plain = open(format, Restart::Never, true);
+            confirm(&mut plain, kind);
+            plain.learn_preimage(&IN);
+            plain.mine_to(EXPIRY + 200);
             for depth in DEPTHS {
                 for late in [false, true] {
                     let mut world = open(format, Restart::Never, true);
@@ -131,10 +135,6 @@ fn theirs_may_come_back_and_is_claimed() {
                     world.censored = false;
                     world.learn_preimage(&IN);
                     world.mine_to(EXPIRY + 200);
-                    let mut plain = open(format, Restart::Never, true);
-                    confirm(&mut plain, kind);
-                    plain.learn_preimage(&IN);
-                    plain.mine_to(EXPIRY + 200);
                     let what = format!("{format:?} {kind:?} {depth} {late}");
                     assert_eq!(world.swept_last(), plain.swept_last(), "{what}");
                     assert_eq!(world.sorted_outcomes(), plain.sorted_outcomes(), "{what}");
