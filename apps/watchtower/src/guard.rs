@@ -27,8 +27,8 @@ use lightning_traits::interface::{
     ManyChannelMonitor as _, MonitorStore, SignError,
 };
 use lightning_traits::monitor::{
-    ChannelMonitorUpdate, MonitorInit, MonitorRefusal, NewMonitor, Persist, Receipt, RecordChange,
-    StoredChannel,
+    ChannelMonitorUpdate, MonitorInit, MonitorRefusal, MonitorSnapshot, NewMonitor, Persist, Receipt,
+    RecordChange, StoredChannel,
 };
 use lightning_traits::tx::ChannelPublicKeys;
 use lightning_traits::units::BlockHeight;
