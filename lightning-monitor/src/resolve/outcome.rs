@@ -40,14 +40,14 @@ impl ChannelMonitor {
         let Some(mut closing) = self.closing.take() else { return };
         let deep = |height: BlockHeight| height.depth_at(tip) >= IRREVOCABLE_DEPTH;
         let is_final = deep(closing.height);
-        // A commitment that is newer than all we know may have had companions that we do not know either.
-        let is_known = matches!(closing.kind, SpendKind::Ours { .. } | SpendKind::Theirs { .. });
         closing.missing.retain(|(htlc, hash)| {
             let outcome = self.outcome_of_unclaimed(hash);
             // BOLT 5: "if the payment preimage is known: MUST fulfill the corresponding incoming HTLC", and only
             // "otherwise: once the commitment transaction has reached reasonable depth: MUST fail"; "if no *valid* commitment
             // transaction contains an output corresponding to the HTLC: MAY fail the corresponding incoming HTLC sooner".
             let is_claimed = outcome != (HtlcOutcome::Failed {});
+            // A commitment that is newer than all we know may have companions that we do not know either.
+            let is_known = matches!(closing.kind, SpendKind::Ours { .. } | SpendKind::Theirs { .. });
             let is_over = is_final || is_claimed || is_known && self.is_trimmed_everywhere(*htlc);
             if is_over {
                 self.report(*htlc, outcome, todo);
