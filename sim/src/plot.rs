@@ -17,7 +17,7 @@ use crate::world::Link;
 /// Times that villains pay in one run.
 const MAX_TRICKS: u64 = 6;
 /// Parts of a flood of dust: together more than anybody may be made to lose.
-const FLOOD: usize = 110;
+const FLOOD: usize = 200;
 /// As much as an output that is too small may have, in msat.
 const DUST: u64 = 340_000;
 
