@@ -183,6 +183,9 @@ impl<'a> Scan<'a> {
     /// Sends a client's monitors back to old blocks where a channel of theirs may have been spent.
     fn look_back(&mut self, guard: &Guard) {
         let waiting = guard.take_look_backs();
+        if waiting.is_empty() {
+            return;
+        }
         let Some((_, tip)) = guard.tip() else {
             // Nothing was looked at yet: the first block shows where to begin.
             return guard.look_back_later(waiting);
@@ -194,12 +197,17 @@ impl<'a> Scan<'a> {
                 Ok(None) => {}
                 Err(error) => {
                     let message = format!("a channel that came late cannot be looked for: {error}");
-                    self.tower.alarms.raise(Trouble::LookingBack, &guard.id.to_string(), message);
+                    self.tower.alarms.raise(Trouble::PastMissing, &guard.id.to_string(), message);
                     return guard.look_back_later(waiting);
                 }
             }
         }
-        let Some(from) = from else { return };
+        let Some(from) = from else {
+            if !self.late.contains(&guard.id) {
+                self.tower.alarms.clear(Trouble::PastMissing, &guard.id.to_string());
+            }
+            return;
+        };
         match self.jump(guard, from) {
             Ok(()) => {
                 self.late.insert(guard.id);
@@ -207,7 +215,8 @@ impl<'a> Scan<'a> {
                 self.tower.alarms.raise(Trouble::LookingBack, &guard.id.to_string(), message);
             }
             Err(error) => {
-                tracing::warn!(client = %guard.id, "{error}");
+                let message = format!("a channel that came late cannot be looked for: {error}");
+                self.tower.alarms.raise(Trouble::PastMissing, &guard.id.to_string(), message);
                 guard.look_back_later(waiting);
             }
         }
@@ -241,12 +250,14 @@ impl<'a> Scan<'a> {
                 match self.behind.poll(&[&*guard.monitors()]) {
                     Ok(Progress::Synced(_)) => {
                         self.late.remove(&id);
+                        self.tower.alarms.clear(Trouble::PastMissing, &id.to_string());
                         self.tower.alarms.clear(Trouble::LookingBack, &id.to_string());
                     }
                     Ok(Progress::More { .. }) => self.tower.wake.raise(),
                     Ok(Progress::SourceBehind { .. }) => {}
                     Err(error) => {
-                        self.tower.alarms.raise(Trouble::LookingBack, &id.to_string(), error.to_string());
+                        // Nothing new of this client is looked at either until that block can be had.
+                        self.tower.alarms.raise(Trouble::PastMissing, &id.to_string(), error.to_string());
                     }
                 }
             }

@@ -35,6 +35,8 @@ pub enum Trouble {
     Disk,
     /// A channel that was handed over late is being looked for in older blocks.
     LookingBack,
+    /// Old blocks cannot be had in which a channel that came late must be looked for.
+    PastMissing,
     /// A client is at its quota.
     Quota,
 }
@@ -53,6 +55,7 @@ impl Trouble {
             | Self::ChainBehind
             | Self::ScanLost
             | Self::StaleTip
+            | Self::PastMissing
             | Self::Disk => true,
         }
     }

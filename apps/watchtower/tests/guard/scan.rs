@@ -94,6 +94,33 @@ fn l09_a_channel_that_comes_after_its_breach_is_punished_still() {
     }
 }
 
+/// A channel comes late, and the blocks in which it must be looked for are pruned: that is red, whatever the tip.
+#[test]
+fn l10_a_past_that_is_pruned_is_red_until_it_can_be_looked_at() {
+    for missing in [0, 3] {
+        let world = World::new(Mode::Justice);
+        let other = guarded(&world, 2, ANCHORS);
+        let mut pair = Pair::open(world.chain(), 1, ANCHORS);
+        let birth = pair.init.birth.get();
+        let expiry = world.chain().height() + 60;
+        let updates = [pair.commit(&htlcs(expiry)), pair.commit(&[]), pair.commit(&[])];
+        world.mine_exactly(&[pair.their_commitment(1)]);
+        world.mine(10);
+        let error = SourceError::Pruned(BlockHash::all_zeros());
+        world.source.faults.lock().unwrap().blocks.insert(birth + missing, error);
+        world.hand_over(&pair);
+        updates.into_iter().for_each(|update| world.learn(update));
+        wait("the alarm", || has(&world, Trouble::PastMissing));
+        assert!(!world.status().healthy);
+        world.source.faults.lock().unwrap().blocks.clear();
+        wait("its end", || world.status().healthy);
+        world.seen();
+        world.expect_taken(&pair.at_stake(1), 4);
+        world.mine_exactly(&[other.their_commitment(1)]);
+        world.expect_taken(&other.at_stake(1), 3);
+    }
+}
+
 #[test]
 fn l21_a_chain_that_is_not_to_be_trusted_is_red() {
     let mut world = World::new(Mode::Justice);
