@@ -21,6 +21,7 @@
 //! | `disk.rs` `store.rs` `media.rs` | what waits to be written; a log with checksums, that is read back; files that tear when the power fails |
 //! | `keys.rs` | the keys adapter with entropy from the dice, and a signer that takes its time |
 //! | `parts.rs` | what the structures call, through proxies |
+//! | `towers.rs` | two watchtowers of a node, over the real client, service and quorum (scenario 118) |
 //! | `bank.rs` `coins.rs` | coins of the chain for funding transactions; those of each node for claims |
 //! | `villain.rs` `plot.rs` `lie.rs` | nodes that do as they like; what they do in a step; how they change what they say |
 //! | `opening.rs` | users who fund several channels at once, with another wallet, or trust their peers |
@@ -68,6 +69,7 @@ mod shrink;
 mod store;
 mod talk;
 mod topology;
+mod towers;
 mod tree;
 mod trouble;
 mod unbuilt;
@@ -75,6 +77,8 @@ mod user;
 mod villain;
 mod wires;
 mod world;
+#[path = "../../adapters/remote/tests/yard/mod.rs"]
+mod yard;
 
 pub use coverage::Coverage;
 pub use journal::{Boundary, Differs, record, replay};

@@ -12,7 +12,7 @@ use lightning_router::{Router, RouterConfig, Utxo};
 use lightning_traits::codec::{Reader, decode_list, encode_list};
 use lightning_traits::config::{Trust, UserConfig};
 use lightning_traits::id::{NodeId, ShortChannelId};
-use lightning_traits::interface::{ChainListener, KeysInterface as _};
+use lightning_traits::interface::{ChainListener, KeysInterface as _, ManyChannelMonitor};
 use lightning_traits::units::{BlockHeight, CltvDelta, Msat};
 
 use crate::coins::SimCoins;
@@ -26,6 +26,7 @@ use crate::parts::{
 };
 use crate::proxy::bytes::{NearMonitors, NearRoutes};
 use crate::proxy::forward::Forward;
+use crate::towers::Towers;
 use crate::user::User;
 
 pub(crate) type Manager = ChannelManager<ChannelParts>;
@@ -58,6 +59,8 @@ pub(crate) struct Node {
     /// Whether writes wait for the dice.
     pub(crate) is_slow: bool,
     pub(crate) running: Option<Running>,
+    /// Its watchtowers, if it has any.
+    pub(crate) towers: Option<Towers>,
     config: UserConfig,
     chain: EmbeddedChain,
     fees: SimFees,
@@ -107,6 +110,7 @@ impl Node {
             is_twice: Rc::default(),
             is_slow: false,
             running: None,
+            towers: None,
             config: config(is_plain),
             chain: chain.clone(),
             fees: fees.clone(),
@@ -150,6 +154,9 @@ impl Node {
     /// The process dies, and with it all that its disk has not written.
     pub(crate) fn crash(&mut self) {
         self.running = None;
+        if let Some(towers) = &mut self.towers {
+            towers.crash();
+        }
         self.disk.crash();
         self.coins.crash();
     }
@@ -168,13 +175,17 @@ impl Node {
         };
         let monitors = Rc::new(Monitors::restore(parts, &stored, tip).expect("the disk is whole"));
         let router = Rc::new(self.open_router());
+        let near: Box<dyn ManyChannelMonitor> = Box::new(NearMonitors::new(monitor_line(
+            Rc::clone(&monitors),
+            Rc::clone(&self.is_twice),
+            self.number,
+            self.journal.clone(),
+        )));
         let parts = ChannelParts {
-            monitors: NearMonitors::new(monitor_line(
-                Rc::clone(&monitors),
-                Rc::clone(&self.is_twice),
-                self.number,
-                self.journal.clone(),
-            )),
+            monitors: match &mut self.towers {
+                Some(towers) => Box::new(towers.start(near, &stored)),
+                None => near,
+            },
             keys: Forward::new(self.keys.clone()),
             fees: Forward::new(self.fees.clone()),
             broadcaster: Forward::new(self.broadcaster.clone()),
@@ -231,8 +242,24 @@ impl Node {
         self.chain.utxo(&outpoint).map(|coin| Utxo { outpoint, output: coin.output })
     }
 
-    /// Disk, signer and route finder answer at once.
+    /// Gives it watchtowers, before it starts.
+    pub(crate) fn guard(&mut self) {
+        self.towers = Some(Towers::new(self.id()));
+    }
+
+    /// Whether it may speak to its peers: what it had before it started is held by enough.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.towers.as_ref().is_none_or(|towers| {
+            towers.pump(|| self.disk.channels());
+            towers.is_settled()
+        })
+    }
+
+    /// Disk, signer, route finder and towers answer at once.
     pub(crate) fn be_quick(&mut self) {
+        if let Some(towers) = &mut self.towers {
+            towers.heal();
+        }
         self.is_slow = false;
         self.is_late.set(false);
         self.is_twice.set(false);
@@ -246,6 +273,14 @@ impl Node {
             self.disk.write_all();
         }
         self.manager().process();
+        if let Some(towers) = &self.towers {
+            while towers.pump(|| self.disk.channels()) {
+                self.manager().process();
+                if !self.is_slow {
+                    self.disk.write_all();
+                }
+            }
+        }
         // To ask again is to say that the one before is stored.
         if !self.disk.is_writing(RECORD) {
             let changed = self.manager().take_record();

@@ -26,7 +26,7 @@ use crate::coins::SimCoins;
 use crate::disk::SimDisk;
 use crate::journal::{Boundary, Journal};
 use crate::keys::SimKeys;
-use crate::proxy::bytes::{NearMonitors, NearRoutes, serve_monitors, serve_routes};
+use crate::proxy::bytes::{NearRoutes, serve_monitors, serve_routes};
 use crate::proxy::forward::Forward;
 
 /// A line of bytes to a structure.
@@ -176,7 +176,7 @@ pub(crate) type Monitors = MonitorSet<MonitorParts>;
 
 /// What channels call.
 pub(crate) struct ChannelParts {
-    pub(crate) monitors: NearMonitors<BytesLine>,
+    pub(crate) monitors: Box<dyn ManyChannelMonitor>,
     pub(crate) keys: Forward<SimKeys>,
     pub(crate) fees: Forward<SimFees>,
     pub(crate) broadcaster: Forward<SimBroadcaster>,
@@ -185,7 +185,7 @@ pub(crate) struct ChannelParts {
 }
 
 impl Environment for ChannelParts {
-    type Monitors = NearMonitors<BytesLine>;
+    type Monitors = Box<dyn ManyChannelMonitor>;
     type Keys = Forward<SimKeys>;
     type Fees = Forward<SimFees>;
     type Broadcaster = Forward<SimBroadcaster>;

@@ -12,6 +12,7 @@ use crate::journal::Journal;
 use crate::node::Node;
 use crate::oracle::{Broken, Oracle, broken, hold, money};
 use crate::profile::Profile;
+use crate::scenario::Scenario;
 use crate::script::Script;
 use crate::topology::Shape;
 use crate::trouble::Trouble;
@@ -139,6 +140,9 @@ impl Run {
         if profile.is_cheap() {
             world.fees.rate.set(500);
         }
+        if script.profile.scenario().is_some_and(Scenario::has_towers) {
+            world.nodes.iter_mut().for_each(Node::guard);
+        }
         world.nodes.iter_mut().for_each(Node::start);
         for (a, b) in world.pairs() {
             world.connect(a, b);
@@ -176,6 +180,12 @@ impl Run {
         self.world.say(|| "-- the trouble is over".to_owned());
         self.world.journal.begin(script.steps.len());
         self.heal();
+        for node in &self.world.nodes {
+            let fault = node.towers.as_ref().and_then(|towers| towers.fault(&node.disk.channels()));
+            hold(Oracle::Durable, fault.is_none(), || {
+                format!("node {} and its towers: {fault:?}", node.number)
+            });
+        }
         self.wind_down();
         self.world.check_batches();
         self.outcome.payments = self.world.payments.len() as u64;

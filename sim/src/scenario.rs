@@ -29,6 +29,9 @@ pub(crate) struct Scenario {
     pub(crate) plan: Plan,
 }
 
+/// The scenario whose nodes have watchtowers; not of RELIABILITY, so beyond its numbers.
+const WITH_TOWERS: u8 = 118;
+
 /// Networks with one way, with several, and with somebody in between.
 const SMALL: &[Kind] = &[Kind::Pair, Kind::DoublePair, Kind::Line3, Kind::DoubleLine3, Kind::Triangle];
 
@@ -156,6 +159,32 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         ]),
     },
     Scenario {
+        number: WITH_TOWERS,
+        text: "18 with two towers, one of which must hold each update besides the disk; they go, come, slow down and die",
+        base: Profile::Honest,
+        kinds: SMALL,
+        plan: Plan::Weighted(&[
+            (Move::Deliver, 500),
+            (Move::Write, 150),
+            (Move::Process, 90),
+            (Move::React, 80),
+            (Move::Pay, 50),
+            (Move::Parts, 20),
+            (Move::Towers, 90),
+            (Move::Remote, 20),
+            (Move::Twice, 12),
+            (Move::Power, 8),
+            (Move::Crash, 14),
+            (Move::Connect, 60),
+            (Move::Decide, 10),
+            (Move::Open, 2),
+            (Move::Close, 1),
+            (Move::Tick, 6),
+            (Move::Mine, 6),
+            (Move::Follow, 15),
+        ]),
+    },
+    Scenario {
         number: 9,
         text: "closes are taken back, up to 144 blocks deep, for others or for nothing",
         base: Profile::Chain,
@@ -264,6 +293,11 @@ impl Scenario {
     /// Whether its nodes use each other's channels before they confirm.
     pub(crate) fn is_trusting(&self) -> bool {
         TRUSTING.contains(&self.number)
+    }
+
+    /// Whether its nodes have watchtowers.
+    pub(crate) fn has_towers(&self) -> bool {
+        self.number == WITH_TOWERS
     }
 
     pub(crate) fn by_number(number: u8) -> Option<&'static Self> {

@@ -91,6 +91,7 @@ moves! {
     Twice "twice" "What a node hands to its monitors arrives twice from now on, or once again.",
     Mislay "mislay" "An acknowledgement of a disk gets lost.",
     Together "together" "A user opens some channels with one transaction, which another wallet may sign.",
+    Towers "towers" "Something happens to a watchtower of a node: it goes, comes, slows down, or dies and starts again.",
     Again "again" "Every user asks again for all that it has not heard the end of.",
 }
 

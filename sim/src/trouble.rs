@@ -59,6 +59,12 @@ impl Run {
                 let node = self.some_node();
                 self.world.nodes[node].disk.mislay();
             }
+            Move::Towers => {
+                let node = self.some_node();
+                if let Some(towers) = &mut self.world.nodes[node].towers {
+                    towers.shake(&mut self.dice);
+                }
+            }
             other => self.clash(other),
         }
     }

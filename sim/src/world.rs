@@ -203,7 +203,7 @@ impl World {
 
     /// Both are connected afresh, whatever they believed before, unless they are connected.
     pub(crate) fn connect(&mut self, a: usize, b: usize) {
-        if self.wires.is_up(a, b) {
+        if self.wires.is_up(a, b) || ![a, b].iter().all(|node| self.nodes[*node].is_settled()) {
             return;
         }
         self.leave(a, b);
@@ -627,6 +627,9 @@ impl World {
     pub(crate) fn tick(&self) {
         for node in &self.nodes {
             node.manager().timer_tick();
+            if let Some(towers) = &node.towers {
+                towers.tick();
+            }
         }
     }
 }

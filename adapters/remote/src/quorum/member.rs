@@ -24,6 +24,9 @@ pub trait Member: ManyChannelMonitor {
         false
     }
 
+    /// The channel is done with: nothing of it need be held for the member any more.
+    fn forget(&self, _channel: ChannelId) {}
+
     /// The next channel of which the above has changed without a receipt.
     fn next_news(&self) -> Option<ChannelId> {
         None
@@ -41,6 +44,10 @@ impl Member for RemoteMonitors {
 
     fn is_ahead(&self, channel: ChannelId) -> bool {
         Self::is_ahead(self, channel)
+    }
+
+    fn forget(&self, channel: ChannelId) {
+        Self::forget(self, channel);
     }
 
     fn next_news(&self) -> Option<ChannelId> {
@@ -125,6 +132,10 @@ impl<M: ManyChannelMonitor> Member for Always<M> {
     fn durable(&self, channel: ChannelId) -> Option<UpdateId> {
         self.held.lock().get(&channel)?.0
     }
+
+    fn forget(&self, channel: ChannelId) {
+        self.held.lock().remove(&channel);
+    }
 }
 
 /// A table: what goes through a pointer goes to what it points at.
@@ -139,6 +150,9 @@ macro_rules! through_pointers {
             }
             fn is_ahead(&self, channel: ChannelId) -> bool {
                 (**self).is_ahead(channel)
+            }
+            fn forget(&self, channel: ChannelId) {
+                (**self).forget(channel);
             }
             fn next_news(&self) -> Option<ChannelId> {
                 (**self).next_news()

@@ -209,6 +209,8 @@ impl<L: ManyChannelMonitor, M: Member> Quorum<L, M> {
         state.lanes.remove(&channel);
         state.busy.remove(&channel);
         state.fresh.remove(&channel);
+        drop(state);
+        self.seats.iter().for_each(|seat| seat.member.forget(channel));
     }
 
     /// The next thing that the user must hear.
