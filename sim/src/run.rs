@@ -3,6 +3,7 @@ use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
+use lightning_channel::channel::PhaseName;
 use lightning_traits::event::{CloseReason, Event};
 
 use crate::coverage::Coverage;
@@ -208,6 +209,7 @@ impl Run {
     /// The trouble stops: everything is quick, everybody is connected, and users decide what they have let wait.
     fn heal(&mut self) {
         self.world.calm();
+        let was_short = self.world.market.was_short();
         self.world.set_floor(1_000);
         self.world.nodes.iter_mut().for_each(Node::be_quick);
         (0..self.world.nodes.len()).for_each(|node| self.world.mend(node));
@@ -233,6 +235,9 @@ impl Run {
                 self.world.settle();
             }
         }
+        if was_short {
+            self.leave_stuck();
+        }
     }
 
     fn connect_all(&mut self, vanish: bool) {
@@ -253,6 +258,22 @@ impl Run {
                     let closed = self.world.nodes[end].manager().force_close(link.channel);
                     self.outcome.closed += u64::from(closed.is_ok());
                 }
+            }
+        }
+    }
+
+    /// Who has signed for what a spike cost, on a channel without anchors, may meet its peer and part for ever when all is cheap again.
+    /// Users lose patience then.
+    fn leave_stuck(&mut self) {
+        for link in self.world.links.clone() {
+            let is_plain = link.ends.iter().any(|end| self.world.shape.is_plain(*end));
+            let channels = self.world.nodes[link.ends[0]].manager().list_channels();
+            let stuck = channels
+                .iter()
+                .filter(|known| known.channel == link.channel && known.phase == PhaseName::Offline);
+            if self.world.may_force && is_plain && stuck.count() > 0 {
+                let closed = self.world.nodes[link.ends[0]].manager().force_close(link.channel);
+                self.outcome.closed += u64::from(closed.is_ok());
             }
         }
     }

@@ -519,6 +519,7 @@ impl World {
     pub(crate) fn note_settled_since(&mut self, blocks: u32) {
         const DEPTH: u32 = 6;
         let tip = self.chain.height();
+        self.htlcs.height = tip;
         for height in (tip + 1).saturating_sub(DEPTH + blocks)..=tip {
             let Some(block) = self.chain.block_at(height) else { return };
             let inputs = block.txdata.iter().flat_map(|transaction| &transaction.input);

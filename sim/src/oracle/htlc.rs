@@ -3,7 +3,8 @@
 //! Nothing here asks the nodes: what they say to each other is compared with what they may say.
 //!
 //! # Invariants
-//! - what a node has offered on, and may still have to pay, never exceeds what it was offered and has not given back
+//! - what a node has offered on, and may still have to pay, never exceeds what it was offered and has not given back; but for
+//!   what it gives back in the last blocks before the peer could go to the chain for it
 //! - an HTLC is offered on only when the offer to us is irrevocable
 use std::collections::BTreeMap;
 
@@ -61,7 +62,13 @@ pub(crate) struct Htlcs {
     known: BTreeMap<(ChannelId, usize, HtlcId), Htlc>,
     /// What nodes may spend on payments of their own.
     budgets: BTreeMap<(usize, PaymentHash), u64>,
+    /// Where the chain is.
+    pub(crate) height: u32,
 }
+
+/// Blocks before its expiry at which a node gives an HTLC back though nobody knows what became of the one that it offered on: the peer
+/// would go to the chain for it (RELIABILITY D23).
+const LAST_BLOCKS: u32 = 3;
 
 /// What a node has with one hash.
 #[derive(Clone, Copy, Debug, Default)]
@@ -138,7 +145,8 @@ impl Htlcs {
     fn hash_of(&self, channel: ChannelId, to: usize, id: HtlcId) -> Option<PaymentHash> {
         let mut all = self.known.iter();
         let found = all.find(|((known, _, number), htlc)| (*known, *number, htlc.to) == (channel, id, to));
-        found.map(|(_, htlc)| htlc.hash)
+        let is_last = |htlc: &Htlc| htlc.expiry.get() <= self.height + LAST_BLOCKS;
+        found.map(|(_, htlc)| htlc).filter(|htlc| !is_last(htlc)).map(|htlc| htlc.hash)
     }
 
     /// A message arrives at `to`.
