@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use bitcoin::{OutPoint, ScriptBuf, Transaction, Txid};
 use lightning_keys::{Seed, SeedKeys, SeedSigner};
+use lightning_traits::Secp;
 use lightning_traits::id::{ChannelKeysId, CommitmentNumber};
 use lightning_traits::interface::{
     ChannelSigner, CommitmentSignatures, CommitmentToSign, EntropySource, InputToSign, KeysInterface,
     SignError,
 };
-use lightning_traits::tx::{ChannelPublicKeys, CommitmentSecret, FundingOutput};
+use lightning_traits::tx::{ChannelPublicKeys, CommitmentSecret, FundingOutput, KeyError};
 use secp256k1::PublicKey;
 use secp256k1::ecdsa::{RecoverableSignature, Signature};
 
@@ -167,6 +168,25 @@ impl ChannelSigner for SimSigner {
         let secret = self.inner.release_secret(number)?;
         self.keys.book.borrow_mut().secrets.insert(*secret.as_bytes(), (self.id, number));
         Ok(secret)
+    }
+
+    fn our_revocation_key(
+        &self,
+        secp: &Secp,
+        number: CommitmentNumber,
+        point: &PublicKey,
+        their_basepoint: &PublicKey,
+    ) -> Result<PublicKey, KeyError> {
+        self.inner.our_revocation_key(secp, number, point, their_basepoint)
+    }
+
+    fn their_revocation_key(
+        &self,
+        secp: &Secp,
+        their_point: &PublicKey,
+        our_basepoint: &PublicKey,
+    ) -> Result<PublicKey, KeyError> {
+        self.inner.their_revocation_key(secp, their_point, our_basepoint)
     }
 
     fn sign_theirs(&self, request: &CommitmentToSign<'_>) -> Result<CommitmentSignatures, SignError> {

@@ -12,7 +12,8 @@ use lightning_traits::interface::{
 };
 use lightning_traits::tx::signature::{p2wsh_sighash, sign};
 use lightning_traits::tx::{
-    ChannelPublicKeys, CommitmentSecret, CommitmentSeed, FundingOutput, KeyError, derive_revocation_secret,
+    ChannelPublicKeys, CommitmentSecret, CommitmentSeed, FundingOutput, KeyError,
+    derive_revocation_key_by_base_secret, derive_revocation_key_by_point_secret, derive_revocation_secret,
     derive_secret_key_with, sign_commitment,
 };
 use secp256k1::{Message, PublicKey, SecretKey};
@@ -158,6 +159,26 @@ impl ChannelSigner for SeedSigner {
 
     fn release_secret(&self, number: CommitmentNumber) -> Result<CommitmentSecret, SignError> {
         self.secret(number)
+    }
+
+    fn our_revocation_key(
+        &self,
+        secp: &Secp,
+        number: CommitmentNumber,
+        point: &PublicKey,
+        their_basepoint: &PublicKey,
+    ) -> Result<PublicKey, KeyError> {
+        let secret = self.0.commitments.secret(number).ok_or(KeyError)?;
+        derive_revocation_key_by_point_secret(secp, their_basepoint, &secret, point)
+    }
+
+    fn their_revocation_key(
+        &self,
+        secp: &Secp,
+        their_point: &PublicKey,
+        our_basepoint: &PublicKey,
+    ) -> Result<PublicKey, KeyError> {
+        derive_revocation_key_by_base_secret(secp, &self.0.secrets.revocation, our_basepoint, their_point)
     }
 
     fn sign_theirs(&self, request: &CommitmentToSign<'_>) -> Result<CommitmentSignatures, SignError> {

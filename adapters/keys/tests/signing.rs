@@ -147,3 +147,26 @@ fn nothing_secret_is_printed() {
         assert!(!shown.contains(&hex));
     }
 }
+
+/// A signer that has secrets at hand gives the very keys that anybody computes from points.
+#[test]
+fn revocation_keys_are_those_of_public_points() {
+    let secp = Secp::new();
+    for round in 0..40_u8 {
+        let (a, b) =
+            (keys(round).signer(&ChannelKeysId([7; 32])), keys(round + 100).signer(&ChannelKeysId([8; 32])));
+        let (ours, theirs) = (a.public_keys().revocation_basepoint, b.public_keys().revocation_basepoint);
+        // The first, the last, and some between.
+        for number in [0, 1, u64::from(round) * 1_000_003, CommitmentNumber::LAST.0].map(CommitmentNumber) {
+            let point = a.commitment_point(number).unwrap();
+            let public = derive_revocation_key(&secp, &theirs, &point);
+            assert_eq!(a.our_revocation_key(&secp, number, &point, &theirs), public);
+            assert_eq!(b.their_revocation_key(&secp, &point, &theirs), public);
+            assert_ne!(b.their_revocation_key(&secp, &point, &ours), public);
+        }
+    }
+    let beyond = CommitmentNumber(CommitmentNumber::LAST.0 + 1);
+    let signer = keys(1).signer(&ChannelKeysId([7; 32]));
+    let point = signer.commitment_point(CommitmentNumber(0)).unwrap();
+    assert!(signer.our_revocation_key(&secp, beyond, &point, &point).is_err());
+}

@@ -72,8 +72,9 @@ impl Commitments {
         number: CommitmentNumber,
     ) -> Result<CommitmentSignatures, SignFailure> {
         let params = self.terms.their_params();
-        let keys =
-            CommitmentKeys::derive_for(spec, secp, point, &self.terms.theirs.keys, &self.terms.ours.keys)?;
+        let (ours, theirs) = (&self.terms.ours.keys, &self.terms.theirs.keys);
+        let revocation_key = signer.their_revocation_key(secp, &point, &ours.revocation_basepoint)?;
+        let keys = CommitmentKeys::derive_around(revocation_key, spec, secp, point, (theirs, ours))?;
         let commitment = build(&params, &keys, spec, number).map_err(SignFailure::Build)?;
         let request = CommitmentToSign { params: &params, keys: &keys, commitment: &commitment };
         signer.sign_theirs(&request).map_err(SignFailure::Signer)
@@ -97,12 +98,14 @@ impl Commitments {
     pub fn verify_current(
         &self,
         secp: &Secp,
+        signer: &impl ChannelSigner,
         our_point: PublicKey,
         signature: &Signature,
         htlc_signatures: &[Signature],
     ) -> Result<(), Violation> {
         let ours = &self.funding.ours;
-        self.verify_ours(secp, our_point, &ours.spec, ours.number, (signature, htlc_signatures))
+        let commitment = (our_point, &ours.spec, ours.number);
+        self.verify_ours(secp, signer, commitment, (signature, htlc_signatures))
     }
 
     /// `commitment_signed`. The change must be durable before the revocation leaves.
@@ -126,7 +129,7 @@ impl Commitments {
         let ours = &self.funding.ours;
         let number = ours.number.next();
         let signatures = (&message.signature, message.htlc_signature.as_slice());
-        self.verify_ours(secp, ours.next_point, &self.our_next().spec, number, signatures)?;
+        self.verify_ours(secp, signer, (ours.next_point, &self.our_next().spec, number), signatures)?;
         let next_point = signer.commitment_point(number.next()).map_err(CommitRefused::Signer)?;
         let revocation = self.revoke(signer, ours.number, next_point).map_err(CommitRefused::Signer)?;
         let proof =
@@ -138,19 +141,29 @@ impl Commitments {
     fn verify_ours(
         &self,
         secp: &Secp,
-        point: PublicKey,
-        spec: &CommitmentSpec,
-        number: CommitmentNumber,
+        signer: &impl ChannelSigner,
+        (point, spec, number): (PublicKey, &CommitmentSpec, CommitmentNumber),
         (signature, htlc_signatures): (&Signature, &[Signature]),
     ) -> Result<(), Violation> {
         let params = self.terms.our_params();
-        let keys =
-            CommitmentKeys::derive_for(spec, secp, point, &self.terms.ours.keys, &self.terms.theirs.keys)
-                .map_err(|_| Violation::BadPoint)?;
+        let keys = self.our_keys(secp, signer, point, spec, number).map_err(|_| Violation::BadPoint)?;
         let commitment =
             build(&params, &keys, spec, number).map_err(|error| Violation::Unbuildable { number, error })?;
         verify_commitment(secp, &params, &keys, &commitment, signature, htlc_signatures)
             .map_err(|error| Violation::Signature { number, error })
+    }
+
+    fn our_keys(
+        &self,
+        secp: &Secp,
+        signer: &impl ChannelSigner,
+        point: PublicKey,
+        spec: &CommitmentSpec,
+        number: CommitmentNumber,
+    ) -> Result<CommitmentKeys, KeyError> {
+        let (ours, theirs) = (&self.terms.ours.keys, &self.terms.theirs.keys);
+        let revocation_key = signer.our_revocation_key(secp, number, &point, &theirs.revocation_basepoint)?;
+        CommitmentKeys::derive_around(revocation_key, spec, secp, point, (ours, theirs))
     }
 
     /// The last revocation that we sent, to be sent again. `None` when we have revoked nothing.

@@ -13,6 +13,7 @@ use secp256k1::PublicKey;
 use secp256k1::ecdsa::{RecoverableSignature, Signature};
 
 use super::*;
+use crate::Secp;
 use crate::event::{Event, MessageSendEvent};
 use crate::feature::Features;
 use crate::id::{ChannelId, ChannelKeysId, CommitmentNumber, EventId, NodeId, PaymentId};
@@ -21,7 +22,7 @@ use crate::monitor::{
     StoredChannel,
 };
 use crate::route::{NoRoute, Route, RouteAnswer, RouteQuery, RouteReport};
-use crate::tx::{ChannelPublicKeys, CommitmentSecret, FundingOutput};
+use crate::tx::{ChannelPublicKeys, CommitmentSecret, FundingOutput, KeyError};
 use crate::units::{BlockHeight, FeeratePerKw};
 use crate::wire::{ChannelMessage, ChannelUpdate, ErrorMessage, Init, RoutingMessage, WarningMessage};
 
@@ -93,6 +94,8 @@ forward! {
         fn public_keys(&self) -> ChannelPublicKeys;
         fn commitment_point(&self, number: CommitmentNumber) -> Result<PublicKey, SignError>;
         fn release_secret(&self, number: CommitmentNumber) -> Result<CommitmentSecret, SignError>;
+        fn our_revocation_key(&self, secp: &Secp, number: CommitmentNumber, point: &PublicKey, their_basepoint: &PublicKey) -> Result<PublicKey, KeyError>;
+        fn their_revocation_key(&self, secp: &Secp, their_point: &PublicKey, our_basepoint: &PublicKey) -> Result<PublicKey, KeyError>;
         fn sign_theirs(&self, request: &CommitmentToSign<'_>) -> Result<CommitmentSignatures, SignError>;
         fn sign_ours(&self, request: &CommitmentToSign<'_>) -> Result<Signature, SignError>;
         fn sign_closing(&self, funding: &FundingOutput, transaction: &Transaction) -> Result<Signature, SignError>;

@@ -14,9 +14,11 @@ use secp256k1::ecdsa::{RecoverableSignature, Signature};
 use thiserror::Error;
 
 use super::EntropySource;
+use crate::Secp;
 use crate::id::{ChannelKeysId, CommitmentNumber};
 use crate::tx::{
     ChannelPublicKeys, CommitmentKeys, CommitmentParams, CommitmentSecret, CommitmentTx, FundingOutput,
+    KeyError, derive_revocation_key,
 };
 
 /// Why there is no signature.
@@ -141,6 +143,37 @@ pub trait ChannelSigner {
     /// # Errors
     /// When the signer refuses or needs time.
     fn release_secret(&self, number: CommitmentNumber) -> Result<CommitmentSecret, SignError>;
+
+    /// The revocation key of our commitment of this number, whose point is `point`; `their_basepoint` is the peer's revocation basepoint.
+    ///
+    /// Anybody can compute it from the points, as it is done by default. A signer that has the secret of the point, which the
+    /// number gives it, saves one product of two.
+    ///
+    /// # Errors
+    /// [`KeyError`] when the points cancel out.
+    fn our_revocation_key(
+        &self,
+        secp: &Secp,
+        _number: CommitmentNumber,
+        point: &PublicKey,
+        their_basepoint: &PublicKey,
+    ) -> Result<PublicKey, KeyError> {
+        derive_revocation_key(secp, their_basepoint, point)
+    }
+
+    /// The revocation key of the peer's commitment with `their_point`; `our_basepoint` is our revocation basepoint. As
+    /// [`our_revocation_key`](Self::our_revocation_key), by the secret of the basepoint.
+    ///
+    /// # Errors
+    /// [`KeyError`] when the points cancel out.
+    fn their_revocation_key(
+        &self,
+        secp: &Secp,
+        their_point: &PublicKey,
+        our_basepoint: &PublicKey,
+    ) -> Result<PublicKey, KeyError> {
+        derive_revocation_key(secp, our_basepoint, their_point)
+    }
 
     /// Signs their commitment and its HTLC transactions.
     ///

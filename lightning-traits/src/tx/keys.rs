@@ -113,6 +113,35 @@ impl CommitmentKeys {
         derive(secp, per_commitment_point, broadcaster, countersigner)
     }
 
+    /// As [`derive_for`](Self::derive_for), with the revocation key that a signer gave.
+    ///
+    /// # Errors
+    /// See [`derive`](Self::derive).
+    pub fn derive_around(
+        revocation_key: PublicKey,
+        spec: &CommitmentSpec,
+        secp: &Secp,
+        per_commitment_point: PublicKey,
+        (broadcaster, countersigner): (&ChannelPublicKeys, &ChannelPublicKeys),
+    ) -> Result<Self, KeyError> {
+        let point = &per_commitment_point;
+        let htlc = if spec.htlcs.is_empty() {
+            None
+        } else {
+            let broadcaster = derive_public_key(secp, &broadcaster.htlc_basepoint, point)?;
+            let countersigner = derive_public_key(secp, &countersigner.htlc_basepoint, point)?;
+            Some(HtlcKeys { broadcaster, countersigner })
+        };
+        Ok(Self {
+            per_commitment_point,
+            revocation_key,
+            broadcaster_delayed_key: derive_public_key(secp, &broadcaster.delayed_payment_basepoint, point)?,
+            htlc,
+            // BOLT 3: "The `remotepubkey` is simply the remote node's `payment_basepoint`".
+            countersigner_payment_key: countersigner.payment_basepoint,
+        })
+    }
+
     fn derive_without_htlcs(
         secp: &Secp,
         per_commitment_point: PublicKey,
@@ -181,6 +210,42 @@ pub fn derive_revocation_key(
     let point_factor = tweak(point, revocation_basepoint)?;
     let base_part = revocation_basepoint.mul_tweak(secp, &base_factor).map_err(|_| KeyError)?;
     let point_part = point.mul_tweak(secp, &point_factor).map_err(|_| KeyError)?;
+    base_part.combine(&point_part).map_err(|_| KeyError)
+}
+
+/// [`derive_revocation_key`] for whoever has the secret of the basepoint: one of the two products is one with `G`, which costs
+/// less and takes the same time whatever the secret.
+///
+/// # Errors
+/// See [`derive_revocation_key`].
+pub fn derive_revocation_key_by_base_secret(
+    secp: &Secp,
+    revocation_base_secret: &SecretKey,
+    revocation_basepoint: &PublicKey,
+    point: &PublicKey,
+) -> Result<PublicKey, KeyError> {
+    let base_factor = tweak(revocation_basepoint, point)?;
+    let point_factor = tweak(point, revocation_basepoint)?;
+    let base_part = revocation_base_secret.mul_tweak(&base_factor).map_err(|_| KeyError)?.public_key(secp);
+    let point_part = point.mul_tweak(secp, &point_factor).map_err(|_| KeyError)?;
+    base_part.combine(&point_part).map_err(|_| KeyError)
+}
+
+/// [`derive_revocation_key`] for whoever has the secret of `point`, likewise.
+///
+/// # Errors
+/// See [`derive_revocation_key`]; also when the secret is no key.
+pub fn derive_revocation_key_by_point_secret(
+    secp: &Secp,
+    revocation_basepoint: &PublicKey,
+    per_commitment_secret: &CommitmentSecret,
+    point: &PublicKey,
+) -> Result<PublicKey, KeyError> {
+    let base_factor = tweak(revocation_basepoint, point)?;
+    let point_factor = tweak(point, revocation_basepoint)?;
+    let base_part = revocation_basepoint.mul_tweak(secp, &base_factor).map_err(|_| KeyError)?;
+    let secret = per_commitment_secret.to_secret_key()?;
+    let point_part = secret.mul_tweak(&point_factor).map_err(|_| KeyError)?.public_key(secp);
     base_part.combine(&point_part).map_err(|_| KeyError)
 }
 

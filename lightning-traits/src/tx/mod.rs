@@ -33,7 +33,8 @@ pub use funding::{FundingOutput, ObscureFactor};
 pub use htlc::SecondStage;
 pub use keys::{
     ChannelPublicKeys, CommitmentKeys, HtlcKeys, KeyError, derive_public_key, derive_revocation_key,
-    derive_revocation_secret, derive_secret_key, derive_secret_key_with,
+    derive_revocation_key_by_base_secret, derive_revocation_key_by_point_secret, derive_revocation_secret,
+    derive_secret_key, derive_secret_key_with,
 };
 pub use secret::{CommitmentSecret, CommitmentSeed, SecretError, SecretStore};
 pub use signature::{SignatureError, sign_commitment, verify_commitment};

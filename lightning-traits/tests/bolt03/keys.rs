@@ -4,7 +4,8 @@ use lightning_traits::id::HtlcId;
 use lightning_traits::payment::PaymentHash;
 use lightning_traits::tx::{
     ChannelPublicKeys, CommitmentKeys, CommitmentSecret, CommitmentSpec, HtlcSpec, KeyError, TxSide,
-    derive_public_key, derive_revocation_key, derive_revocation_secret, derive_secret_key,
+    derive_public_key, derive_revocation_key, derive_revocation_key_by_base_secret,
+    derive_revocation_key_by_point_secret, derive_revocation_secret, derive_secret_key,
 };
 use lightning_traits::units::{CltvExpiry, FeeratePerKw, Msat};
 
@@ -31,6 +32,11 @@ fn appendix_e() {
                 }
                 "revocationpubkey" => {
                     assert_eq!(derive_revocation_key(&secp, &base, &point), Ok(key(stated)));
+                    let by_base = derive_revocation_key_by_base_secret(&secp, &base_secret, &base, &point);
+                    assert_eq!(by_base, Ok(key(stated)));
+                    let by_point =
+                        derive_revocation_key_by_point_secret(&secp, &base, &commitment_secret, &point);
+                    assert_eq!(by_point, Ok(key(stated)));
                 }
                 "revocationprivkey" => {
                     let made = derive_revocation_secret(&secp, &base_secret, &commitment_secret);
@@ -54,6 +60,8 @@ fn a_secret_that_is_no_key_is_an_error() {
         assert_eq!(broken.to_point(&secp), Err(KeyError));
         assert!(!broken.opens(&secp, &some.public_key(&secp)));
         assert_eq!(derive_revocation_secret(&secp, &some, &broken), Err(KeyError));
+        let base = some.public_key(&secp);
+        assert_eq!(derive_revocation_key_by_point_secret(&secp, &base, &broken, &base), Err(KeyError));
     }
 }
 

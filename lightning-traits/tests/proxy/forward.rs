@@ -6,6 +6,7 @@ use std::cell::Cell;
 
 use bitcoin::block::Header;
 use bitcoin::{Amount, Block, BlockHash, OutPoint, ScriptBuf, Transaction};
+use lightning_traits::Secp;
 use lightning_traits::event::{Event, MessageSendEvent};
 use lightning_traits::feature::Features;
 use lightning_traits::id::{ChannelId, ChannelKeysId, CommitmentNumber, EventId, NodeId, PaymentId};
@@ -15,7 +16,7 @@ use lightning_traits::monitor::{
     StoredChannel,
 };
 use lightning_traits::route::{NoRoute, Route, RouteAnswer, RouteQuery, RouteReport};
-use lightning_traits::tx::{ChannelPublicKeys, CommitmentSecret, FundingOutput};
+use lightning_traits::tx::{ChannelPublicKeys, CommitmentSecret, FundingOutput, KeyError};
 use lightning_traits::units::{BlockHeight, FeeratePerKw};
 use lightning_traits::wire::{
     ChannelMessage, ChannelUpdate, ErrorMessage, Init, RoutingMessage, WarningMessage,
@@ -103,6 +104,8 @@ proxies! {
         fn public_keys(&self) -> ChannelPublicKeys;
         fn commitment_point(&self, number: CommitmentNumber) -> Result<PublicKey, SignError>;
         fn release_secret(&self, number: CommitmentNumber) -> Result<CommitmentSecret, SignError>;
+        fn our_revocation_key(&self, secp: &Secp, number: CommitmentNumber, point: &PublicKey, their_basepoint: &PublicKey) -> Result<PublicKey, KeyError>;
+        fn their_revocation_key(&self, secp: &Secp, their_point: &PublicKey, our_basepoint: &PublicKey) -> Result<PublicKey, KeyError>;
         fn sign_theirs(&self, request: &CommitmentToSign<'_>) -> Result<CommitmentSignatures, SignError>;
         fn sign_ours(&self, request: &CommitmentToSign<'_>) -> Result<Signature, SignError>;
         fn sign_closing(&self, funding: &FundingOutput, transaction: &Transaction) -> Result<Signature, SignError>;

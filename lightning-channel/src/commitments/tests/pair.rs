@@ -273,8 +273,8 @@ impl Pair {
         let mut second = Commitments::new(accepted, spec.mirror(), point(0, 0), point(1, 1));
         let signed =
             [first.sign_again(&secp, &signers[0]).unwrap(), second.sign_again(&secp, &signers[1]).unwrap()];
-        first.verify_current(&secp, point(0, 0), &signed[1].signature, &[]).unwrap();
-        second.verify_current(&secp, point(1, 0), &signed[0].signature, &[]).unwrap();
+        first.verify_current(&secp, &signers[0], point(0, 0), &signed[1].signature, &[]).unwrap();
+        second.verify_current(&secp, &signers[1], point(1, 0), &signed[0].signature, &[]).unwrap();
         let _ = first.evolve(&first.accept_ready(point(1, 1)).unwrap());
         let _ = second.evolve(&second.accept_ready(point(0, 1)).unwrap());
         let [a, b] = signers;
