@@ -193,3 +193,15 @@ fn the_tower_alone_punishes_a_breach_with_htlcs_for_a_node_that_is_gone() {
         assert_eq!(tower.status()["healthy"], true);
     }
 }
+
+#[test]
+fn the_demo_with_a_watchtower_holds() {
+    if program().is_none() {
+        println!("SKIPPED: no lntower beside lnode; `cargo build -p lightning-watchtower` makes one");
+        return;
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_lnode")).args(["demo", "--watchtower"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("The tower saw the breach") && said.matches("and took").count() == 3, "{said}");
+}

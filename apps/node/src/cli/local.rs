@@ -67,10 +67,19 @@ fn build_demo(command: Command) -> Command {
         .help("A file with its RPC password");
     let about =
         "Run three nodes that open channels, pay, restart and close, and account for every millisatoshi";
-    command.about(about).args([bitcoind, cookie.requires("bitcoind"), user.requires("bitcoind"), password])
+    let tower =
+        Arg::new("watchtower").long("watchtower").action(ArgAction::SetTrue).conflicts_with("bitcoind");
+    let tower =
+        tower.help("Another story: a node loses its disk, its peer cheats, and `lntower` alone punishes it");
+    let bitcoinds = [bitcoind, cookie.requires("bitcoind"), user.requires("bitcoind"), password];
+    command.about(about).args(bitcoinds).arg(tower)
 }
 
 fn run_demo(given: &ArgMatches, _: &Sources, _: Format) -> Result<(), ApiError> {
+    let not_held = |error| ApiError::new(Code::Internal, format!("the demo did not hold: {error}"));
+    if given.get_flag("watchtower") {
+        return demo::watchtower().map_err(not_held);
+    }
     let text = |name: &str| given.get_one::<String>(name).cloned();
     let chain = match text("bitcoind") {
         None => DemoChain::Embedded,
@@ -94,9 +103,7 @@ fn run_demo(given: &ArgMatches, _: &Sources, _: Format) -> Result<(), ApiError> 
     };
     let filter = std::env::var("LNODE_LOG").unwrap_or_else(|_| "error".to_owned());
     logging::start(&crate::config::LogConfig { filter, json: false })?;
-    demo::run(&chain)
-        .map(|_| ())
-        .map_err(|error| ApiError::new(Code::Internal, format!("the demo did not hold: {error}")))
+    demo::run(&chain).map(|_| ()).map_err(not_held)
 }
 
 fn build_config(command: Command) -> Command {

@@ -3,9 +3,11 @@
 //! Three real nodes with data directories and sockets of their own, on an embedded chain or a real regtest bitcoind. They
 //! open channels, pay each other, lose one node in the middle of a payment, close one channel together and one by
 //! force, and sweep everything back. `network.rs` has the nodes, `story.rs` what happens, `ledger.rs` the sums.
+//! `watchtower.rs` is another story, with a watchtower in it.
 mod ledger;
 mod network;
 mod story;
+mod watchtower;
 
 use std::time::Instant;
 
@@ -16,6 +18,7 @@ use crate::daemon::StartError;
 use crate::error::ApiError;
 
 pub use ledger::{Ledger, Row};
+pub use watchtower::watchtower;
 
 /// Tells the user how far the story is.
 fn say(line: &str) {
@@ -65,6 +68,9 @@ pub enum DemoError {
     /// Something that should have happened did not.
     #[error("{0} did not happen within {1} s")]
     Late(String, u64),
+    /// A program of the demo failed.
+    #[error("{0}")]
+    Process(String),
     /// The sums are wrong.
     #[error("the sums do not add up: {0}")]
     Unaccounted(String),
