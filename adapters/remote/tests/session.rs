@@ -392,6 +392,27 @@ fn an_id_that_is_used_for_something_else_is_not_taken_for_the_same() {
 }
 
 #[test]
+fn what_a_snapshot_has_swallowed_is_not_taken_for_the_same() {
+    let mut rig = Rig::new();
+    rig.open(1);
+    (0..3).for_each(|_| rig.step(1));
+    rig.heal();
+    let old = rig.local.disk.borrow().clone();
+    rig.step(1);
+    rig.settle();
+    // The disk is put back and makes another update 4, whose name goes with a snapshot before the node starts again.
+    rig.local = Monitors::on(old, 4);
+    rig.local.is_quick.set(true);
+    rig.crash_node();
+    rig.step(1);
+    rig.crash_node();
+    assert!(rig.local.disk.borrow().channels[&channel(1)].updates.is_empty());
+    rig.step(1);
+    rig.heal();
+    rig.assert_level();
+}
+
+#[test]
 fn statements_of_another_key_open_nothing() {
     let mut rig = Rig::new();
     rig.service = service(&rig.tower, TOWER + 1, client());
