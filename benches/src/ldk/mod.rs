@@ -85,7 +85,9 @@ impl Node {
             keys.get_peer_storage_key(),
         ));
         let routes = Arc::new(NoRoutes);
-        let best_block = BestBlock::from_network(Network::Regtest);
+        // High up, as LDK makes names of channels up from the heights that there were.
+        let genesis = BestBlock::from_network(Network::Regtest);
+        let best_block = BestBlock::new(genesis.block_hash, 800_000);
         let manager = Manager::new(
             fees,
             monitors.clone(),
@@ -187,7 +189,7 @@ impl Line {
         let tip = self.nodes[0].manager.current_best_block();
         let height = tip.height + 1;
         let block =
-            bitcoin::Block { header: header(tip.block_hash, TIME + 600 * height), txdata: transactions };
+            bitcoin::Block { header: header(tip.block_hash, TIME + height), txdata: transactions };
         let took = timed(&mut || self.nodes[0].monitors.block_connected(&block, height));
         for node in &self.nodes[1..] {
             node.monitors.block_connected(&block, height);
@@ -201,7 +203,7 @@ impl Line {
     fn mine(&self, transactions: &[Transaction]) {
         let tip = self.nodes[0].manager.current_best_block();
         let height = tip.height + 1;
-        let header = header(tip.block_hash, TIME + 600 * height);
+        let header = header(tip.block_hash, TIME + height);
         let confirmed: Vec<_> =
             transactions.iter().enumerate().map(|(index, transaction)| (index + 1, transaction)).collect();
         for node in &self.nodes {

@@ -112,8 +112,10 @@ impl Watch {
     /// So many new channels; all but the last ten thousand at most sleep when `resting`.
     #[must_use]
     pub fn new(copies: &Copies, count: u32, resting: bool) -> Self {
-        let set = MonitorSet::new(MonitorParts::of(1, false));
-        let first = copies.first();
+        let mut watch = Self::at(MonitorSet::new(MonitorParts::of(1, false)), BlockHash::all_zeros(), HEIGHT);
+        // What is younger than the tip does not sleep.
+        watch.connect(Vec::new(), |work| work());
+        let (set, first) = (&watch.set, copies.first());
         for index in 0..count {
             let mut new = first.clone();
             let (outpoint, funding) = (funding(index), first.init.funding);
@@ -129,7 +131,7 @@ impl Watch {
         if resting {
             set.rest(0);
         }
-        Self::at(set, BlockHash::all_zeros(), HEIGHT)
+        watch
     }
 
     pub(super) const fn at(set: MonitorSet<MonitorParts>, tip: BlockHash, height: u32) -> Self {
