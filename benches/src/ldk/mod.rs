@@ -188,8 +188,7 @@ impl Line {
     ) -> (T, Vec<Transaction>) {
         let tip = self.nodes[0].manager.current_best_block();
         let height = tip.height + 1;
-        let block =
-            bitcoin::Block { header: header(tip.block_hash, TIME + height), txdata: transactions };
+        let block = bitcoin::Block { header: header(tip.block_hash, TIME + height), txdata: transactions };
         let took = timed(&mut || self.nodes[0].monitors.block_connected(&block, height));
         for node in &self.nodes[1..] {
             node.monitors.block_connected(&block, height);
