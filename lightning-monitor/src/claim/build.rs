@@ -1,40 +1,28 @@
-//! Making and signing the transaction that claims one output.
+//! Making and signing the transactions that claim outputs.
 //!
-//! What stands on its own pays its fee out of the output and goes to the user's script. A second-stage
+//! What stands on its own pays its fee out of the outputs and goes to the user's script. A second-stage
 //! transaction pays what both signed: with a fee in it, or, with anchors, none: then [`FeeInputs`] bring it.
+use alloc::vec::Vec;
+
 use bitcoin::absolute::LockTime;
 use bitcoin::transaction::Version;
-use bitcoin::{Amount, EcdsaSighashType, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Witness};
+use bitcoin::{Amount, EcdsaSighashType, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Witness};
 use lightning_traits::Secp;
 use lightning_traits::interface::{ChannelSigner, Coins, InputToSign, SignError, SigningKey};
 use lightning_traits::payment::Preimage;
-use lightning_traits::tx::weight::{INPUT_BYTES, OUTPUT_BYTES, SEGWIT_BYTES, TRANSACTION_BYTES};
 use lightning_traits::tx::{SecondStage, Spend, witness};
 use lightning_traits::units::{BlockHeight, FeeratePerKw};
 
-use super::{Authority, Output};
+use super::{Attempt, Authority, Output, Price, least_replacing, rate_of};
 use crate::detect::Built;
 use crate::monitor::ChannelMonitor;
+use crate::resolve::CoinRequest;
 
-/// Length of the longest script that a wallet has its change paid to: P2WSH or P2TR.
-const LONGEST_CHANGE: usize = 34;
-
-/// Coins of the user that pay the fee of a second-stage transaction, and the rate they pay.
+/// Coins of the user, and what they were asked for.
 #[derive(Clone, Debug)]
-pub(crate) struct FeeInputs {
-    pub(crate) coins: Coins,
-    pub(crate) feerate: FeeratePerKw,
-}
-
-/// How an output can be claimed now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Claim {
-    /// By this transaction.
-    Ready(Transaction),
-    /// By a transaction that needs coins of the user, worth this much in fees besides what their own inputs cost.
-    NeedsCoins(Amount),
-    /// Not at this feerate: the fee would eat it.
-    Uneconomic,
+pub(crate) struct FeeInputs<'a> {
+    pub(crate) coins: &'a Coins,
+    pub(crate) request: &'a CoinRequest,
 }
 
 /// Why a claim cannot be built.
@@ -44,6 +32,8 @@ pub(crate) enum BuildError {
     Signer(SignError),
     /// The output does not fit the commitment it is said to be of.
     Inconsistent,
+    /// The coins weigh so much that the fee is above what may be paid.
+    TooDear,
 }
 
 impl From<SignError> for BuildError {
@@ -77,91 +67,42 @@ impl ChannelMonitor {
         self.preimages.get(&output.htlc?.payment_hash)
     }
 
-    /// The claim of an output that can be claimed now. `ours` is our commitment, for second stages.
-    pub(crate) fn build_claim(
+    /// The transaction that sends outputs to the user, less a fee that leaves something.
+    pub(crate) fn build_sweep(
         &self,
         secp: &Secp,
         signer: &impl ChannelSigner,
-        output: &Output,
-        ours: Option<&Built>,
-        feerate: FeeratePerKw,
-    ) -> Result<Claim, BuildError> {
-        if output.is_second_stage() {
-            if self.init.format.rules().zero_fee_htlc {
-                let needed = feerate.fee(self.second_stage_weight(output, LONGEST_CHANGE));
-                // Coins spent to claim less than they cost would be burnt (RELIABILITY D8).
-                let worth = needed < output.value;
-                return Ok(if worth { Claim::NeedsCoins(needed) } else { Claim::Uneconomic });
-            }
-            return self.build_second_stage(signer, output, ours, None).map(Claim::Ready);
-        }
-        self.build_sweep(secp, signer, output, feerate)
-    }
-
-    /// The weight of a second-stage transaction with a change output of this script length, without the coins' inputs.
-    fn second_stage_weight(&self, output: &Output, change: usize) -> u64 {
-        let outputs = (OUTPUT_BYTES + 34) + OUTPUT_BYTES.saturating_add(change as u64);
-        let fixed =
-            (TRANSACTION_BYTES.saturating_add(outputs)).saturating_mul(4).saturating_add(SEGWIT_BYTES);
-        fixed.saturating_add(output.spend.input_weight(self.init.format))
-    }
-
-    /// The weight of a transaction that spends the output to the user.
-    fn sweep_weight(&self, output: &Output) -> u64 {
-        let bytes = TRANSACTION_BYTES + OUTPUT_BYTES + INPUT_BYTES;
-        bytes
-            .saturating_add(self.init.destination.len() as u64)
-            .saturating_mul(4)
-            .saturating_add(SEGWIT_BYTES)
-            .saturating_add(output.spend.witness_weight(self.init.format))
-    }
-
-    /// What is left of the output at this feerate for the user, if that is worth an output.
-    fn swept_value(&self, output: &Output, feerate: FeeratePerKw) -> Option<Amount> {
-        let value = output.value.checked_sub(feerate.fee(self.sweep_weight(output)))?;
-        (value >= self.init.destination.minimal_non_dust()).then_some(value)
-    }
-
-    /// Whether the output can never pay for its claim, at whatever feerate.
-    pub(crate) fn is_dust(&self, output: &Output) -> bool {
-        if !output.is_second_stage() {
-            return self.swept_value(output, FeeratePerKw::FLOOR).is_none();
-        }
-        let fee = FeeratePerKw::FLOOR.fee(self.second_stage_weight(output, LONGEST_CHANGE));
-        self.init.format.rules().zero_fee_htlc && fee >= output.value
-    }
-
-    /// One input, one output to the user.
-    fn build_sweep(
-        &self,
-        secp: &Secp,
-        signer: &impl ChannelSigner,
-        output: &Output,
-        feerate: FeeratePerKw,
-    ) -> Result<Claim, BuildError> {
-        let destination = &self.init.destination;
-        let format = self.init.format;
-        let Some(value) = self.swept_value(output, feerate) else { return Ok(Claim::Uneconomic) };
-        let lock_time = match (output.spend, &output.htlc) {
-            (Spend::ReceivedAfterExpiry, Some(htlc)) => LockTime::from_consensus(htlc.expiry.get()),
-            _ => LockTime::ZERO,
-        };
+        outputs: &[Output],
+        fee: Amount,
+    ) -> Result<Transaction, BuildError> {
+        let value = outputs.iter().map(|output| output.value.to_sat()).fold(0, u64::saturating_add);
+        let value = Amount::from_sat(value).checked_sub(fee).ok_or(BuildError::Inconsistent)?;
+        let lock_time = outputs.iter().map(lock_time_of).max().unwrap_or_default();
         let mut transaction = Transaction {
             version: Version::TWO,
-            lock_time,
-            input: alloc::vec![TxIn {
-                previous_output: output.outpoint,
-                script_sig: ScriptBuf::new(),
-                sequence: output.spend.sequence(format, self.init.ours.to_self_delay),
-                witness: Witness::new(),
-            }],
-            output: alloc::vec![TxOut { value, script_pubkey: destination.clone() }],
+            lock_time: LockTime::from_consensus(lock_time),
+            input: outputs.iter().map(|output| self.sweep_input(output)).collect(),
+            output: alloc::vec![TxOut { value, script_pubkey: self.init.destination.clone() }],
         };
-        let witness = self.sign_sweep(secp, signer, output, &transaction)?;
-        if let Some(input) = transaction.input.first_mut() {
+        let mut witnesses = Vec::with_capacity(outputs.len());
+        for (index, output) in outputs.iter().enumerate() {
+            witnesses.push(self.sign_sweep(secp, signer, output, index, &transaction)?);
+        }
+        for (input, witness) in transaction.input.iter_mut().zip(witnesses) {
             input.witness = witness;
         }
-        Ok(Claim::Ready(transaction))
+        Ok(transaction)
+    }
+
+    fn sweep_input(&self, output: &Output) -> TxIn {
+        // Only their outputs of a revoked commitment have a delay of theirs, and penalties do not wait for it.
+        let sequence = output.spend.sequence(self.init.format, self.init.ours.to_self_delay);
+        TxIn {
+            previous_output: output.outpoint,
+            script_sig: ScriptBuf::new(),
+            sequence,
+            witness: Witness::new(),
+        }
     }
 
     fn sign_sweep(
@@ -169,12 +110,13 @@ impl ChannelMonitor {
         secp: &Secp,
         signer: &impl ChannelSigner,
         output: &Output,
+        input: usize,
         transaction: &Transaction,
     ) -> Result<Witness, BuildError> {
         let key = self.sweep_key(output)?;
         let signature = signer.sign_input(&InputToSign {
             transaction,
-            input: 0,
+            input,
             value: output.value,
             script: &output.script,
             sighash: EcdsaSighashType::All,
@@ -227,7 +169,7 @@ impl ChannelMonitor {
         signer: &impl ChannelSigner,
         output: &Output,
         ours: Option<&Built>,
-        fees: Option<&FeeInputs>,
+        fees: Option<&FeeInputs<'_>>,
     ) -> Result<Transaction, BuildError> {
         let (Some(built), Authority::SecondStage { point, signature }) = (ours, &output.authority) else {
             return Err(BuildError::Inconsistent);
@@ -241,7 +183,8 @@ impl ChannelMonitor {
         let stage = SecondStage::new(&params, &built.keys, &built.tx).ok_or(BuildError::Inconsistent)?;
         let mut transaction = stage.tx(htlc);
         if let Some(fees) = fees {
-            self.add_fee_inputs(&mut transaction, output, fees);
+            let fixed = self.second_stage_weight(output, fees.coins.change.len());
+            add_coins(&mut transaction, fixed, Amount::ZERO, fees).ok_or(BuildError::TooDear)?;
         }
         let ours = signer.sign_input(&InputToSign {
             transaction: &transaction,
@@ -264,38 +207,80 @@ impl ChannelMonitor {
         Ok(transaction)
     }
 
-    /// The second-stage transaction that claims `outpoint`, with coins that pay its fee, if it is still to be claimed.
+    /// The second-stage transaction that was asked for, with coins that pay its fee, if it is still to be claimed; the wallet
+    /// has still to sign.
     pub(crate) fn fund_second_stage(
         &self,
         secp: &Secp,
         signer: &impl ChannelSigner,
-        outpoint: OutPoint,
-        fees: &FeeInputs,
-    ) -> Option<Transaction> {
+        fees: &FeeInputs<'_>,
+    ) -> Option<Attempt> {
         let closing = self.closing.as_ref()?;
+        let outpoint = fees.request.outpoint;
         let waiting = |output: &&Output| output.outpoint == outpoint && output.spent.is_none();
         let output = closing.outputs.iter().find(waiting)?;
         let built = self.build_ours(secp, signer).ok()?;
-        self.build_second_stage(signer, output, Some(&built), Some(fees)).ok()
+        let transaction = self.build_second_stage(signer, output, Some(&built), Some(fees)).ok()?;
+        let brought = fees.brought().to_sat().saturating_add(output.value.to_sat());
+        let fee = paid(brought, &transaction);
+        let price =
+            Price { feerate: fees.feerate(self.second_stage_weight(output, fees.coins.change.len())), fee };
+        Some(Attempt { outpoints: alloc::vec![outpoint], transaction, price })
+    }
+}
+
+impl FeeInputs<'_> {
+    /// The weight of a transaction that weighs `fixed` without the coins.
+    fn weight(&self, fixed: u64) -> u64 {
+        self.coins.inputs.iter().map(|coin| coin.input_weight).fold(fixed, u64::saturating_add)
     }
 
-    /// Adds the coins, and what they leave over as change where that is worth an output.
-    fn add_fee_inputs(&self, transaction: &mut Transaction, output: &Output, fees: &FeeInputs) {
-        let FeeInputs { coins, feerate } = fees;
-        transaction.input.extend(coins.inputs.iter().map(|coin| TxIn {
-            previous_output: coin.outpoint,
-            script_sig: ScriptBuf::new(),
-            sequence: Sequence::ENABLE_RBF_NO_LOCKTIME,
-            witness: Witness::new(),
-        }));
-        let brought = coins.inputs.iter().map(|coin| coin.output.value.to_sat()).fold(0, u64::saturating_add);
-        let fixed = self.second_stage_weight(output, coins.change.len());
-        let weights = coins.inputs.iter().map(|coin| coin.input_weight);
-        let weight = weights.fold(fixed, u64::saturating_add);
-        let left = brought.saturating_sub(feerate.fee(weight).to_sat());
-        let change = TxOut { value: Amount::from_sat(left), script_pubkey: coins.change.clone() };
-        if change.value >= change.script_pubkey.minimal_non_dust() {
-            transaction.output.push(change);
-        }
+    /// The rate that was asked for; many small coins may weigh more than was expected, then what the budget is for that weight.
+    fn feerate(&self, fixed: u64) -> FeeratePerKw {
+        self.request.feerate.min(rate_of(self.request.most, self.weight(fixed)))
+    }
+
+    /// What the coins are worth.
+    fn brought(&self) -> Amount {
+        let values = self.coins.inputs.iter().map(|coin| coin.output.value.to_sat());
+        Amount::from_sat(values.fold(0, u64::saturating_add))
+    }
+}
+
+/// What a transaction with inputs of this sum pays.
+fn paid(brought: u64, transaction: &Transaction) -> Amount {
+    let out = transaction.output.iter().map(|output| output.value.to_sat()).fold(0, u64::saturating_add);
+    Amount::from_sat(brought.saturating_sub(out))
+}
+
+/// Adds the coins, and what they leave over as change where that is worth an output, so that the transaction, which weighs `fixed`
+/// without them and pays `own` itself, pays what was asked for; `None` when that is above what may be paid.
+fn add_coins(transaction: &mut Transaction, fixed: u64, own: Amount, fees: &FeeInputs<'_>) -> Option<()> {
+    let FeeInputs { coins, request } = fees;
+    transaction.input.extend(coins.inputs.iter().map(|coin| TxIn {
+        previous_output: coin.outpoint,
+        script_sig: ScriptBuf::new(),
+        sequence: Sequence::ENABLE_RBF_NO_LOCKTIME,
+        witness: Witness::new(),
+    }));
+    let weight = fees.weight(fixed);
+    let rate = fees.feerate(fixed);
+    let least = request.replaces.map_or(Amount::ZERO, |old| least_replacing(old, weight));
+    let fee = rate.fee(weight).max(least);
+    if rate < request.floor || fee > request.most {
+        return None;
+    }
+    let needed = fee.checked_sub(own).unwrap_or(Amount::ZERO);
+    let left = fees.brought().checked_sub(needed).unwrap_or(Amount::ZERO);
+    if left >= coins.change.minimal_non_dust() {
+        transaction.output.push(TxOut { value: left, script_pubkey: coins.change.clone() });
+    }
+    Some(())
+}
+
+const fn lock_time_of(output: &Output) -> u32 {
+    match (output.spend, &output.htlc) {
+        (Spend::ReceivedAfterExpiry, Some(htlc)) => htlc.expiry.get(),
+        _ => 0,
     }
 }

@@ -1,27 +1,32 @@
 //! Outputs that are ours, or may be, and how each is claimed.
 //!
 //! One [`Output`] an outpoint. `ours.rs`, `theirs.rs` and `revoked.rs` find them in a commitment, `second_stage.rs`
-//! in what spends its HTLCs, `build.rs` makes and signs the transaction that claims one.
+//! in what spends its HTLCs. `package.rs` says which are claimed together, `fee/` at what price, and `build.rs` makes and signs
+//! the transaction.
 //!
 //! # Invariants
-//! - an output is claimed by a transaction of its own, so nobody can invalidate one claim by making another
-//!   impossible (RELIABILITY L6)
+//! - what somebody else may spend is claimed by a transaction of its own, so nobody can invalidate one claim by making
+//!   another impossible (RELIABILITY L6)
 mod build;
+mod fee;
 mod ours;
+mod package;
 mod revoked;
 mod second_stage;
 mod theirs;
 
 use bitcoin::hashes::Hash as _;
-use bitcoin::{Amount, OutPoint, ScriptBuf, Transaction, Txid, WPubkeyHash};
+use bitcoin::{Amount, OutPoint, ScriptBuf, Txid, WPubkeyHash};
 use lightning_traits::id::CommitmentNumber;
 use lightning_traits::record;
 use lightning_traits::tx::{HtlcSpec, Spend};
-use lightning_traits::units::BlockHeight;
+use lightning_traits::units::{BlockHeight, FeeratePerKw};
 use secp256k1::PublicKey;
 use secp256k1::ecdsa::Signature;
 
-pub(crate) use build::{BuildError, Claim, FeeInputs};
+pub(crate) use build::{BuildError, FeeInputs};
+pub(crate) use fee::{COIN_INPUT_WEIGHT, Price, Stake, least_replacing, rate_of};
+pub(crate) use package::{Attempt, Package};
 
 /// A confirmed spend of an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,10 +65,10 @@ pub(crate) struct Output {
     /// Height of the transaction that made it.
     pub(crate) created: BlockHeight,
     pub(crate) spent: Option<Spent>,
-    /// Our latest claim, broadcast again until something spends the output.
-    pub(crate) claim: Option<Transaction>,
+    /// The highest feerate that a claim of it has offered, until it is irrevocably spent.
+    pub(crate) offered: Option<FeeratePerKw>,
 }
-record!(struct Output { outpoint, value, script, spend, authority, htlc, created, spent, claim });
+record!(struct Output { outpoint, value, script, spend, authority, htlc, created, spent, offered });
 
 impl Output {
     /// The script of the output itself.
@@ -91,8 +96,8 @@ impl Output {
         matches!(self.spend, Spend::HtlcTimeout | Spend::ReceivedAfterExpiry | Spend::RevokedReceived)
     }
 
-    /// Whether somebody will race us for it, so that waiting costs money.
-    pub(crate) const fn is_urgent(&self) -> bool {
-        !matches!(self.spend, Spend::Delayed | Spend::CountersignerBalance)
+    /// Whether it is the peer's, and taken because the peer cheated.
+    pub(crate) const fn is_penalty(&self) -> bool {
+        matches!(self.spend, Spend::RevokedDelayed | Spend::RevokedOffered | Spend::RevokedReceived)
     }
 }

@@ -28,7 +28,7 @@ impl ChannelMonitor {
                 htlc: None,
                 created: height,
                 spent: None,
-                claim: None,
+                offered: None,
             });
         }
         // A commitment with HTLCs cannot be built without their keys.
@@ -48,7 +48,7 @@ impl ChannelMonitor {
                 htlc: Some(htlc.htlc),
                 created: height,
                 spent: None,
-                claim: None,
+                offered: None,
             });
         }
         outputs

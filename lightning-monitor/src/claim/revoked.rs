@@ -63,7 +63,7 @@ impl ChannelMonitor {
                 htlc,
                 created: height,
                 spent: None,
-                claim: None,
+                offered: None,
             });
         }
         outputs

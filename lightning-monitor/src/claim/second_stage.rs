@@ -38,7 +38,7 @@ impl ChannelMonitor {
                 htlc: None,
                 created: height,
                 spent: None,
-                claim: None,
+                offered: None,
             })
             .collect()
     }

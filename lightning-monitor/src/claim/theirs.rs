@@ -96,7 +96,7 @@ impl ChannelMonitor {
             htlc: None,
             created: height,
             spent: None,
-            claim: None,
+            offered: None,
         })
     }
 }
@@ -123,6 +123,6 @@ fn their_htlc(
         htlc: Some(htlc),
         created,
         spent: None,
-        claim: None,
+        offered: None,
     }
 }

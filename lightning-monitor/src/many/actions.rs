@@ -13,7 +13,7 @@ use lightning_traits::sync::assert_unlocked;
 use lightning_traits::units::BlockHeight;
 
 use super::{MonitorEnvironment, MonitorSet};
-use crate::claim::FeeInputs;
+use crate::claim::{Attempt, FeeInputs};
 use crate::resolve::CoinRequest;
 
 /// One thing to do.
@@ -25,7 +25,7 @@ pub(super) enum Action {
     Archive(ChannelId),
     Broadcast(Vec<Transaction>),
     Watch(OutPoint, ScriptBuf),
-    Coins(ChannelId, CoinRequest),
+    Coins(ChannelId, Vec<CoinRequest>),
     Release(OutPoint),
     SignerFailed(ChannelId),
 }
@@ -64,7 +64,7 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
             Action::Archive(channel) => store.archive(channel),
             Action::Broadcast(package) => self.env.broadcaster().broadcast(&package),
             Action::Watch(outpoint, script) => self.env.watch().watch_output(outpoint, &script),
-            Action::Coins(channel, request) => self.fund(channel, &request),
+            Action::Coins(channel, requests) => self.fund_all(channel, &requests),
             Action::Release(outpoint) => self.env.coins().release(outpoint),
             Action::SignerFailed(channel) => self.log(
                 Level::Error,
@@ -89,37 +89,55 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
         }
     }
 
-    /// Pays the fee of a second-stage transaction with coins of the user.
-    fn fund(&self, channel: ChannelId, request: &CoinRequest) {
-        let CoinRequest { outpoint, needed, feerate } = *request;
-        let Some(coins) = self.env.coins().reserve(outpoint, needed, feerate) else {
-            let message = format_args!(
-                "no confirmed coins to pay {needed} in fees for the HTLC at {outpoint}: add funds"
-            );
-            return self.log(Level::Error, channel, message);
-        };
-        let Some(unsigned) = self.with_fees(channel, outpoint, &FeeInputs { coins, feerate }) else {
-            return self.env.coins().release(outpoint);
-        };
-        let Some(signed) = self.env.coins().sign(unsigned) else {
-            self.env.coins().release(outpoint);
-            return self.log(
-                Level::Error,
-                channel,
-                format_args!("the wallet did not sign its coins for {outpoint}"),
-            );
-        };
-        if let Some(entry) = self.state.lock().entries.get_mut(&channel) {
-            entry.monitor.keep_claim(outpoint, signed.clone());
-        }
-        self.env.broadcaster().broadcast(&[signed]);
+    /// Pays the fees of transactions that cannot pay their own with coins of the user: they are stored, then broadcast.
+    fn fund_all(&self, channel: ChannelId, requests: &[CoinRequest]) {
+        let attempts: Vec<Attempt> =
+            requests.iter().filter_map(|request| self.fund(channel, request)).collect();
+        let mut state = self.state.lock();
+        let Some(entry) = state.entries.get_mut(&channel).filter(|_| !attempts.is_empty()) else { return };
+        let packages: Vec<_> =
+            attempts.into_iter().map(|attempt| entry.monitor.keep_claim(attempt)).collect();
+        let written = Action::WriteChainState(channel, entry.to_versioned());
+        state.actions.push_back(written);
+        state.actions.extend(packages.into_iter().map(Action::Broadcast));
     }
 
-    fn with_fees(&self, channel: ChannelId, outpoint: OutPoint, fees: &FeeInputs) -> Option<Transaction> {
+    fn fund(&self, channel: ChannelId, request: &CoinRequest) -> Option<Attempt> {
+        let CoinRequest { outpoint, needed, feerate, .. } = *request;
+        let Some(coins) = self.env.coins().reserve(outpoint, needed, feerate) else {
+            self.log(
+                Level::Error,
+                channel,
+                format_args!(
+                    "no confirmed coins to pay {needed} in fees for the claim of {outpoint}: add funds"
+                ),
+            );
+            return None;
+        };
+        let unsigned = self.with_fees(channel, &FeeInputs { coins: &coins, request });
+        let signed = unsigned.and_then(|attempt| {
+            let transaction = self.env.coins().sign(attempt.transaction)?;
+            Some(Attempt { transaction, ..attempt })
+        });
+        if signed.is_none() {
+            // What is out keeps its coins.
+            if request.replaces.is_none() {
+                self.env.coins().release(outpoint);
+            }
+            self.log(
+                Level::Error,
+                channel,
+                format_args!("no signed transaction with coins of the wallet for {outpoint}"),
+            );
+        }
+        signed
+    }
+
+    fn with_fees(&self, channel: ChannelId, fees: &FeeInputs<'_>) -> Option<Attempt> {
         let state = self.state.lock();
         let monitor = &state.entries.get(&channel)?.monitor;
         let signer = self.signer(monitor);
-        monitor.fund_second_stage(&self.secp, &signer, outpoint, fees)
+        monitor.fund_second_stage(&self.secp, &signer, fees)
     }
 
     pub(super) fn log(&self, level: Level, channel: ChannelId, message: core::fmt::Arguments<'_>) {

@@ -168,10 +168,10 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
 
     fn rates(&self) -> Rates {
         assert_unlocked();
-        Rates {
-            urgent: self.env.fees().feerate(ConfirmationTarget::Urgent),
-            background: self.env.fees().feerate(ConfirmationTarget::Background),
-        }
+        let urgent = self.env.fees().feerate(ConfirmationTarget::Urgent);
+        // An estimator may say nonsense (RELIABILITY C13): patience never costs more than haste.
+        let background = self.env.fees().feerate(ConfirmationTarget::Background).min(urgent);
+        Rates { urgent, background }
     }
 
     fn signer(&self, monitor: &ChannelMonitor) -> <E::Keys as KeysInterface>::Signer {
@@ -410,7 +410,9 @@ impl State {
     fn plan(&mut self, channel: ChannelId, todo: Todo) {
         let broadcasts = todo.broadcasts.into_iter();
         self.actions.extend(broadcasts.map(|transaction| Action::Broadcast(alloc::vec![transaction])));
-        self.actions.extend(todo.coin_requests.into_iter().map(|request| Action::Coins(channel, request)));
+        if !todo.coin_requests.is_empty() {
+            self.actions.push_back(Action::Coins(channel, todo.coin_requests));
+        }
         self.actions.extend(todo.released.into_iter().map(Action::Release));
         if todo.signer_failed {
             self.actions.push_back(Action::SignerFailed(channel));

@@ -27,7 +27,7 @@ use lightning_traits::units::{BlockHeight, FeeratePerKw};
 use secp256k1::PublicKey;
 use secp256k1::ecdsa::Signature;
 
-use crate::claim::Output;
+use crate::claim::{Attempt, Output};
 
 pub use balance::{Balance, BalanceKind};
 pub(crate) use history::{TheirCommitment, TheirCommitments};
@@ -83,6 +83,8 @@ pub(crate) struct Closing {
     pub(crate) height: BlockHeight,
     /// Outputs that are ours, or may be, of the closing transaction and of what spends it.
     pub(crate) outputs: Vec<Output>,
+    /// Our claims of them that are out, until their outputs are irrevocably spent.
+    pub(crate) claims: Vec<Attempt>,
     /// HTLCs we offered that have no output to watch: they fail once the closing transaction is irrevocable.
     pub(crate) missing: Vec<(HtlcId, PaymentHash)>,
     /// Whether nothing is left to do, as far as the chain goes now.
@@ -91,7 +93,7 @@ pub(crate) struct Closing {
     /// they revoke it now, all of it is looked at again.
     pub(crate) history: Vec<Confirmed>,
 }
-record!(struct Closing { txid, kind, height, outputs list, missing list, resolved, history list });
+record!(struct Closing { txid, kind, height, outputs list, claims list, missing list, resolved, history list });
 
 /// What has been reported. No reorganisation takes a report back, so it outlives the [`Closing`] that it came from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -55,7 +55,9 @@ impl ChannelMonitor {
         let missing = self.missing_from(&outputs);
         let history = alloc::vec![confirmed.clone()];
         self.undone = None;
-        self.closing = Some(Closing { txid, kind, height, outputs, missing, resolved: false, history });
+        let claims = Vec::new();
+        self.closing =
+            Some(Closing { txid, kind, height, outputs, claims, missing, resolved: false, history });
         todo.events.push(MonitorEvent::FundingSpent { channel: self.init.channel, txid, kind, height });
         todo.changed = true;
     }

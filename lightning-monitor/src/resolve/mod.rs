@@ -1,7 +1,7 @@
 //! What happens on chain, and what follows from it.
 //!
 //! [`ChannelMonitor::on_transaction`] takes a confirmed transaction that spends something of the channel
-//! (`confirm.rs`), [`ChannelMonitor::on_tip`] looks at what the new height makes possible (`due.rs`) and
+//! (`confirm.rs`), [`ChannelMonitor::on_tip`] looks at what the new height makes possible (`due.rs`, `claims.rs`) and
 //! irrevocable (`outcome.rs`), [`ChannelMonitor::on_disconnected`] rolls one block back. All three only note what must be
 //! done, in a [`Todo`].
 //!
@@ -11,6 +11,7 @@
 //! - taking the same block twice changes nothing
 //! - a channel that was on chain goes there again when the block of its closing transaction is taken back
 //! - a transaction that only the signer could explain is kept, and what follows on it, until the signer answers
+mod claims;
 mod confirm;
 mod due;
 mod outcome;
@@ -50,8 +51,15 @@ pub(crate) struct Moment {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CoinRequest {
     pub(crate) outpoint: OutPoint,
+    /// What the coins must be worth beyond the cost of spending them.
     pub(crate) needed: Amount,
     pub(crate) feerate: FeeratePerKw,
+    /// The lowest feerate at which the claim is worth it.
+    pub(crate) floor: FeeratePerKw,
+    /// The most that the claim may pay.
+    pub(crate) most: Amount,
+    /// What the claim pays that is out and is to be replaced.
+    pub(crate) replaces: Option<Amount>,
 }
 
 /// What must be done outside.
@@ -111,7 +119,7 @@ impl ChannelMonitor {
         if let Some(closing) = self.closing.take_if(|closing| closing.height >= height) {
             let funded = closing.outputs.iter().filter(|output| needs_coins && output.is_second_stage());
             todo.released
-                .extend(funded.filter(|output| output.claim.is_some()).map(|output| output.outpoint));
+                .extend(funded.filter(|output| output.offered.is_some()).map(|output| output.outpoint));
             todo.changed = true;
             self.go_again(closing);
         }

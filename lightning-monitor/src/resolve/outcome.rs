@@ -3,6 +3,7 @@
 //! # Invariants
 //! - an HTLC is reported only while some commitment that is not revoked has it: any other has ended off chain
 //! - one that was reported claimed is never reported failed; nothing is reported twice
+use bitcoin::OutPoint;
 use lightning_traits::event::Event;
 use lightning_traits::id::HtlcId;
 use lightning_traits::monitor::{HtlcOutcome, MonitorEvent, SpendKind};
@@ -107,12 +108,22 @@ impl ChannelMonitor {
         let deep = |output: &&mut Output| {
             output.spent.is_some_and(|spent| spent.height.depth_at(tip) >= IRREVOCABLE_DEPTH)
         };
+        let mut is_done = false;
         for output in closing.outputs.iter_mut().filter(deep) {
-            if output.claim.take().is_some() {
-                todo.changed = true;
+            if output.offered.take().is_some() {
+                (is_done, todo.changed) = (true, true);
                 todo.released.extend((needs_coins && output.is_second_stage()).then_some(output.outpoint));
             }
         }
+        if !is_done {
+            return;
+        }
+        // Every claim has outputs, and every output of a claim was offered a fee for.
+        let outputs = &closing.outputs;
+        let is_open = |outpoint: &OutPoint| {
+            outputs.iter().any(|output| output.outpoint == *outpoint && output.offered.is_some())
+        };
+        closing.claims.retain(|attempt| attempt.outpoints.iter().any(is_open));
     }
 
     /// Whether an unspent output is not worth waiting for: the peer's to time out, or never worth its fee.

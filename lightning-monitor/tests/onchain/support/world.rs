@@ -237,11 +237,35 @@ impl World {
                 Ok(fee) => {
                     let commitment = tx.input[0].previous_output == self.pair.init.funding.outpoint;
                     assert!(commitment || relays(&tx, fee), "pays {fee} for {}: {}", tx.weight(), shown(&tx));
-                    self.mempool.insert(tx.compute_txid(), tx);
+                    let is_in = self.replace_with(tx.clone(), fee);
+                    assert!(is_in || !strict, "no replacement (BIP 125): pays {fee}: {}", shown(&tx));
                 }
                 Err(reject) => assert!(!strict, "{reject:?} at {}: {}", self.chain.height(), shown(&tx)),
             }
         }
+    }
+
+    /// Puts a transaction into the mempool in place of those that it conflicts with, if BIP 125 lets it.
+    fn replace_with(&mut self, tx: Transaction, fee: Amount) -> bool {
+        let txid = tx.compute_txid();
+        let spent: BTreeSet<OutPoint> = inputs(std::slice::from_ref(&tx)).collect();
+        let conflicts = |(known, other): &(&Txid, &Transaction)| {
+            **known != txid && inputs(std::slice::from_ref(*other)).any(|outpoint| spent.contains(&outpoint))
+        };
+        let replaced: Vec<Transaction> =
+            self.mempool.iter().filter(conflicts).map(|(_, other)| other.clone()).collect();
+        let fees: Vec<Amount> = replaced.iter().map(|other| self.chain.check(other).unwrap()).collect();
+        let rate = |fee: Amount, tx: &Transaction| fee.to_sat() * 1000 / tx.weight().to_vbytes_ceil();
+        let is_dearer = replaced.iter().zip(&fees).all(|(other, old)| rate(fee, &tx) > rate(*old, other));
+        let pays = fees.iter().copied().sum::<Amount>().to_sat() + tx.weight().to_vbytes_ceil();
+        if !replaced.is_empty() && !(is_dearer && fee.to_sat() >= pays) {
+            return false;
+        }
+        for other in replaced {
+            self.mempool.remove(&other.compute_txid());
+        }
+        self.mempool.insert(txid, tx);
+        true
     }
 
     /// Mines a block with these transactions, and whatever of ours fits beside them.

@@ -1,0 +1,227 @@
+//! Claims: made when their time has come, broadcast again with every block, and replaced as the price rises.
+//!
+//! # Invariants
+//! - what is out stays out until its replacement is made and signed
+//! - a claim of which somebody else took an output is made anew at once for the others, at no lower rate (RELIABILITY D6, D12)
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use bitcoin::{OutPoint, Transaction, Txid};
+use lightning_traits::Secp;
+use lightning_traits::interface::ChannelSigner;
+use lightning_traits::units::FeeratePerKw;
+
+use super::{CoinRequest, Moment, Todo};
+use crate::claim::{Attempt, Authority, BuildError, COIN_INPUT_WEIGHT, Output, Package, Price, Stake, least_replacing};
+use crate::detect::Built;
+use crate::monitor::{ChannelMonitor, Closing, Duty};
+
+/// What came of a package.
+enum Made {
+    /// A transaction, to be broadcast.
+    Claim(Attempt),
+    /// Coins are asked for.
+    Asked,
+    /// Nothing now: waiting is better, or the signer has not signed.
+    Nothing,
+}
+
+/// What all claims of one moment share.
+struct Maker<'a, S> {
+    secp: &'a Secp,
+    signer: &'a S,
+    moment: Moment,
+    ours: Option<Built>,
+}
+
+impl ChannelMonitor {
+    /// Makes, replaces and broadcasts the claims whose time has come.
+    pub(super) fn claim_due(
+        &mut self,
+        secp: &Secp,
+        signer: &impl ChannelSigner,
+        moment: Moment,
+        todo: &mut Todo,
+    ) {
+        let Some(mut closing) = self.closing.take() else { return };
+        forget_broken(&mut closing, todo);
+        let is_ours_to_do = |output: &Output| {
+            self.duty == Duty::Enforce || matches!(output.authority, Authority::Revocation { .. })
+        };
+        let due = |output: &&Output| {
+            output.spent.is_none() && is_ours_to_do(output) && self.is_claimable(output, moment.tip)
+        };
+        let mut due: BTreeMap<OutPoint, Output> =
+            closing.outputs.iter().filter(due).map(|output| (output.outpoint, output.clone())).collect();
+        let mut maker = Maker { secp, signer, moment, ours: None };
+        let claims = core::mem::take(&mut closing.claims);
+        for attempt in claims {
+            let outputs: Option<Vec<Output>> =
+                attempt.outpoints.iter().map(|outpoint| due.get(outpoint).cloned()).collect();
+            let Some(outputs) = outputs else {
+                // Confirmed, or too early again after a reorganisation.
+                closing.claims.push(attempt);
+                continue;
+            };
+            for outpoint in &attempt.outpoints {
+                due.remove(outpoint);
+            }
+            let packages = self.packages_again(attempt, outputs, moment.tip);
+            self.claim_again(&mut maker, packages, &mut closing, todo);
+        }
+        let known: BTreeSet<OutPoint> =
+            closing.claims.iter().flat_map(|attempt| attempt.outpoints.iter().copied()).collect();
+        let fresh = due.into_values().filter(|output| !known.contains(&output.outpoint)).collect();
+        for package in self.packages_of(fresh, moment.tip) {
+            if let Made::Claim(attempt) = self.make(&mut maker, &package, todo) {
+                take(&mut closing, attempt, todo);
+            }
+        }
+        self.closing = Some(closing);
+    }
+
+    /// A claim that is out: as it is, at a better price, or in parts.
+    fn claim_again(
+        &self,
+        maker: &mut Maker<'_, impl ChannelSigner>,
+        packages: Vec<Package>,
+        closing: &mut Closing,
+        todo: &mut Todo,
+    ) {
+        let mut packages = packages.into_iter();
+        let Some(first) = packages.next() else { return };
+        let is_whole = packages.len() == 0;
+        let made = self.make(maker, &first, todo);
+        let Some(out) = first.replaces else { return };
+        match made {
+            Made::Claim(attempt) => take(closing, attempt, todo),
+            Made::Asked | Made::Nothing => {
+                // What the parts would replace is still out; they are tried again with the next block.
+                todo.broadcasts.push(out.transaction.clone());
+                closing.claims.push(out);
+                return;
+            }
+        }
+        if is_whole {
+            return;
+        }
+        for package in packages {
+            if let Made::Claim(attempt) = self.make(maker, &package, todo) {
+                take(closing, attempt, todo);
+            }
+        }
+    }
+
+    fn make<S: ChannelSigner>(&self, maker: &mut Maker<'_, S>, package: &Package, todo: &mut Todo) -> Made {
+        let Some(first) = package.outputs.first() else { return Made::Nothing };
+        if first.is_second_stage() && maker.ours.is_none() {
+            match self.build_ours(maker.secp, maker.signer) {
+                Ok(built) => maker.ours = Some(built),
+                Err(_) => {
+                    todo.signer_failed = true;
+                    return Made::Nothing;
+                }
+            }
+        }
+        if self.is_fixed(first) {
+            if package.replaces.is_some() {
+                return Made::Nothing;
+            }
+            let built = self.build_second_stage(maker.signer, first, maker.ours.as_ref(), None);
+            return made(built, package, Price::default(), todo);
+        }
+        let stake = self.stake_of(&package.outputs);
+        let Some(feerate) = self.next_feerate(&stake, package, maker.moment) else { return Made::Nothing };
+        let replaces = package.replaces.as_ref().map(|attempt| attempt.price.fee);
+        let least = replaces.map(|fee| least_replacing(fee, stake.weight)).unwrap_or_default();
+        let fee = feerate.fee(stake.weight).max(least);
+        let Some(cap) = stake.cap(maker.moment.rates).filter(|cap| fee <= cap.fee(stake.weight)) else {
+            return Made::Nothing;
+        };
+        if first.is_second_stage() {
+            let outpoint = first.outpoint;
+            let floor = package.replaces.as_ref().map(|out| out.price.feerate).unwrap_or_default();
+            // What the coins cost themselves comes on top.
+            let fixed = stake.weight.saturating_sub(COIN_INPUT_WEIGHT);
+            let least = replaces.map(|fee| least_replacing(fee, fixed)).unwrap_or_default();
+            todo.coin_requests.push(CoinRequest {
+                outpoint,
+                needed: feerate.fee(fixed).max(least),
+                feerate,
+                floor: floor.max(maker.moment.rates.background),
+                most: cap.fee(stake.weight),
+                replaces,
+            });
+            return Made::Asked;
+        }
+        let built = self.build_sweep(maker.secp, maker.signer, &package.outputs, fee);
+        made(built, package, Price { feerate, fee }, todo)
+    }
+
+    /// The feerate of a package; `None` when it is out already at a rate as good, or waiting is better.
+    fn next_feerate(&self, stake: &Stake, package: &Package, moment: Moment) -> Option<FeeratePerKw> {
+        let last = package.outputs.iter().filter_map(|output| output.offered).max();
+        let feerate = stake.feerate(moment.rates, moment.tip, last)?;
+        let is_same = |out: &&Attempt| out.outpoints.len() == package.outputs.len();
+        match package.replaces.as_ref().filter(is_same) {
+            Some(out) => out.price.is_beaten_by(feerate, stake.is_last(moment.tip)).then_some(feerate),
+            None => Some(feerate),
+        }
+    }
+
+    /// Remembers a claim in place of the one before it, and gives what to broadcast.
+    pub(crate) fn keep_claim(&mut self, attempt: Attempt) -> Vec<Transaction> {
+        let package = alloc::vec![attempt.transaction.clone()];
+        if let Some(closing) = &mut self.closing {
+            closing.claims.retain(|known| known.outpoints != attempt.outpoints);
+            note_offer(closing, &attempt);
+            closing.claims.push(attempt);
+        }
+        package
+    }
+}
+
+fn made(built: Result<Transaction, BuildError>, package: &Package, price: Price, todo: &mut Todo) -> Made {
+    match built {
+        Ok(transaction) => {
+            let outpoints = package.outputs.iter().map(|output| output.outpoint).collect();
+            Made::Claim(Attempt { outpoints, transaction, price })
+        }
+        Err(BuildError::Signer(_) | BuildError::Inconsistent | BuildError::TooDear) => {
+            todo.signer_failed = true;
+            Made::Nothing
+        }
+    }
+}
+
+/// Takes a new claim up.
+fn take(closing: &mut Closing, attempt: Attempt, todo: &mut Todo) {
+    todo.broadcasts.push(attempt.transaction.clone());
+    todo.changed = true;
+    note_offer(closing, &attempt);
+    closing.claims.push(attempt);
+}
+
+fn note_offer(closing: &mut Closing, attempt: &Attempt) {
+    for output in closing.outputs.iter_mut().filter(|output| attempt.outpoints.contains(&output.outpoint)) {
+        output.offered = output.offered.max(Some(attempt.price.feerate));
+    }
+}
+
+/// Forgets claims of which another transaction has taken an output, or whose outputs are in no block any more.
+fn forget_broken(closing: &mut Closing, todo: &mut Todo) {
+    let count = closing.claims.len();
+    let spends: BTreeMap<OutPoint, Option<Txid>> = closing
+        .outputs
+        .iter()
+        .map(|output| (output.outpoint, output.spent.map(|spent| spent.txid)))
+        .collect();
+    closing.claims.retain(|attempt| {
+        attempt.outpoints.iter().all(|outpoint| match spends.get(outpoint) {
+            Some(Some(txid)) => *txid == attempt.transaction.compute_txid(),
+            Some(None) => true,
+            None => false,
+        })
+    });
+    todo.changed |= closing.claims.len() != count;
+}
