@@ -8,6 +8,7 @@ use lightning_traits::interface::{ChannelSigner, CommitmentToSign, SignError};
 use lightning_traits::tx::witness;
 use lightning_traits::units::BlockHeight;
 
+use crate::detect::Built;
 use crate::monitor::{ChannelMonitor, Duty, Stance};
 
 /// Blocks that the peer has, after an HTLC that we offered expired, to remove it without the chain.
@@ -60,7 +61,7 @@ impl ChannelMonitor {
         }
     }
 
-    /// Our latest commitment, ready to broadcast.
+    /// Our latest commitment, unsigned, and ready to broadcast.
     ///
     /// # Errors
     /// When the signer refuses or needs time.
@@ -68,16 +69,16 @@ impl ChannelMonitor {
         &self,
         secp: &Secp,
         signer: &impl ChannelSigner,
-    ) -> Result<Transaction, SignError> {
+    ) -> Result<(Built, Transaction), SignError> {
         let built = self.build_ours(secp, signer)?;
         let params = self.init.our_params();
         let request = CommitmentToSign { params: &params, keys: &built.keys, commitment: &built.tx };
         let signature = signer.sign_ours(&request)?;
-        let mut transaction = built.tx.tx;
+        let mut transaction = built.tx.tx.clone();
         let key = &self.init.ours.keys.funding;
         if let Some(input) = transaction.input.first_mut() {
             input.witness = witness::funding(&self.init.funding, key, &signature, &self.ours.signature);
         }
-        Ok(transaction)
+        Ok((built, transaction))
     }
 }

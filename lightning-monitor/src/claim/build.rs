@@ -235,27 +235,35 @@ impl FeeInputs<'_> {
         self.coins.inputs.iter().map(|coin| coin.input_weight).fold(fixed, u64::saturating_add)
     }
 
-    /// The rate that was asked for; many small coins may weigh more than was expected, then what the budget is for that weight.
+    /// The rate that was asked for, the parent's share included; many small coins may weigh more than was expected, then what
+    /// the budget is for that weight.
     fn feerate(&self, fixed: u64) -> FeeratePerKw {
-        self.request.feerate.min(rate_of(self.request.most, self.weight(fixed)))
+        let (weight, fee) = self.request.purpose.carried();
+        let most = Amount::from_sat(self.request.most.to_sat().saturating_add(fee.to_sat()));
+        self.request.feerate.min(rate_of(most, self.weight(fixed).saturating_add(weight)))
     }
 
     /// What the coins are worth.
-    fn brought(&self) -> Amount {
+    pub(super) fn brought(&self) -> Amount {
         let values = self.coins.inputs.iter().map(|coin| coin.output.value.to_sat());
         Amount::from_sat(values.fold(0, u64::saturating_add))
     }
 }
 
 /// What a transaction with inputs of this sum pays.
-fn paid(brought: u64, transaction: &Transaction) -> Amount {
+pub(super) fn paid(brought: u64, transaction: &Transaction) -> Amount {
     let out = transaction.output.iter().map(|output| output.value.to_sat()).fold(0, u64::saturating_add);
     Amount::from_sat(brought.saturating_sub(out))
 }
 
 /// Adds the coins, and what they leave over as change where that is worth an output, so that the transaction, which weighs `fixed`
-/// without them and pays `own` itself, pays what was asked for; `None` when that is above what may be paid.
-fn add_coins(transaction: &mut Transaction, fixed: u64, own: Amount, fees: &FeeInputs<'_>) -> Option<()> {
+/// without them and brings `own` itself, pays what was asked for; the feerate, or `None` when that is above what may be paid.
+pub(super) fn add_coins(
+    transaction: &mut Transaction,
+    fixed: u64,
+    own: Amount,
+    fees: &FeeInputs<'_>,
+) -> Option<FeeratePerKw> {
     let FeeInputs { coins, request } = fees;
     transaction.input.extend(coins.inputs.iter().map(|coin| TxIn {
         previous_output: coin.outpoint,
@@ -264,9 +272,11 @@ fn add_coins(transaction: &mut Transaction, fixed: u64, own: Amount, fees: &FeeI
         witness: Witness::new(),
     }));
     let weight = fees.weight(fixed);
+    let (parent_weight, parent_fee) = request.purpose.carried();
     let rate = fees.feerate(fixed);
-    let least = request.replaces.map_or(Amount::ZERO, |old| least_replacing(old, weight));
-    let fee = rate.fee(weight).max(least);
+    let least = request.replaces.map_or(FeeratePerKw::FLOOR.fee(weight), |old| least_replacing(old, weight));
+    let missing = rate.fee(weight.saturating_add(parent_weight)).checked_sub(parent_fee);
+    let fee = missing.unwrap_or_default().max(least);
     if rate < request.floor || fee > request.most {
         return None;
     }
@@ -275,7 +285,7 @@ fn add_coins(transaction: &mut Transaction, fixed: u64, own: Amount, fees: &FeeI
     if left >= coins.change.minimal_non_dust() {
         transaction.output.push(TxOut { value: left, script_pubkey: coins.change.clone() });
     }
-    Some(())
+    Some(rate)
 }
 
 const fn lock_time_of(output: &Output) -> u32 {

@@ -2,13 +2,15 @@
 //!
 //! One [`Output`] an outpoint. `ours.rs`, `theirs.rs` and `revoked.rs` find them in a commitment, `second_stage.rs`
 //! in what spends its HTLCs. `package.rs` says which are claimed together, `fee/` at what price, and `build.rs` makes and signs
-//! the transaction.
+//! the transaction. `child.rs` pays for a commitment that is on its way.
 //!
 //! # Invariants
 //! - what somebody else may spend is claimed by a transaction of its own, so nobody can invalidate one claim by making
 //!   another impossible (RELIABILITY L6)
 mod build;
+mod child;
 mod fee;
+mod funded;
 mod ours;
 mod package;
 mod revoked;
@@ -25,7 +27,9 @@ use secp256k1::PublicKey;
 use secp256k1::ecdsa::Signature;
 
 pub(crate) use build::{BuildError, FeeInputs};
+pub(crate) use child::{Child, Parent};
 pub(crate) use fee::{COIN_INPUT_WEIGHT, Price, Stake, least_replacing, rate_of};
+pub(crate) use funded::Funded;
 pub(crate) use package::{Attempt, Package};
 
 /// A confirmed spend of an output.

@@ -13,7 +13,7 @@ use lightning_traits::sync::assert_unlocked;
 use lightning_traits::units::BlockHeight;
 
 use super::{MonitorEnvironment, MonitorSet};
-use crate::claim::{Attempt, FeeInputs};
+use crate::claim::{FeeInputs, Funded};
 use crate::resolve::CoinRequest;
 
 /// One thing to do.
@@ -91,18 +91,19 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
 
     /// Pays the fees of transactions that cannot pay their own with coins of the user: they are stored, then broadcast.
     fn fund_all(&self, channel: ChannelId, requests: &[CoinRequest]) {
-        let attempts: Vec<Attempt> =
-            requests.iter().filter_map(|request| self.fund(channel, request)).collect();
+        let funded: Vec<(Funded, &CoinRequest)> =
+            requests.iter().filter_map(|request| Some((self.fund(channel, request)?, request))).collect();
         let mut state = self.state.lock();
-        let Some(entry) = state.entries.get_mut(&channel).filter(|_| !attempts.is_empty()) else { return };
-        let packages: Vec<_> =
-            attempts.into_iter().map(|attempt| entry.monitor.keep_claim(attempt)).collect();
+        let Some(entry) = state.entries.get_mut(&channel).filter(|_| !funded.is_empty()) else { return };
+        let monitor = &mut entry.monitor;
+        let packages: Vec<Vec<Transaction>> =
+            funded.into_iter().map(|(funded, request)| monitor.keep(funded, request)).collect();
         let written = Action::WriteChainState(channel, entry.to_versioned());
         state.actions.push_back(written);
         state.actions.extend(packages.into_iter().map(Action::Broadcast));
     }
 
-    fn fund(&self, channel: ChannelId, request: &CoinRequest) -> Option<Attempt> {
+    fn fund(&self, channel: ChannelId, request: &CoinRequest) -> Option<Funded> {
         let CoinRequest { outpoint, needed, feerate, .. } = *request;
         let Some(coins) = self.env.coins().reserve(outpoint, needed, feerate) else {
             self.log(
@@ -115,13 +116,14 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
             return None;
         };
         let unsigned = self.with_fees(channel, &FeeInputs { coins: &coins, request });
-        let signed = unsigned.and_then(|attempt| {
-            let transaction = self.env.coins().sign(attempt.transaction)?;
-            Some(Attempt { transaction, ..attempt })
-        });
+        let signed = unsigned.and_then(|funded| funded.signed_by(self.env.coins()));
         if signed.is_none() {
             // What is out keeps its coins.
-            if request.replaces.is_none() {
+            let state = self.state.lock();
+            let entry = state.entries.get(&channel);
+            let is_out = entry.is_some_and(|entry| entry.monitor.uses_coins_of(outpoint));
+            drop(state);
+            if !is_out {
                 self.env.coins().release(outpoint);
             }
             self.log(
@@ -133,11 +135,11 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
         signed
     }
 
-    fn with_fees(&self, channel: ChannelId, fees: &FeeInputs<'_>) -> Option<Attempt> {
+    fn with_fees(&self, channel: ChannelId, fees: &FeeInputs<'_>) -> Option<Funded> {
         let state = self.state.lock();
         let monitor = &state.entries.get(&channel)?.monitor;
         let signer = self.signer(monitor);
-        monitor.fund_second_stage(&self.secp, &signer, fees)
+        monitor.fund(&self.secp, &signer, fees)
     }
 
     pub(super) fn log(&self, level: Level, channel: ChannelId, message: core::fmt::Arguments<'_>) {

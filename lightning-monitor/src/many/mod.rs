@@ -408,8 +408,7 @@ impl State {
 
     /// Plans what is to be done outside.
     fn plan(&mut self, channel: ChannelId, todo: Todo) {
-        let broadcasts = todo.broadcasts.into_iter();
-        self.actions.extend(broadcasts.map(|transaction| Action::Broadcast(alloc::vec![transaction])));
+        self.actions.extend(todo.broadcasts.into_iter().map(Action::Broadcast));
         if !todo.coin_requests.is_empty() {
             self.actions.push_back(Action::Coins(channel, todo.coin_requests));
         }

@@ -27,7 +27,7 @@ use lightning_traits::units::{BlockHeight, FeeratePerKw};
 use secp256k1::PublicKey;
 use secp256k1::ecdsa::Signature;
 
-use crate::claim::{Attempt, Output};
+use crate::claim::{Attempt, Child, Output};
 
 pub use balance::{Balance, BalanceKind};
 pub(crate) use history::{TheirCommitment, TheirCommitments};
@@ -129,6 +129,8 @@ pub struct ChannelMonitor {
     pub(crate) undone: Option<Transaction>,
     /// Said by whoever runs the monitor, at each start; not stored.
     pub(crate) duty: Duty,
+    /// Children that pay for commitments on their way, until the funding output is irrevocably spent.
+    pub(crate) children: Vec<Child>,
 }
 
 impl ChannelMonitor {
@@ -153,6 +155,7 @@ impl ChannelMonitor {
             told: Told::default(),
             undone: None,
             duty: Duty::default(),
+            children: Vec::new(),
             init,
         }
     }

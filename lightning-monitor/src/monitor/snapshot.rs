@@ -69,6 +69,7 @@ impl ChannelMonitor {
         encode_list(&self.pending, out);
         self.told.encode(out);
         self.undone.encode(out);
+        encode_list(&self.children, out);
     }
 
     /// Reads what [`ChannelMonitor::encode_state`] wrote; `past` is the parts that are full.
@@ -93,6 +94,7 @@ impl ChannelMonitor {
             told: reader.read()?,
             undone: reader.read()?,
             duty: Duty::default(),
+            children: decode_list(reader)?,
         })
     }
 }

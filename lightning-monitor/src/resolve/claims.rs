@@ -11,7 +11,7 @@ use lightning_traits::Secp;
 use lightning_traits::interface::ChannelSigner;
 use lightning_traits::units::FeeratePerKw;
 
-use super::{CoinRequest, Moment, Todo};
+use super::{CoinRequest, Moment, Purpose, Todo};
 use crate::claim::{Attempt, Authority, BuildError, COIN_INPUT_WEIGHT, Output, Package, Price, Stake, least_replacing};
 use crate::detect::Built;
 use crate::monitor::{ChannelMonitor, Closing, Duty};
@@ -97,7 +97,7 @@ impl ChannelMonitor {
             Made::Claim(attempt) => take(closing, attempt, todo),
             Made::Asked | Made::Nothing => {
                 // What the parts would replace is still out; they are tried again with the next block.
-                todo.broadcasts.push(out.transaction.clone());
+                todo.broadcasts.push(alloc::vec![out.transaction.clone()]);
                 closing.claims.push(out);
                 return;
             }
@@ -151,6 +151,7 @@ impl ChannelMonitor {
                 floor: floor.max(maker.moment.rates.background),
                 most: cap.fee(stake.weight),
                 replaces,
+                purpose: Purpose::SecondStage,
             });
             return Made::Asked;
         }
@@ -196,7 +197,7 @@ fn made(built: Result<Transaction, BuildError>, package: &Package, price: Price,
 
 /// Takes a new claim up.
 fn take(closing: &mut Closing, attempt: Attempt, todo: &mut Todo) {
-    todo.broadcasts.push(attempt.transaction.clone());
+    todo.broadcasts.push(alloc::vec![attempt.transaction.clone()]);
     todo.changed = true;
     note_offer(closing, &attempt);
     closing.claims.push(attempt);

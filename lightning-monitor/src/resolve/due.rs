@@ -1,4 +1,6 @@
 //! What a new height makes possible: going to the chain in time. Claims whose time has come are in `claims.rs`.
+use alloc::vec::Vec;
+
 use lightning_traits::Secp;
 use lightning_traits::interface::ChannelSigner;
 use lightning_traits::monitor::MonitorEvent;
@@ -28,6 +30,7 @@ impl ChannelMonitor {
         if self.is_abandoned() && !self.told.abandoned {
             // The channel may still have something to tell its user: not before it is done is the record beside us archived.
             self.told.abandoned = true;
+            self.release_children(todo);
             todo.events.push(MonitorEvent::Resolved { channel: self.init.channel });
             todo.changed = true;
         }
@@ -41,14 +44,30 @@ impl ChannelMonitor {
             todo.changed = true;
         }
         if let Some(undone) = &self.undone {
-            todo.broadcasts.push(undone.clone());
+            todo.broadcasts.push(alloc::vec![undone.clone()]);
             return;
         }
         if self.is_going_to_chain() && moment.may_publish {
-            match self.signed_commitment(secp, signer) {
-                Ok(transaction) => todo.broadcasts.push(transaction),
-                Err(_) => todo.signer_failed = true,
-            }
+            self.go(secp, signer, moment, todo);
         }
+    }
+
+    /// Our commitment goes out, with a child that pays for it where it needs one.
+    fn go(&self, secp: &Secp, signer: &impl ChannelSigner, moment: Moment, todo: &mut Todo) {
+        let Ok((built, signed)) = self.signed_commitment(secp, signer) else {
+            todo.signer_failed = true;
+            return;
+        };
+        let Some(parent) = self.our_parent(&built.tx, signed.clone()) else {
+            todo.broadcasts.push(alloc::vec![signed]);
+            return;
+        };
+        todo.broadcasts.push(self.package_out(&parent));
+        let theirs = if self.pushes_theirs(&parent, moment) { self.their_parents(secp) } else { Vec::new() };
+        for parent in &theirs {
+            todo.broadcasts.extend(Some(self.package_out(parent)).filter(|package| !package.is_empty()));
+        }
+        let parents = core::iter::once(parent).chain(theirs);
+        todo.coin_requests.extend(parents.filter_map(|parent| self.child_request(parent, moment)));
     }
 }

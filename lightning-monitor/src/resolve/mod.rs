@@ -25,6 +25,7 @@ use lightning_traits::interface::ChannelSigner;
 use lightning_traits::monitor::{MonitorEvent, SpendKind};
 use lightning_traits::units::{BlockHeight, FeeratePerKw};
 
+use crate::claim::Parent;
 use crate::monitor::{ChannelMonitor, Closing, Confirmed, Duty, Stance};
 
 /// How deep a transaction must be before what follows from it cannot be taken back.
@@ -47,9 +48,29 @@ pub(crate) struct Moment {
     pub(crate) may_publish: bool,
 }
 
-/// A claim that waits for coins of the user.
+/// What coins are for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// For the second-stage transaction of an HTLC.
+    SecondStage,
+    /// For a child that pays for a commitment.
+    Child { parent: Parent },
+}
+
+impl Purpose {
+    /// Weight and fee of what the transaction pays for besides itself.
+    pub(crate) const fn carried(&self) -> (u64, Amount) {
+        match self {
+            Self::SecondStage => (0, Amount::ZERO),
+            Self::Child { parent } => (parent.weight, parent.fee),
+        }
+    }
+}
+
+/// A transaction that waits for coins of the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CoinRequest {
+    /// By which the coins are asked for: the claimed output, or the funding output for a child.
     pub(crate) outpoint: OutPoint,
     /// What the coins must be worth beyond the cost of spending them.
     pub(crate) needed: Amount,
@@ -60,6 +81,7 @@ pub(crate) struct CoinRequest {
     pub(crate) most: Amount,
     /// What the claim pays that is out and is to be replaced.
     pub(crate) replaces: Option<Amount>,
+    pub(crate) purpose: Purpose,
 }
 
 /// What must be done outside.
@@ -67,7 +89,8 @@ pub(crate) struct CoinRequest {
 pub(crate) struct Todo {
     pub(crate) events: Vec<MonitorEvent>,
     pub(crate) user_events: Vec<Event>,
-    pub(crate) broadcasts: Vec<Transaction>,
+    /// Each a transaction, or a parent with its child.
+    pub(crate) broadcasts: Vec<Vec<Transaction>>,
     pub(crate) coin_requests: Vec<CoinRequest>,
     pub(crate) released: Vec<OutPoint>,
     pub(crate) watches: Vec<(OutPoint, ScriptBuf)>,

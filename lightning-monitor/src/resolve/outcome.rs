@@ -65,6 +65,9 @@ impl ChannelMonitor {
             }
         }
         self.release_coins(&mut closing, tip, todo);
+        if is_final {
+            self.release_children(todo);
+        }
         let settled = |output: &Output| match output.spent {
             Some(spent) => deep(spent.height),
             None => self.is_lost(output, tip),
@@ -124,6 +127,15 @@ impl ChannelMonitor {
             outputs.iter().any(|output| output.outpoint == *outpoint && output.offered.is_some())
         };
         closing.claims.retain(|attempt| attempt.outpoints.iter().any(is_open));
+    }
+
+    /// No commitment needs a child any more.
+    pub(super) fn release_children(&mut self, todo: &mut Todo) {
+        if !self.children.is_empty() {
+            self.children.clear();
+            todo.changed = true;
+            todo.released.push(self.init.funding.outpoint);
+        }
     }
 
     /// Whether an unspent output is not worth waiting for: the peer's to time out, or never worth its fee.

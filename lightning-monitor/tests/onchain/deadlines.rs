@@ -76,7 +76,7 @@ fn a_preimage_that_comes_after_the_deadline_closes_at_once() {
         world.mine_to(EXPIRY - 10);
         assert!(world.mempool.is_empty());
         world.learn_preimage(&htlc);
-        assert_eq!((world.mempool.len(), force_closed(&world)), (1, 1));
+        assert_eq!((world.commitments_out(), force_closed(&world)), (1, 1));
         world.settle();
         assert_eq!(world.kinds(), [SpendKind::Ours { number: number(1) }]);
         assert!(world.sorted_outcomes().is_empty());
@@ -166,7 +166,7 @@ fn a_deadline_waits_for_the_disk_and_penalties_do_not() {
         assert_eq!((world.mempool.len(), force_closed(&world)), (0, 1));
         world.disk = true;
         world.after();
-        assert_eq!(world.mempool.len(), 1);
+        assert_eq!(world.commitments_out(), 1);
 
         let mut world = World::new(format, Restart::Never);
         let steps = world.pair.commit(&Delta::default());

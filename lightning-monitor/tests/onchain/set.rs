@@ -207,7 +207,7 @@ fn a_report_that_an_update_causes_is_written_with_it() {
         world.crash();
         world.after();
         assert!(world.events.iter().any(|event| matches!(event, MonitorEvent::ForceClosed { .. })));
-        assert_eq!(world.mempool.len(), 1);
+        assert_eq!(world.commitments_out(), 1);
     }
 }
 

@@ -56,7 +56,9 @@ pub trait ChainWatchInterface {
 
 /// Sends transactions to the network.
 pub trait BroadcasterInterface {
-    /// Broadcasts `package`: one transaction, or parents before children that should be accepted together.
+    /// Broadcasts `package`: one transaction, or a parent followed by the child that pays for it. The parent may be below what
+    /// nodes relay, so both must be offered together where that is possible (`submitpackage` of Bitcoin Core), and one by one
+    /// where not.
     ///
     /// Errors are the implementation's to log: callers repeat until the chain confirms, since no answer
     /// of a node proves that a transaction is useless (RELIABILITY L7).

@@ -13,4 +13,4 @@ mod stake;
 
 pub(crate) use curve::{Stake, rate_of};
 pub(crate) use replace::{Price, least_replacing};
-pub(crate) use stake::COIN_INPUT_WEIGHT;
+pub(crate) use stake::{COIN_INPUT_WEIGHT, LONGEST_CHANGE, OFFERED_WINDOW};

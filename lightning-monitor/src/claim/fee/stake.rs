@@ -12,14 +12,14 @@ use crate::monitor::ChannelMonitor;
 ///
 /// The incoming half of a forward expires `cltv_expiry_delta` later. Of the 34 that BOLT 2 calls reasonable, "3R+2G+2S", six pass
 /// until the claim is irrevocable and three before that deadline the incoming half must have failed (RELIABILITY D23, D27).
-const OFFERED_WINDOW: u32 = 24;
+pub(crate) const OFFERED_WINDOW: u32 = 24;
 /// Blocks that an output has at least from its own block on, should it come late: what is late already gains nothing by
 /// paying all that it is worth in its first block.
 const LEAST_WINDOW: u32 = 6;
 /// Weight of the input that spends a coin of the user: P2WPKH.
 pub(crate) const COIN_INPUT_WEIGHT: u64 = 273;
 /// Length of the longest script that a wallet has its change paid to: P2WSH or P2TR.
-const LONGEST_CHANGE: usize = 34;
+pub(crate) const LONGEST_CHANGE: usize = 34;
 
 impl ChannelMonitor {
     /// What is at stake with outputs that one transaction claims: a second-stage output alone, or any others.

@@ -68,11 +68,25 @@ impl Chain {
 
     /// Whether the transaction may be in the next block; its fee.
     pub(crate) fn check(&self, tx: &Transaction) -> Result<Amount, Reject> {
+        self.check_behind(tx, &BTreeMap::new())
+    }
+
+    /// The same behind transactions that wait for the same block.
+    pub(crate) fn check_behind(
+        &self,
+        tx: &Transaction,
+        waiting: &BTreeMap<Txid, Transaction>,
+    ) -> Result<Amount, Reject> {
         let next = BASE + self.blocks.len() as u32;
         let mut coins = Vec::new();
         for input in &tx.input {
-            let coin = self.coins.get(&input.previous_output);
-            coins.push(coin.ok_or(Reject::MissingInput(input.previous_output))?);
+            let place = input.previous_output;
+            let output = waiting.get(&place.txid).and_then(|tx| tx.output.get(place.vout as usize));
+            let coin = match self.coins.get(&place) {
+                Some(coin) => Some(coin.clone()),
+                None => output.map(|output| Coin { output: output.clone(), height: next }),
+            };
+            coins.push(coin.ok_or(Reject::MissingInput(place))?);
         }
         let is_final = tx.input.iter().all(|input| input.sequence.is_final());
         let reached = match tx.lock_time {
@@ -80,7 +94,7 @@ impl Chain {
             // A commitment's number lies in 1987: long past.
             LockTime::Seconds(time) => time.to_consensus_u32() < 1_600_000_000,
         };
-        let mature = |(input, coin): (&bitcoin::TxIn, &&Coin)| {
+        let mature = |(input, coin): (&bitcoin::TxIn, &Coin)| {
             let sequence = input.sequence;
             !sequence.is_height_locked() || coin.height + (sequence.0 & 0xffff) <= next
         };

@@ -15,7 +15,7 @@ use lightning_traits::monitor::{HtlcOutcome, MonitorEvent, MonitorStep, Persist,
 use lightning_traits::tx::CommitmentFormat;
 use lightning_traits::units::{BlockHeight, FeeratePerKw};
 
-use super::chain::{BASE, Chain, relays};
+use super::chain::{BASE, Chain, Reject, relays};
 use super::pair::Pair;
 use super::side::{Keys, destination};
 use super::store::Store;
@@ -133,7 +133,7 @@ impl Env {
             duty,
             store: Rc::default(),
             broadcasts: Rc::default(),
-            fees: Rc::new(Fees { urgent: Cell::new(2_500), background: Cell::new(500) }),
+            fees: Rc::new(Fees { urgent: Cell::new(900), background: Cell::new(500) }),
             watch: Rc::default(),
             wallet: Rc::default(),
             log: Rc::default(),
@@ -155,6 +155,10 @@ pub(crate) struct World {
     pub(crate) user: Vec<Event>,
     /// Whether the disk works.
     pub(crate) disk: bool,
+    /// The least that miners take, in sat/kw.
+    pub(crate) market: u64,
+    /// Children of commitments of theirs.
+    pub(crate) pushing_theirs: Vec<Transaction>,
     /// Whether our transactions are kept out of blocks.
     pub(crate) censored: bool,
     /// Whether the channel keeps what the monitor reports to it without an answer.
@@ -194,6 +198,8 @@ impl World {
             events: Vec::new(),
             user: Vec::new(),
             disk: true,
+            market: 0,
+            pushing_theirs: Vec::new(),
             censored: false,
             silent: false,
             checked: None,
@@ -233,16 +239,45 @@ impl World {
     /// Takes over what the monitor broadcast: all of it must be good for the next block.
     pub(crate) fn take_broadcasts(&mut self, strict: bool) {
         for tx in self.env.broadcasts.0.take() {
-            match self.chain.check(&tx) {
+            match self.chain.check_behind(&tx, &self.mempool) {
                 Ok(fee) => {
                     let commitment = tx.input[0].previous_output == self.pair.init.funding.outpoint;
                     assert!(commitment || relays(&tx, fee), "pays {fee} for {}: {}", tx.weight(), shown(&tx));
                     let is_in = self.replace_with(tx.clone(), fee);
-                    assert!(is_in || !strict, "no replacement (BIP 125): pays {fee}: {}", shown(&tx));
+                    // Who lost what it had offered may come to the same offer again: then the first stays.
+                    let may_repeat = self.restart == Restart::LosingWrites;
+                    assert!(
+                        is_in || may_repeat || !strict,
+                        "no replacement (BIP 125): pays {fee}: {}",
+                        shown(&tx)
+                    );
+                }
+                // A child of a commitment of theirs, which only waits in other mempools if at all.
+                Err(Reject::MissingInput(place)) if self.is_their_anchor(place) => {
+                    self.pushing_theirs.push(tx);
                 }
                 Err(reject) => assert!(!strict, "{reject:?} at {}: {}", self.chain.height(), shown(&tx)),
             }
         }
+    }
+
+    fn is_their_anchor(&self, place: OutPoint) -> bool {
+        (0..self.pair.theirs.len() as u64).any(|index| {
+            let (_, _, commitment) = self.pair.built_theirs(index);
+            commitment.txid == place.txid && commitment.countersigner_anchor == Some(place.vout)
+        })
+    }
+
+    /// What a transaction of the mempool pays for itself and the child that pays for it too, in sat/kw.
+    pub(crate) fn rate(&self, tx: &Transaction) -> u64 {
+        let txid = tx.compute_txid();
+        let children =
+            self.mempool.values().filter(|child| child.input.iter().any(|i| i.previous_output.txid == txid));
+        let all: Vec<&Transaction> = core::iter::once(tx).chain(children).collect();
+        let fee: Amount =
+            all.iter().map(|tx| self.chain.check_behind(tx, &self.mempool).unwrap_or_default()).sum();
+        let weight: u64 = all.iter().map(|tx| tx.weight().to_wu()).sum();
+        fee.to_sat() * 1000 / weight
     }
 
     /// Puts a transaction into the mempool in place of those that it conflicts with, if BIP 125 lets it.
@@ -254,7 +289,8 @@ impl World {
         };
         let replaced: Vec<Transaction> =
             self.mempool.iter().filter(conflicts).map(|(_, other)| other.clone()).collect();
-        let fees: Vec<Amount> = replaced.iter().map(|other| self.chain.check(other).unwrap()).collect();
+        let fee_of = |other: &Transaction| self.chain.check_behind(other, &self.mempool).unwrap();
+        let fees: Vec<Amount> = replaced.iter().map(fee_of).collect();
         let rate = |fee: Amount, tx: &Transaction| fee.to_sat() * 1000 / tx.weight().to_vbytes_ceil();
         let is_dearer = replaced.iter().zip(&fees).all(|(other, old)| rate(fee, &tx) > rate(*old, other));
         let pays = fees.iter().copied().sum::<Amount>().to_sat() + tx.weight().to_vbytes_ceil();
@@ -272,9 +308,15 @@ impl World {
     pub(crate) fn mine(&mut self, mut transactions: Vec<Transaction>) {
         let mut spent: BTreeSet<OutPoint> = inputs(&transactions).collect();
         let ours = if self.censored { Vec::new() } else { self.mempool.values().cloned().collect() };
+        let mut ours: Vec<Transaction> =
+            ours.into_iter().filter(|tx: &Transaction| self.rate(tx) >= self.market).collect();
+        // Parents first.
+        ours.sort_by_key(|tx| tx.input.iter().any(|i| self.mempool.contains_key(&i.previous_output.txid)));
         for tx in ours {
             let fits = tx.input.iter().all(|input| !spent.contains(&input.previous_output));
-            if fits && self.chain.check(&tx).is_ok() {
+            let before: BTreeMap<Txid, Transaction> =
+                transactions.iter().map(|tx| (tx.compute_txid(), tx.clone())).collect();
+            if fits && self.chain.check_behind(&tx, &before).is_ok() {
                 spent.extend(inputs(std::slice::from_ref(&tx)));
                 transactions.push(tx);
             }
@@ -389,6 +431,12 @@ impl World {
         }
         self.take_broadcasts(false);
         self.take_events();
+    }
+
+    /// How many commitments are in the mempool, their children not counted.
+    pub(crate) fn commitments_out(&self) -> usize {
+        let funding = self.pair.init.funding.outpoint;
+        self.mempool.values().filter(|tx| tx.input[0].previous_output == funding).count()
     }
 
     /// Mines until the monitor says that all is resolved.

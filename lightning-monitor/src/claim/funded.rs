@@ -1,0 +1,64 @@
+//! Transactions that the user's coins pay for: from the coins to what is remembered and broadcast.
+use alloc::vec::Vec;
+
+use bitcoin::{OutPoint, Transaction};
+use lightning_traits::Secp;
+use lightning_traits::interface::{ChannelSigner, CoinSource};
+
+use super::{Attempt, Child, FeeInputs};
+use crate::monitor::ChannelMonitor;
+use crate::resolve::{CoinRequest, Purpose};
+
+/// What coins were asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Funded {
+    /// A second-stage transaction.
+    Claim(Attempt),
+    /// A child of a commitment.
+    Child(Child),
+}
+
+impl Funded {
+    /// With the wallet's signatures.
+    pub(crate) fn signed_by(self, coins: &impl CoinSource) -> Option<Self> {
+        match self {
+            Self::Claim(claim) => {
+                Some(Self::Claim(Attempt { transaction: coins.sign(claim.transaction)?, ..claim }))
+            }
+            Self::Child(child) => {
+                Some(Self::Child(Child { transaction: coins.sign(child.transaction)?, ..child }))
+            }
+        }
+    }
+}
+
+impl ChannelMonitor {
+    /// What was asked for, if it is still wanted; the wallet has still to sign.
+    pub(crate) fn fund(
+        &self,
+        secp: &Secp,
+        signer: &impl ChannelSigner,
+        fees: &FeeInputs<'_>,
+    ) -> Option<Funded> {
+        match &fees.request.purpose {
+            Purpose::SecondStage => self.fund_second_stage(secp, signer, fees).map(Funded::Claim),
+            Purpose::Child { parent } => self.fund_child(signer, parent, fees).map(Funded::Child),
+        }
+    }
+
+    /// Whether something is out that was paid for with the coins of this claim.
+    pub(crate) fn uses_coins_of(&self, claim: OutPoint) -> bool {
+        let mut claims = self.closing.iter().flat_map(|closing| &closing.claims);
+        (claim == self.init.funding.outpoint && !self.children.is_empty())
+            || claims.any(|known| known.outpoints.contains(&claim))
+    }
+
+    /// Remembers it, and gives what to broadcast.
+    pub(crate) fn keep(&mut self, funded: Funded, request: &CoinRequest) -> Vec<Transaction> {
+        match (funded, &request.purpose) {
+            (Funded::Claim(claim), _) => self.keep_claim(claim),
+            (Funded::Child(child), Purpose::Child { parent }) => self.keep_child(child, parent),
+            (Funded::Child(child), Purpose::SecondStage) => alloc::vec![child.transaction],
+        }
+    }
+}
