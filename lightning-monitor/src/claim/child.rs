@@ -21,7 +21,7 @@ use lightning_traits::tx::{CommitmentTx, Spend, TxSide, script, witness};
 use lightning_traits::units::BlockHeight;
 
 use super::build::{add_coins, paid};
-use super::fee::{COIN_INPUT_WEIGHT, LONGEST_CHANGE};
+use super::fee::{COIN_INPUT_WEIGHT, LONGEST_CHANGE, OFFERED_WINDOW, in_time};
 use super::{FeeInputs, Price, Stake, least_replacing, rate_of};
 use crate::monitor::ChannelMonitor;
 use crate::resolve::{CoinRequest, Moment, Purpose};
@@ -41,8 +41,10 @@ pub(crate) struct Child {
     pub(crate) transaction: Transaction,
     /// The rate of both together, and the child's own fee.
     pub(crate) price: Price,
+    /// Since when there is one.
+    pub(crate) since: BlockHeight,
 }
-record!(struct Child { parent, transaction, price });
+record!(struct Child { parent, transaction, price, since });
 
 /// A commitment and what a child of it must know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,7 +88,8 @@ impl ChannelMonitor {
     }
 
     /// What is at stake when no commitment confirms, for the commitment and a child with one coin.
-    pub(crate) fn stake_of_going(&self, parent: &Parent) -> Stake {
+    pub(crate) fn stake_of_going(&self, parent: &Parent, tip: BlockHeight) -> Stake {
+        let since = self.children.iter().map(|child| child.since).min().unwrap_or(tip);
         let (mut value, mut deadline) = (0_u64, None);
         for (spec, us) in self.valid_specs() {
             let mut sum = 0_u64;
@@ -96,7 +99,7 @@ impl ChannelMonitor {
                 if !is_ours && !self.preimages.contains_key(&htlc.payment_hash) {
                     continue;
                 }
-                let last = if is_ours { expiry.plus(super::fee::OFFERED_WINDOW) } else { expiry };
+                let last = if is_ours { expiry.plus(OFFERED_WINDOW) } else { expiry };
                 let last = last.minus(SECOND_STAGE_BLOCKS);
                 deadline = Some(deadline.map_or(last, |known: BlockHeight| known.min(last)));
                 sum = sum.saturating_add(htlc.amount.to_amount_floor().to_sat());
@@ -111,7 +114,7 @@ impl ChannelMonitor {
             value: Amount::from_sat(value / 2),
             payable: Amount::from_sat(value / 2),
             weight: parent.weight.saturating_add(self.child_weight()).saturating_add(COIN_INPUT_WEIGHT),
-            deadline,
+            deadline: deadline.map(|last| in_time(last, since)),
             punishes: false,
         }
     }
@@ -126,7 +129,7 @@ impl ChannelMonitor {
 
     /// What to ask coins for, if the commitment needs a child, or a better one than is out.
     pub(crate) fn child_request(&self, parent: Parent, moment: Moment) -> Option<CoinRequest> {
-        let stake = self.stake_of_going(&parent);
+        let stake = self.stake_of_going(&parent, moment.tip);
         let out = self.children.iter().find(|child| child.parent == parent.txid).map(|child| child.price);
         let feerate = stake.feerate(moment.rates, moment.tip, out.map(|out| out.feerate))?;
         if rate_of(parent.fee, parent.weight) >= feerate
@@ -148,13 +151,14 @@ impl ChannelMonitor {
             floor: out.map(|out| out.feerate).unwrap_or_default().max(moment.rates.background),
             most,
             replaces,
+            tip: moment.tip,
             purpose: Purpose::Child { parent },
         })
     }
 
     /// Whether their commitments are to be pushed too.
     pub(crate) fn pushes_theirs(&self, parent: &Parent, moment: Moment) -> bool {
-        let deadline = self.stake_of_going(parent).deadline;
+        let deadline = self.stake_of_going(parent, moment.tip).deadline;
         deadline.is_some_and(|deadline| moment.tip.plus(THEIRS_TOO) >= deadline)
     }
 
@@ -200,7 +204,9 @@ impl ChannelMonitor {
             input.witness = witness::anchor(&signature, &script);
         }
         let fee = paid(fees.brought().to_sat().saturating_add(value.to_sat()), &transaction);
-        Some(Child { parent: parent.txid, transaction, price: Price { feerate, fee } })
+        let price = Price { feerate, fee };
+        let since = self.children.iter().map(|child| child.since).min().unwrap_or(fees.request.tip);
+        Some(Child { parent: parent.txid, transaction, price, since })
     }
 
     /// Remembers a child in place of the one before it, and gives the package to broadcast.

@@ -56,7 +56,7 @@ impl ChannelMonitor {
     /// Remembers it, and gives what to broadcast.
     pub(crate) fn keep(&mut self, funded: Funded, request: &CoinRequest) -> Vec<Transaction> {
         match (funded, &request.purpose) {
-            (Funded::Claim(claim), _) => self.keep_claim(claim),
+            (Funded::Claim(claim), _) => self.keep_claim(claim, request.tip),
             (Funded::Child(child), Purpose::Child { parent }) => self.keep_child(child, parent),
             (Funded::Child(child), Purpose::SecondStage) => alloc::vec![child.transaction],
         }

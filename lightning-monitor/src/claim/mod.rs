@@ -22,13 +22,13 @@ use bitcoin::{Amount, OutPoint, ScriptBuf, Txid, WPubkeyHash};
 use lightning_traits::id::CommitmentNumber;
 use lightning_traits::record;
 use lightning_traits::tx::{HtlcSpec, Spend};
-use lightning_traits::units::{BlockHeight, FeeratePerKw};
+use lightning_traits::units::BlockHeight;
 use secp256k1::PublicKey;
 use secp256k1::ecdsa::Signature;
 
 pub(crate) use build::{BuildError, FeeInputs};
 pub(crate) use child::{Child, Parent};
-pub(crate) use fee::{COIN_INPUT_WEIGHT, Price, Stake, least_replacing, rate_of};
+pub(crate) use fee::{COIN_INPUT_WEIGHT, Offer, Price, Stake, least_replacing, rate_of};
 pub(crate) use funded::Funded;
 pub(crate) use package::{Attempt, Package};
 
@@ -69,8 +69,8 @@ pub(crate) struct Output {
     /// Height of the transaction that made it.
     pub(crate) created: BlockHeight,
     pub(crate) spent: Option<Spent>,
-    /// The highest feerate that a claim of it has offered, until it is irrevocably spent.
-    pub(crate) offered: Option<FeeratePerKw>,
+    /// What claims of it have offered, until it is irrevocably spent.
+    pub(crate) offered: Option<Offer>,
 }
 record!(struct Output { outpoint, value, script, spend, authority, htlc, created, spent, offered });
 

@@ -55,7 +55,7 @@ impl ChannelMonitor {
         match output.spend {
             Spend::Delayed | Spend::CountersignerBalance => Company::Savings,
             Spend::RevokedDelayed => {
-                let last = self.last_block_of(output);
+                let last = self.last_block_of(output, tip);
                 let is_near = last.is_none_or(|last| tip.plus(NEAR) >= last);
                 if is_near { Company::None } else { Company::Penalties }
             }
@@ -101,7 +101,7 @@ impl ChannelMonitor {
         }
         let mut packages = self.packages_of(outputs, tip);
         // Who takes the place of what is out pays all that it paid (BIP 125): what has most to give.
-        packages.sort_by_key(|package| core::cmp::Reverse(self.stake_of(&package.outputs).value));
+        packages.sort_by_key(|package| core::cmp::Reverse(self.stake_of(&package.outputs, tip).value));
         if let Some(first) = packages.first_mut() {
             first.replaces = Some(attempt);
         }

@@ -9,10 +9,12 @@ use alloc::vec::Vec;
 use bitcoin::{OutPoint, Transaction, Txid};
 use lightning_traits::Secp;
 use lightning_traits::interface::ChannelSigner;
-use lightning_traits::units::FeeratePerKw;
+use lightning_traits::units::{BlockHeight, FeeratePerKw};
 
 use super::{CoinRequest, Moment, Purpose, Todo};
-use crate::claim::{Attempt, Authority, BuildError, COIN_INPUT_WEIGHT, Output, Package, Price, Stake, least_replacing};
+use crate::claim::{
+    Attempt, Authority, BuildError, COIN_INPUT_WEIGHT, Offer, Output, Package, Price, Stake, least_replacing,
+};
 use crate::detect::Built;
 use crate::monitor::{ChannelMonitor, Closing, Duty};
 
@@ -74,7 +76,7 @@ impl ChannelMonitor {
         let fresh = due.into_values().filter(|output| !known.contains(&output.outpoint)).collect();
         for package in self.packages_of(fresh, moment.tip) {
             if let Made::Claim(attempt) = self.make(&mut maker, &package, todo) {
-                take(&mut closing, attempt, todo);
+                take(&mut closing, attempt, moment.tip, todo);
             }
         }
         self.closing = Some(closing);
@@ -94,7 +96,7 @@ impl ChannelMonitor {
         let made = self.make(maker, &first, todo);
         let Some(out) = first.replaces else { return };
         match made {
-            Made::Claim(attempt) => take(closing, attempt, todo),
+            Made::Claim(attempt) => take(closing, attempt, maker.moment.tip, todo),
             Made::Asked | Made::Nothing => {
                 // What the parts would replace is still out; they are tried again with the next block.
                 todo.broadcasts.push(alloc::vec![out.transaction.clone()]);
@@ -107,7 +109,7 @@ impl ChannelMonitor {
         }
         for package in packages {
             if let Made::Claim(attempt) = self.make(maker, &package, todo) {
-                take(closing, attempt, todo);
+                take(closing, attempt, maker.moment.tip, todo);
             }
         }
     }
@@ -130,7 +132,7 @@ impl ChannelMonitor {
             let built = self.build_second_stage(maker.signer, first, maker.ours.as_ref(), None);
             return made(built, package, Price::default(), todo);
         }
-        let stake = self.stake_of(&package.outputs);
+        let stake = self.stake_of(&package.outputs, maker.moment.tip);
         let Some(feerate) = self.next_feerate(&stake, package, maker.moment) else { return Made::Nothing };
         let replaces = package.replaces.as_ref().map(|attempt| attempt.price.fee);
         let least = replaces.map(|fee| least_replacing(fee, stake.weight)).unwrap_or_default();
@@ -151,6 +153,7 @@ impl ChannelMonitor {
                 floor: floor.max(maker.moment.rates.background),
                 most: cap.fee(stake.weight),
                 replaces,
+                tip: maker.moment.tip,
                 purpose: Purpose::SecondStage,
             });
             return Made::Asked;
@@ -161,7 +164,7 @@ impl ChannelMonitor {
 
     /// The feerate of a package; `None` when it is out already at a rate as good, or waiting is better.
     fn next_feerate(&self, stake: &Stake, package: &Package, moment: Moment) -> Option<FeeratePerKw> {
-        let last = package.outputs.iter().filter_map(|output| output.offered).max();
+        let last = package.outputs.iter().filter_map(|output| Some(output.offered?.feerate)).max();
         let feerate = stake.feerate(moment.rates, moment.tip, last)?;
         let is_same = |out: &&Attempt| out.outpoints.len() == package.outputs.len();
         match package.replaces.as_ref().filter(is_same) {
@@ -171,11 +174,11 @@ impl ChannelMonitor {
     }
 
     /// Remembers a claim in place of the one before it, and gives what to broadcast.
-    pub(crate) fn keep_claim(&mut self, attempt: Attempt) -> Vec<Transaction> {
+    pub(crate) fn keep_claim(&mut self, attempt: Attempt, tip: BlockHeight) -> Vec<Transaction> {
         let package = alloc::vec![attempt.transaction.clone()];
         if let Some(closing) = &mut self.closing {
             closing.claims.retain(|known| known.outpoints != attempt.outpoints);
-            note_offer(closing, &attempt);
+            note_offer(closing, &attempt, tip);
             closing.claims.push(attempt);
         }
         package
@@ -196,16 +199,18 @@ fn made(built: Result<Transaction, BuildError>, package: &Package, price: Price,
 }
 
 /// Takes a new claim up.
-fn take(closing: &mut Closing, attempt: Attempt, todo: &mut Todo) {
+fn take(closing: &mut Closing, attempt: Attempt, tip: BlockHeight, todo: &mut Todo) {
     todo.broadcasts.push(alloc::vec![attempt.transaction.clone()]);
     todo.changed = true;
-    note_offer(closing, &attempt);
+    note_offer(closing, &attempt, tip);
     closing.claims.push(attempt);
 }
 
-fn note_offer(closing: &mut Closing, attempt: &Attempt) {
+fn note_offer(closing: &mut Closing, attempt: &Attempt, tip: BlockHeight) {
     for output in closing.outputs.iter_mut().filter(|output| attempt.outpoints.contains(&output.outpoint)) {
-        output.offered = output.offered.max(Some(attempt.price.feerate));
+        let since = output.offered.map_or(tip, |offer| offer.since);
+        let before = output.offered.map(|offer| offer.feerate).unwrap_or_default();
+        output.offered = Some(Offer { feerate: before.max(attempt.price.feerate), since });
     }
 }
 

@@ -81,6 +81,8 @@ pub(crate) struct CoinRequest {
     pub(crate) most: Amount,
     /// What the claim pays that is out and is to be replaced.
     pub(crate) replaces: Option<Amount>,
+    /// When it was asked for.
+    pub(crate) tip: BlockHeight,
     pub(crate) purpose: Purpose,
 }
 

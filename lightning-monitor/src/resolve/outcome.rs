@@ -72,7 +72,13 @@ impl ChannelMonitor {
             Some(spent) => deep(spent.height),
             None => self.is_lost(output, tip),
         };
-        if !closing.resolved && is_final && closing.outputs.iter().all(settled) {
+        let is_settled = is_final && closing.outputs.iter().all(settled);
+        if closing.resolved && !is_settled {
+            // A preimage has come for what was given up, and nobody has taken it yet.
+            closing.resolved = false;
+            todo.changed = true;
+        }
+        if !closing.resolved && is_settled {
             closing.resolved = true;
             closing.history.truncate(1);
             todo.changed = true;

@@ -82,7 +82,7 @@ fn every_output_is_taken_at_once() {
 
 /// What was failed off chain and is gone from every valid commitment is told no more, though the chain shows it.
 #[test]
-fn nothing_fails_before_the_penalty_is_irrevocable() {
+fn d27_nothing_fails_before_the_penalty_is_irrevocable() {
     each(|mut world, _| {
         fill(&mut world);
         world.mine(vec![world.pair.their_commitment(1)]);
@@ -123,7 +123,7 @@ fn the_cheaters_second_stage_is_taken() {
 
 /// With anchors the cheater may put many second-stage pairs, and foreign ones, into one transaction (RELIABILITY D10).
 #[test]
-fn aggregated_second_stage_with_foreign_inputs_and_outputs_is_taken() {
+fn d10_aggregated_second_stage_with_foreign_inputs_and_outputs_is_taken() {
     for restart in RESTARTS {
         for (before, behind) in [(0, 0), (1, 0), (0, 1), (3, 2)] {
             let format = CommitmentFormat::AnchorsZeroFeeHtlc;
@@ -182,7 +182,7 @@ fn second_stage_and_balance_are_taken_in_the_last_block_of_the_delay() {
 
 /// Parts of one payment share hash and script; one of them has no output. Each is still known by its own id.
 #[test]
-fn parts_of_one_payment_are_told_apart() {
+fn d04_parts_of_one_payment_are_told_apart() {
     each(|mut world, format| {
         let parts = [
             offered(0, 300, 10, EXPIRY),

@@ -66,7 +66,7 @@ fn second_stage_with_anchors_pays_its_rate_from_coins_and_returns_the_change() {
 
 /// Coins whose change would be dust: the rest goes to the miner, and no more than that.
 #[test]
-fn change_that_is_dust_is_left_out() {
+fn d22_change_that_is_dust_is_left_out() {
     let htlc = received(0, 100_000, 20, EXPIRY);
     let rate = 2_500;
     let (mut without, mut with) = (0, 0);
@@ -179,7 +179,7 @@ fn claims_share_no_coins() {
 
 /// An HTLC that costs more than it brings is not claimed while that is so (RELIABILITY D8), and is when fees fall.
 #[test]
-fn an_htlc_below_its_fee_waits_for_lower_fees() {
+fn d08_an_htlc_below_its_fee_waits_for_lower_fees() {
     let small = received(0, 1_500, 20, EXPIRY + 400);
     let mut world = World::new(ANCHORS, Restart::Never);
     world.env.fees.urgent.set(9_000);

@@ -15,6 +15,7 @@ mod coins;
 mod deadlines;
 mod late;
 mod punish;
+mod families;
 mod market;
 mod random;
 mod reorg;

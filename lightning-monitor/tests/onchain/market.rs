@@ -330,3 +330,31 @@ fn d15_near_the_deadline_theirs_are_pushed_with_the_same_coins() {
     world.settle();
     assert!(world.env.wallet.lent().is_empty(), "free again");
 }
+
+/// The node was away until after the last block: it does not pay half of everything at once, but more with every block.
+#[test]
+fn what_comes_too_late_raises_its_offer_from_little() {
+    for format in FORMATS {
+        for htlc in [IN, OUT] {
+            let mut world = World::new(format, Restart::EachBlock);
+            let steps = world.pair.commit(&adding(&[htlc]));
+            world.learn(steps);
+            world.mine(vec![world.pair.their_commitment(1)]);
+            let place = in_theirs(&world, &htlc);
+            // The signer sleeps so long.
+            world.env.keys.asleep.set(true);
+            world.mine_to(EXPIRY + 40);
+            world.env.keys.asleep.set(false);
+            if !htlc.by_us {
+                world.learn_preimage(&htlc);
+            }
+            world.censored = true;
+            let rates = offers(&mut world, place, 8, |_, _| {});
+            assert!(rates.windows(2).all(|pair| pair[0] <= pair[1]), "{rates:?}");
+            assert!(rates[0] * 16 < rates[7], "{rates:?}");
+            world.censored = false;
+            world.mine(vec![]);
+            assert!(fee_of_spender(&world, place).unwrap() <= htlc.msat / 2_000);
+        }
+    }
+}

@@ -55,7 +55,7 @@ fn confirm(world: &mut World, kind: Kind) {
 
 /// One commitment is swapped for another before or after the preimage comes (RELIABILITY D9).
 #[test]
-fn every_swap_of_commitments_ends_as_the_last_one_alone() {
+fn d09_every_swap_of_commitments_ends_as_the_last_one_alone() {
     for format in FORMATS {
         for last in KINDS {
             let mut plain = open(format);

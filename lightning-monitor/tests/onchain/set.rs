@@ -128,7 +128,7 @@ fn bytes_written_do_not_grow_with_past_payments() {
 
 /// Events stay until they are acknowledged, over restarts, and keep their ids; only then the channel is archived.
 #[test]
-fn events_are_repeated_until_acknowledged() {
+fn d29_events_are_repeated_until_acknowledged() {
     let mut world = World::new(CommitmentFormat::StaticRemoteKey, Restart::Never);
     let steps = world.pair.commit(&adding(&[offered(0, 100_000, 10, EXPIRY)]));
     world.learn(steps);

@@ -39,7 +39,7 @@ fn a_mutual_close_is_resolved_six_deep_and_watched_on() {
 
 /// A one-block reorganisation undoes a mutual close, and a revoked commitment confirms in its place (RELIABILITY D18).
 #[test]
-fn a_mutual_close_that_is_undone_does_not_hide_a_breach() {
+fn d18_a_mutual_close_that_is_undone_does_not_hide_a_breach() {
     for format in FORMATS {
         for depth in [1, 3, 6, 50, 99] {
             let mut world = World::new(format, Restart::Never);
@@ -129,7 +129,7 @@ fn data_loss_overtakes_a_force_close_that_is_not_durable() {
 
 /// Whatever a witness looks like, only 32 bytes with the right hash are taken for a preimage (RELIABILITY D17, D25).
 #[test]
-fn only_the_right_preimage_is_told() {
+fn d17_only_the_right_preimage_is_told() {
     let htlc = offered(0, 100_000, 10, EXPIRY);
     let right = htlc.preimage().as_bytes().to_vec();
     let wrong = vec![11; 32];
@@ -243,7 +243,7 @@ proptest! {
     /// Whatever spends the funding output, and whatever spends that, is survived, in any state of the channel; the state
     /// still encodes, and when the block is taken back the channel goes to the chain again (RELIABILITY A2, D25).
     #[test]
-    fn a02_any_spend_of_the_funding_output_is_survived((tx, stage) in arbitrary_spend()) {
+    fn a02_d25_any_spend_of_the_funding_output_is_survived((tx, stage) in arbitrary_spend()) {
         let mut world = World::new(CommitmentFormat::AnchorsZeroFeeHtlc, Restart::Never);
         let htlcs = [offered(0, 100_000, 10, EXPIRY), received(0, 200_000, 20, EXPIRY)];
         let steps = world.pair.commit(&adding(&htlcs));

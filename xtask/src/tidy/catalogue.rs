@@ -1,7 +1,7 @@
 //! Bugs that other Lightning software had, by the ids of the project's catalogue: each that concerns the channel is a test
 //! here, whose name begins with the id (`b05_a_duplicate_...`; several may stand before the rest).
 //!
-//! `lightning-channel/tests/README.md` says what each is about.
+//! A page beside the tests says what each is about.
 use std::collections::BTreeSet;
 
 use super::rule;
@@ -11,11 +11,13 @@ use crate::tree::SourceFile;
 /// Where the tests are looked for.
 const PLACES: [&str; 3] = ["lightning-channel/", "lightning-monitor/", "lightning-offers/"];
 
-/// The page that lists them.
-const PAGE: &str = "lightning-channel/tests/README.md";
+/// The page on channels.
+pub(crate) const CHANNELS: &str = "lightning-channel/tests/README.md";
+/// The page on what happens on chain.
+pub(crate) const ON_CHAIN: &str = "lightning-monitor/tests/README.md";
 
 /// Ids that must have a test: opening, dance of commitments, fees and dust, payments, durability, closing.
-const IDS: [&str; 80] = [
+const CHANNEL_IDS: &[&str] = &[
     "a01", "a02", "a03", "a04", "a05", "a06", "a07", "a08", "a09", "a10", "a11", "a12", "a13", "a14", "a15",
     "a16", "a17", "a18", "b01", "b02", "b03", "b04", "b05", "b06", "b07", "b08", "b09", "b10", "b11", "b12",
     "b13", "b14", "b15", "b16", "b17", "b18", "b19", "b20", "c01", "c02", "c03", "c04", "c05", "c06", "c07",
@@ -24,17 +26,29 @@ const IDS: [&str; 80] = [
     "j15", "k04", "k09", "k10", "k11",
 ];
 
-/// Ids without a test, and without a line on the page.
-pub(crate) fn check(sources: &[SourceFile], page: &str) -> Vec<Violation> {
+/// Ids that must have a test: resolution on chain.
+const ON_CHAIN_IDS: &[&str] = &[
+    "d01", "d02", "d03", "d04", "d05", "d06", "d07", "d08", "d09", "d10", "d12", "d13", "d15", "d16", "d17",
+    "d18", "d19", "d20", "d21", "d22", "d25", "d26", "d27", "d29",
+];
+
+/// Ids without a test, and without a line on their page: of `channels` and of `on_chain`, the texts of the pages.
+pub(crate) fn check(sources: &[SourceFile], channels: &str, on_chain: &str) -> Vec<Violation> {
+    let mut violations = check_page(sources, CHANNELS, channels, CHANNEL_IDS);
+    violations.extend(check_page(sources, ON_CHAIN, on_chain, ON_CHAIN_IDS));
+    violations
+}
+
+fn check_page(sources: &[SourceFile], path: &str, page: &str, all: &[&str]) -> Vec<Violation> {
     let places = sources.iter().filter(|source| PLACES.iter().any(|place| source.path.starts_with(place)));
     let proven: BTreeSet<&str> = places.flat_map(|source| names(&source.text)).flat_map(ids).collect();
     let unproven =
-        IDS.iter().filter(|id| !proven.contains(**id)).map(|id| (id, "has no test whose name begins so"));
+        all.iter().filter(|id| !proven.contains(**id)).map(|id| (id, "has no test whose name begins so"));
     let unlisted =
-        IDS.iter().filter(|id| !page.contains(&format!("| {id} "))).map(|id| (id, "is not on the page"));
+        all.iter().filter(|id| !page.contains(&format!("| {id} "))).map(|id| (id, "is not on the page"));
     unproven
         .chain(unlisted)
-        .map(|(id, why)| Violation::new(PAGE, 0, rule::CATALOGUE, format!("`{id}` {why}")))
+        .map(|(id, why)| Violation::new(path, 0, rule::CATALOGUE, format!("`{id}` {why}")))
         .collect()
 }
 
@@ -62,13 +76,16 @@ mod tests {
     #[test]
     fn an_id_without_a_test_is_seen() {
         let source = |path: &str, text: &str| SourceFile { path: path.to_owned(), text: text.to_owned() };
-        let all: String = IDS.iter().map(|id| format!("    fn {id}_x() {{}}\n")).collect();
-        let page: String = IDS.iter().map(|id| format!("| {id} | what |\n")).collect();
-        assert_eq!(check(&[source("lightning-channel/src/a.rs", &all)], &page), []);
-        let lacking = all.replace("fn b07_x", "fn x_b07");
-        assert_eq!(check(&[source("lightning-channel/src/a.rs", &lacking)], &page).len(), 1);
-        assert_eq!(check(&[source("sim/src/a.rs", &all)], &page).len(), IDS.len(), "elsewhere is nowhere");
-        assert_eq!(check(&[source("lightning-channel/src/a.rs", &all)], "").len(), IDS.len());
+        let ids = || CHANNEL_IDS.iter().chain(ON_CHAIN_IDS);
+        let all: String = ids().map(|id| format!("    fn {id}_x() {{}}\n")).collect();
+        let page: String = ids().map(|id| format!("| {id} | what |\n")).collect();
+        assert_eq!(check(&[source("lightning-channel/src/a.rs", &all)], &page, &page), []);
+        let lacking = all.replace("fn b07_x", "fn x_b07").replace("fn d12_x", "fn x_d12");
+        assert_eq!(check(&[source("lightning-channel/src/a.rs", &lacking)], &page, &page).len(), 2);
+        let elsewhere = check(&[source("sim/src/a.rs", &all)], &page, &page);
+        assert_eq!(elsewhere.len(), ids().count(), "elsewhere is nowhere");
+        let unlisted = check(&[source("lightning-channel/src/a.rs", &all)], "", &page);
+        assert_eq!(unlisted.len(), CHANNEL_IDS.len());
     }
 
     #[test]

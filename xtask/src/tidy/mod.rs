@@ -92,7 +92,8 @@ pub(crate) fn run(tree: &Tree) -> Result<(), Failure> {
     violations.extend(lock::check(&tree.read("Cargo.lock")?, &policy));
     violations.extend(licence::check(&tree.licences()?, &policy));
     violations.extend(documents::check(tree)?);
-    violations.extend(catalogue::check(&tree.sources, &tree.read("lightning-channel/tests/README.md")?));
+    let pages = (tree.read(catalogue::CHANNELS)?, tree.read(catalogue::ON_CHAIN)?);
+    violations.extend(catalogue::check(&tree.sources, &pages.0, &pages.1));
     violations.extend(tree.sources.iter().flat_map(text::check));
     violations.extend(syntax::check(tree)?);
     let mut violations = exceptions::apply(violations, exceptions::EXCEPTIONS);

@@ -12,5 +12,5 @@ mod replace;
 mod stake;
 
 pub(crate) use curve::{Stake, rate_of};
-pub(crate) use replace::{Price, least_replacing};
-pub(crate) use stake::{COIN_INPUT_WEIGHT, LONGEST_CHANGE, OFFERED_WINDOW};
+pub(crate) use replace::{Offer, Price, least_replacing};
+pub(crate) use stake::{COIN_INPUT_WEIGHT, LONGEST_CHANGE, OFFERED_WINDOW, in_time};

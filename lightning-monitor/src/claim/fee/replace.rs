@@ -4,7 +4,7 @@
 //! - a replacement pays all that the replaced one paid, and the relay of itself on top (BIP 125, rules 3 and 4)
 use bitcoin::Amount;
 use lightning_traits::record;
-use lightning_traits::units::FeeratePerKw;
+use lightning_traits::units::{BlockHeight, FeeratePerKw};
 
 /// What a claim that is out pays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,6 +13,14 @@ pub(crate) struct Price {
     pub(crate) fee: Amount,
 }
 record!(struct Price { feerate, fee });
+
+/// The most that was offered for an output, and since when something has been.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Offer {
+    pub(crate) feerate: FeeratePerKw,
+    pub(crate) since: BlockHeight,
+}
+record!(struct Offer { feerate, since });
 
 impl Price {
     /// Whether `next` is worth a replacement: each costs the relay of itself, and hundreds of claims may be out. In the

@@ -294,7 +294,8 @@ impl World {
         let rate = |fee: Amount, tx: &Transaction| fee.to_sat() * 1000 / tx.weight().to_vbytes_ceil();
         let is_dearer = replaced.iter().zip(&fees).all(|(other, old)| rate(fee, &tx) > rate(*old, other));
         let pays = fees.iter().copied().sum::<Amount>().to_sat() + tx.weight().to_vbytes_ceil();
-        if !replaced.is_empty() && !(is_dearer && fee.to_sat() >= pays) {
+        let is_better = is_dearer && fee.to_sat() >= pays;
+        if !(replaced.is_empty() || is_better) {
             return false;
         }
         for other in replaced {
