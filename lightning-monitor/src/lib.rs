@@ -20,7 +20,9 @@ mod deadline;
 mod detect;
 mod many;
 mod monitor;
+mod reserve;
 mod resolve;
 
 pub use many::{MonitorEnvironment, MonitorSet, RestoreError};
 pub use monitor::{Balance, BalanceKind, ChannelMonitor, Duty};
+pub use reserve::{Reserve, ReserveAssumptions, reserve};

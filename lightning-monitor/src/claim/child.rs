@@ -21,7 +21,7 @@ use lightning_traits::tx::{CommitmentTx, Spend, TxSide, script, witness};
 use lightning_traits::units::BlockHeight;
 
 use super::build::{add_coins, paid};
-use super::fee::{COIN_INPUT_WEIGHT, LONGEST_CHANGE, OFFERED_WINDOW, in_time};
+use super::fee::{COIN_INPUT_WEIGHT, LATE_WINDOW, LONGEST_CHANGE, OFFERED_WINDOW, in_time};
 use super::{FeeInputs, Price, Stake, least_replacing, rate_of};
 use crate::monitor::ChannelMonitor;
 use crate::resolve::{CoinRequest, Moment, Purpose};
@@ -99,8 +99,12 @@ impl ChannelMonitor {
                 if !is_ours && !self.preimages.contains_key(&htlc.payment_hash) {
                     continue;
                 }
-                let last = if is_ours { expiry.plus(OFFERED_WINDOW) } else { expiry };
-                let last = last.minus(SECOND_STAGE_BLOCKS);
+                let last = if is_ours {
+                    // Nothing happens at this height by itself, and who comes near it is late.
+                    expiry.plus(OFFERED_WINDOW - SECOND_STAGE_BLOCKS).max(since.plus(LATE_WINDOW))
+                } else {
+                    expiry.minus(SECOND_STAGE_BLOCKS)
+                };
                 deadline = Some(deadline.map_or(last, |known: BlockHeight| known.min(last)));
                 sum = sum.saturating_add(htlc.amount.to_amount_floor().to_sat());
             }

@@ -13,4 +13,4 @@ mod stake;
 
 pub(crate) use curve::{Stake, rate_of};
 pub(crate) use replace::{Offer, Price, least_replacing};
-pub(crate) use stake::{COIN_INPUT_WEIGHT, LONGEST_CHANGE, OFFERED_WINDOW, in_time};
+pub(crate) use stake::{COIN_INPUT_WEIGHT, LATE_WINDOW, LONGEST_CHANGE, OFFERED_WINDOW, in_time};
