@@ -24,7 +24,7 @@ use super::build::{add_coins, paid};
 use super::fee::{COIN_INPUT_WEIGHT, LATE_WINDOW, LONGEST_CHANGE, OFFERED_WINDOW, in_time};
 use super::{FeeInputs, Price, Stake, least_replacing, rate_of};
 use crate::monitor::ChannelMonitor;
-use crate::resolve::{CoinRequest, Moment, Purpose};
+use crate::resolve::{CoinRequest, Moment, Purpose, RENEWAL};
 
 /// Blocks that a commitment must be ahead of the last block of an HTLC in it, which takes another transaction.
 const SECOND_STAGE_BLOCKS: u32 = 6;
@@ -136,11 +136,17 @@ impl ChannelMonitor {
         let stake = self.stake_of_going(&parent, moment.tip);
         let out = self.children.iter().find(|child| child.parent == parent.txid).map(|child| child.price);
         let feerate = stake.feerate(moment.rates, moment.tip, out.map(|out| out.feerate))?;
-        if rate_of(parent.fee, parent.weight) >= feerate
-            || out.is_some_and(|out| !out.is_beaten_by(feerate, stake.is_last(moment.tip)))
-        {
+        if rate_of(parent.fee, parent.weight) >= feerate {
             return None;
         }
+        let is_better = out.is_none_or(|out| out.is_beaten_by(feerate, stake.is_last(moment.tip)));
+        let waits =
+            self.children.iter().map(|child| moment.tip.get().saturating_sub(child.since.get())).max();
+        let renews = !is_better && waits.is_some_and(|waits| waits > 0 && waits.is_multiple_of(RENEWAL));
+        if !is_better && !renews {
+            return None;
+        }
+        let out = out.filter(|_| is_better);
         let cap = stake.cap(moment.rates)?;
         let most = cap.fee(stake.weight).checked_sub(parent.fee)?;
         let fixed = self.child_weight();
@@ -156,6 +162,7 @@ impl ChannelMonitor {
             most,
             replaces,
             tip: moment.tip,
+            renews,
             purpose: Purpose::Child { parent },
         })
     }

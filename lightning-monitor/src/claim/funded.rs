@@ -3,7 +3,7 @@ use alloc::vec::Vec;
 
 use bitcoin::{OutPoint, Transaction};
 use lightning_traits::Secp;
-use lightning_traits::interface::{ChannelSigner, CoinSource};
+use lightning_traits::interface::{ChannelSigner, CoinSource, Coins};
 
 use super::{Attempt, Child, FeeInputs};
 use crate::monitor::ChannelMonitor;
@@ -51,6 +51,26 @@ impl ChannelMonitor {
         let mut claims = self.closing.iter().flat_map(|closing| &closing.claims);
         (claim == self.init.funding.outpoint && !self.children.is_empty())
             || claims.any(|known| known.outpoints.contains(&claim))
+    }
+
+    /// Whether what is out for a request spends these very coins.
+    pub(crate) fn spends_already(&self, request: &CoinRequest, coins: &Coins) -> bool {
+        let out = match &request.purpose {
+            Purpose::SecondStage => {
+                let mut claims = self.closing.iter().flat_map(|closing| &closing.claims);
+                let claim = claims.find(|known| known.outpoints.contains(&request.outpoint));
+                claim.map(|claim| &claim.transaction)
+            }
+            Purpose::Child { parent } => {
+                let child = self.children.iter().find(|child| child.parent == parent.txid);
+                child.map(|child| &child.transaction)
+            }
+        };
+        out.is_some_and(|out| {
+            let spent: Vec<OutPoint> = out.input.iter().skip(1).map(|input| input.previous_output).collect();
+            spent.len() == coins.inputs.len()
+                && coins.inputs.iter().all(|coin| spent.contains(&coin.outpoint))
+        })
     }
 
     /// Remembers it, and gives what to broadcast.

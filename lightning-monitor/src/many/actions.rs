@@ -115,6 +115,13 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
             );
             return None;
         };
+        if request.renews {
+            let state = self.state.lock();
+            let monitor = state.entries.get(&channel).map(|entry| &entry.monitor);
+            if monitor.is_none_or(|monitor| monitor.spends_already(request, &coins)) {
+                return None;
+            }
+        }
         let unsigned = self.with_fees(channel, &FeeInputs { coins: &coins, request });
         let signed = unsigned.and_then(|funded| funded.signed_by(self.env.coins()));
         if signed.is_none() {

@@ -18,6 +18,9 @@ use crate::claim::{
 use crate::detect::Built;
 use crate::monitor::{ChannelMonitor, Closing, Duty};
 
+/// Blocks after which a wallet is asked again for the coins of what still waits.
+pub(crate) const RENEWAL: u32 = 6;
+
 /// What came of a package.
 enum Made {
     /// A transaction, to be broadcast.
@@ -133,8 +136,14 @@ impl ChannelMonitor {
             return made(built, package, Price::default(), todo);
         }
         let stake = self.stake_of(&package.outputs, maker.moment.tip);
-        let Some(feerate) = self.next_feerate(&stake, package, maker.moment) else { return Made::Nothing };
-        let replaces = package.replaces.as_ref().map(|attempt| attempt.price.fee);
+        let (feerate, renews) = match self.next_feerate(&stake, package, maker.moment) {
+            Some(feerate) => (feerate, false),
+            None => match package.replaces.as_ref().filter(|_| renews(first, maker.moment.tip)) {
+                Some(out) => (out.price.feerate, true),
+                None => return Made::Nothing,
+            },
+        };
+        let replaces = package.replaces.as_ref().map(|attempt| attempt.price.fee).filter(|_| !renews);
         let least = replaces.map(|fee| least_replacing(fee, stake.weight)).unwrap_or_default();
         let fee = feerate.fee(stake.weight).max(least);
         let Some(cap) = stake.cap(maker.moment.rates).filter(|cap| fee <= cap.fee(stake.weight)) else {
@@ -142,7 +151,8 @@ impl ChannelMonitor {
         };
         if first.is_second_stage() {
             let outpoint = first.outpoint;
-            let floor = package.replaces.as_ref().map(|out| out.price.feerate).unwrap_or_default();
+            let out = package.replaces.as_ref().filter(|_| !renews);
+            let floor = out.map(|out| out.price.feerate).unwrap_or_default();
             // What the coins cost themselves comes on top.
             let fixed = stake.weight.saturating_sub(COIN_INPUT_WEIGHT);
             let least = replaces.map(|fee| least_replacing(fee, fixed)).unwrap_or_default();
@@ -154,6 +164,7 @@ impl ChannelMonitor {
                 most: cap.fee(stake.weight),
                 replaces,
                 tip: maker.moment.tip,
+                renews,
                 purpose: Purpose::SecondStage,
             });
             return Made::Asked;
@@ -183,6 +194,12 @@ impl ChannelMonitor {
         }
         package
     }
+}
+
+/// Whether the coins of a claim are asked for again: a wallet that was started anew may have lent them to somebody else.
+fn renews(output: &Output, tip: BlockHeight) -> bool {
+    let waits = output.offered.map_or(0, |offer| tip.get().saturating_sub(offer.since.get()));
+    output.is_second_stage() && waits > 0 && waits.is_multiple_of(RENEWAL)
 }
 
 fn made(built: Result<Transaction, BuildError>, package: &Package, price: Price, todo: &mut Todo) -> Made {

@@ -16,6 +16,8 @@ mod confirm;
 mod due;
 mod outcome;
 
+pub(crate) use claims::RENEWAL;
+
 use alloc::vec::Vec;
 
 use bitcoin::{Amount, OutPoint, ScriptBuf, Transaction};
@@ -83,6 +85,8 @@ pub(crate) struct CoinRequest {
     pub(crate) replaces: Option<Amount>,
     /// When it was asked for.
     pub(crate) tip: BlockHeight,
+    /// Whether it only asks if the coins of what is out are still there.
+    pub(crate) renews: bool,
     pub(crate) purpose: Purpose,
 }
 

@@ -20,15 +20,14 @@ enum Kind {
 
 const KINDS: [Kind; 3] = [Kind::Ours, Kind::Current, Kind::Next];
 
-/// In every commitment; in all but the next of theirs; in that alone; too small for an output.
+/// In every commitment; in all but the next of theirs; in that alone.
 const BOTH: Htlc = offered(0, 100_000, 10, EXPIRY);
 const GOING: Htlc = offered(1, 110_000, 11, EXPIRY);
 const COMING: Htlc = offered(2, 120_000, 12, EXPIRY);
-const TRIMMED: Htlc = offered(3, 300, 13, EXPIRY);
 
 fn half_way(format: CommitmentFormat, restart: Restart) -> World {
     let mut world = World::new(format, restart);
-    let steps = world.pair.commit(&adding(&[BOTH, GOING, TRIMMED]));
+    let steps = world.pair.commit(&adding(&[BOTH, GOING]));
     world.learn(steps);
     let delta = Delta { add: vec![COMING], fail: vec![GOING], fulfill: vec![] };
     let step = world.pair.sign_theirs(&delta);
@@ -74,10 +73,9 @@ fn d01_d02_d03_missing_htlcs_fail_only_six_deep_and_without_a_preimage() {
                     let (missing, there) = if kind == Kind::Next { (GOING, COMING) } else { (COMING, GOING) };
                     if is_known {
                         world.learn_preimage(&missing);
-                        world.learn_preimage(&TRIMMED);
                     }
                     confirm(&mut world, kind);
-                    let at_once = if is_known { vec![(missing.id, true), (3, true)] } else { vec![] };
+                    let at_once = if is_known { vec![(missing.id, true)] } else { vec![] };
                     assert_eq!(world.sorted_outcomes(), at_once, "{format:?} {restart:?} {kind:?}");
                     let claim = their_claim(&world, kind, &there);
                     world.mine(vec![claim]);
@@ -85,10 +83,9 @@ fn d01_d02_d03_missing_htlcs_fail_only_six_deep_and_without_a_preimage() {
                     world.mine_blocks(3);
                     assert_eq!(world.outcomes().len(), at_once.len() + 1, "five deep is not six");
                     world.mine_blocks(1);
-                    assert_eq!(world.outcomes().len(), 3);
+                    assert_eq!(world.outcomes().len(), 2);
                     world.settle();
-                    let mut expected =
-                        vec![(0, false), (missing.id, is_known), (there.id, true), (3, is_known)];
+                    let mut expected = vec![(0, false), (missing.id, is_known), (there.id, true)];
                     expected.sort_unstable();
                     assert_eq!(world.sorted_outcomes(), expected);
                 }
@@ -118,7 +115,7 @@ fn d01_d09_a_swap_before_six_blocks_fails_nothing_too_early() {
                 assert_eq!(world.outcomes(), [(there.id, true)], "{format:?} {first:?} {last:?} {depth}");
                 world.settle();
                 let outcome = |id| (id, id == there.id);
-                assert_eq!(world.sorted_outcomes(), [0, 1, 2, 3].map(outcome));
+                assert_eq!(world.sorted_outcomes(), [0, 1, 2].map(outcome));
             }
         }
     }
@@ -231,7 +228,7 @@ fn d16_lost_broadcasts_are_sent_again() {
                 world.mine(vec![]);
             }
             world.settle();
-            assert_eq!(world.outcomes().len(), 4);
+            assert_eq!(world.outcomes().len(), 3);
         }
     }
 }
