@@ -98,7 +98,7 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
         let monitor = &mut entry.monitor;
         let packages: Vec<Vec<Transaction>> =
             funded.into_iter().map(|(funded, request)| monitor.keep(funded, request)).collect();
-        let written = Action::WriteChainState(channel, entry.to_versioned());
+        let written = Action::WriteChainState(channel, entry.snapshot());
         state.actions.push_back(written);
         state.actions.extend(packages.into_iter().map(Action::Broadcast));
     }
