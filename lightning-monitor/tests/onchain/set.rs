@@ -232,3 +232,46 @@ fn balances_add_up_until_all_is_swept() {
         assert_eq!(total(&world), 0);
     }
 }
+
+/// Crashes before and after every write in which updates give way to a snapshot, and parts of the past to others: what is read is the
+/// monitor as of the last update that was written, and it goes on from there (RELIABILITY J5).
+#[test]
+fn j05_a_crash_at_any_write_of_a_compaction_loses_nothing_that_was_written() {
+    const PAYMENTS: u64 = 220;
+    let mut world = World::new(CommitmentFormat::AnchorsZeroFeeHtlc, Restart::Never);
+    world.disk = false;
+    let mut states = vec![world.monitor()];
+    for id in 0..PAYMENTS {
+        let htlc = received(id, 20_000, 20, EXPIRY + 1_000);
+        let add = world.pair.commit(&adding(&[htlc]));
+        let remove = world.pair.commit(&Delta { fail: vec![htlc], ..Delta::default() });
+        for steps in [add, remove] {
+            world.learn(steps);
+            states.push(world.monitor());
+        }
+    }
+    let (mut snapshots, mut parts, mut before) = (0, 0, None);
+    for (written, state) in states.iter().enumerate() {
+        if written > 0 {
+            world.env.store.flush_first();
+        }
+        let (stored, tip) = world.env.store.stored();
+        let env = Env { store: Default::default(), ..world.env.clone() };
+        let set = MonitorSet::restore(env, &stored, tip).expect("restores");
+        assert_eq!(set.monitor(world.channel()).as_ref(), Some(state), "after {written} updates");
+        let stored = &stored[0].1;
+        snapshots += usize::from(stored.monitor != before);
+        before.clone_from(&stored.monitor);
+        assert!(stored.past.len() >= parts, "a part stays");
+        parts = stored.past.len();
+        // One that was not taken whole is noticed.
+        if let (Some(_), [_, ..]) = (&stored.monitor, &stored.past[..]) {
+            let mut torn = stored.clone();
+            torn.past.pop();
+            let torn = vec![(world.channel(), torn)];
+            let env = Env { store: Default::default(), ..world.env.clone() };
+            assert!(matches!(MonitorSet::restore(env, &torn, tip), Err(RestoreError::Damaged { .. })));
+        }
+    }
+    assert!(snapshots >= 3 && parts >= 1, "{snapshots} snapshots, {parts} parts");
+}

@@ -62,6 +62,12 @@ impl Store {
         (state.durable.clone().into_iter().collect(), state.tip)
     }
 
+    /// What would survive a crash now; nothing is lost by asking.
+    pub(crate) fn stored(&self) -> (StoredChannels, Option<(BlockHash, BlockHeight)>) {
+        let state = self.state.borrow();
+        (state.durable.clone().into_iter().collect(), state.tip)
+    }
+
     pub(crate) fn archived(&self) -> Vec<ChannelId> {
         self.state.borrow().archived.clone()
     }
