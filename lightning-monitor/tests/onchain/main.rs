@@ -16,6 +16,7 @@ mod deadlines;
 mod families;
 mod late;
 mod market;
+mod orders;
 mod punish;
 mod random;
 mod reorg;
