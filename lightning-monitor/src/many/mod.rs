@@ -427,11 +427,11 @@ impl State {
         self.plan(channel, todo);
     }
 
-    /// Whether our commitment waited for this receipt.
+    /// Whether our commitment, or a claim that shows a preimage, may have waited for this receipt.
     fn on_durable(&mut self, receipt: &Receipt) -> bool {
         let Some(entry) = self.entries.get_mut(&receipt.channel()) else { return false };
         entry.ledger.note(receipt.id());
-        entry.may_publish() && entry.monitor.is_going_to_chain()
+        entry.may_publish() && (entry.monitor.is_going_to_chain() || entry.monitor.is_on_chain())
     }
 
     fn events_after(&self, after: Option<EventId>) -> impl Iterator<Item = (EventId, ChannelId, &Report)> {

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use bitcoin::{OutPoint, Transaction, Txid};
 use lightning_traits::Secp;
 use lightning_traits::interface::ChannelSigner;
+use lightning_traits::tx::HtlcSpec;
 use lightning_traits::units::{BlockHeight, FeeratePerKw};
 
 use super::{CoinRequest, Moment, Purpose, Todo};
@@ -20,6 +21,9 @@ use crate::monitor::{ChannelMonitor, Closing, Duty};
 
 /// Blocks after which a wallet is asked again for the coins of what still waits.
 pub(crate) const RENEWAL: u32 = 6;
+
+/// Blocks within which a claim confirms, in all likelihood: S of BOLT 2, "`cltv_expiry_delta` Selection".
+const CONFIRMS_WITHIN: u32 = 12;
 
 /// What came of a package.
 enum Made {
@@ -76,7 +80,8 @@ impl ChannelMonitor {
         }
         let known: BTreeSet<OutPoint> =
             closing.claims.iter().flat_map(|attempt| attempt.outpoints.iter().copied()).collect();
-        let fresh = due.into_values().filter(|output| !known.contains(&output.outpoint)).collect();
+        let is_fresh = |output: &Output| !known.contains(&output.outpoint) && may_show(output, moment);
+        let fresh = due.into_values().filter(is_fresh).collect();
         for package in self.packages_of(fresh, moment.tip) {
             if let Made::Claim(attempt) = self.make(&mut maker, &package, todo) {
                 take(&mut closing, attempt, moment.tip, todo);
@@ -200,6 +205,14 @@ impl ChannelMonitor {
 fn renews(output: &Output, tip: BlockHeight) -> bool {
     let waits = output.offered.map_or(0, |offer| tip.get().saturating_sub(offer.since.get()));
     output.is_second_stage() && waits > 0 && waits.is_multiple_of(RENEWAL)
+}
+
+/// Whether a claim may show its preimage. What a crash could still take back is not shown: the channel would not remember that it
+/// was claimed, and its user would never hear of money that is there (I3). But an HTLC is not lost to a broken disk.
+fn may_show(output: &Output, moment: Moment) -> bool {
+    let is_last_chance =
+        |htlc: &HtlcSpec| BlockHeight::new(htlc.expiry.get()).minus(CONFIRMS_WITHIN) <= moment.tip;
+    moment.may_publish || !output.needs_preimage() || output.htlc.as_ref().is_some_and(is_last_chance)
 }
 
 fn made(built: Result<Transaction, BuildError>, package: &Package, price: Price, todo: &mut Todo) -> Made {

@@ -178,6 +178,48 @@ fn a_deadline_waits_for_the_disk_and_penalties_do_not() {
     }
 }
 
+/// What a crash could take back is not shown to the world: the channel would not remember that it claimed. But no HTLC is lost to
+/// a broken disk.
+#[test]
+fn a_preimage_is_shown_once_it_is_durable_or_at_the_last_chance() {
+    for (format, own, heals) in FORMATS.into_iter().flat_map(|format| {
+        [(true, true), (true, false), (false, true), (false, false)].map(|(own, heals)| (format, own, heals))
+    }) {
+        let mut world = World::new(format, Restart::Never);
+        let htlc = received(0, 100_000, 10, EXPIRY);
+        let steps = world.pair.commit(&adding(&[htlc]));
+        world.learn(steps);
+        if own {
+            world.learn(vec![MonitorStep::ForceClose {}]);
+            world.mine(vec![]);
+        } else {
+            world.mine(vec![world.pair.their_commitment(1)]);
+        }
+        world.disk = false;
+        world.learn_preimage(&htlc);
+        let is_shown = |world: &World| {
+            let mut items =
+                world.mempool.iter().flat_map(|claim| &claim.input).flat_map(|input| &input.witness);
+            items.any(|item| item == htlc.preimage().as_bytes())
+        };
+        world.mine_blocks(2);
+        world.set.rebroadcast();
+        world.after();
+        assert!(!is_shown(&world), "{format:?} {own}");
+        if heals {
+            world.disk = true;
+            world.after();
+            assert!(is_shown(&world), "{format:?} {own}: the receipt lets it out");
+        } else {
+            world.censored = true;
+            world.mine_to(EXPIRY - 13);
+            assert!(!is_shown(&world), "{format:?} {own}");
+            world.mine(vec![]);
+            assert!(is_shown(&world), "{format:?} {own}: not lost to a broken disk");
+        }
+    }
+}
+
 /// Receipts in any order: the last one is not all of them.
 #[test]
 fn a_receipt_counts_for_its_own_update_only() {
