@@ -199,7 +199,7 @@ fn a_preimage_is_shown_once_it_is_durable_or_at_the_last_chance() {
         world.learn_preimage(&htlc);
         let is_shown = |world: &World| {
             let mut items =
-                world.mempool.iter().flat_map(|claim| &claim.input).flat_map(|input| &input.witness);
+                world.mempool.values().flat_map(|claim| &claim.input).flat_map(|input| &input.witness);
             items.any(|item| item == htlc.preimage().as_bytes())
         };
         world.mine_blocks(2);
