@@ -242,12 +242,26 @@ impl Wallet {
     /// Confirmed and unconfirmed coins together.
     #[must_use]
     pub fn balance(&self) -> Amount {
+        self.let_go();
         let answer = self.call("getbalances", &json!([])).expect("balances");
         let part = |name: &str| {
             let value = answer["mine"][name].as_f64().expect("an amount");
             Amount::from_btc(value).expect("an amount")
         };
         part("trusted") + part("untrusted_pending")
+    }
+
+    /// Lets go of transactions that the mempool has dropped. bitcoind holds their coins for ever otherwise: both sides may send their
+    /// commitments, and a child of the one that is replaced has lost its parent, of which the wallet does not know.
+    fn let_go(&self) {
+        let answer = self.call("listtransactions", &json!(["*", 1_000])).expect("transactions");
+        for entry in answer.as_array().expect("a list of transactions") {
+            let is_pending = entry["confirmations"].as_i64() == Some(0) && entry["abandoned"] != json!(true);
+            // Refused for what is in the mempool.
+            if is_pending && entry["category"] == json!("send") {
+                let _in_mempool = self.call("abandontransaction", &json!([entry["txid"]]));
+            }
+        }
     }
 
     /// Coins with at least one confirmation.
