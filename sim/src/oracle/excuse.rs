@@ -6,7 +6,8 @@
 //!   All of it may be lost.
 //! - **fixed**: room in blocks was short, or the least that is relayed was raised, and a commitment without anchors came in
 //!   later than it was sent. Nobody can raise what it pays: the HTLCs of that channel may be lost.
-//! - **first feerate**: the same, of a claim or of a commitment with anchors. *To be deleted when the monitor raises fees.*
+//! - **first feerate**: the same, of a claim or of a commitment with anchors. *The monitor raises fees now: to be narrowed to
+//!   commitments of version 2 below the least that is relayed, which no child helps in (seed 477 of chain).*
 //! - **dear**: what a claim would have cost when everything was dear, if more than the HTLC was worth; and the fees that
 //!   transactions paid then.
 //!
