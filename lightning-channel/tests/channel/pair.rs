@@ -25,6 +25,8 @@ pub(crate) const TEMPORARY: ChannelId = ChannelId([9; 32]);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     Claim,
+    /// Claimed with a preimage that the next node has shown.
+    PassOn,
     Fail,
     Malformed,
 }
@@ -411,6 +413,9 @@ impl Pair {
                     attribution: None,
                     claimed: Some(Msat::new(1)),
                 },
+                Fate::PassOn => {
+                    Removal::Fulfill { preimage: preimage(name), attribution: None, claimed: None }
+                }
                 Fate::Fail => Removal::Fail { reason: vec![name; 300], attribution: None },
                 Fate::Malformed => Removal::Malformed { sha256_of_onion: [name; 32], code: 0xc005 },
             };

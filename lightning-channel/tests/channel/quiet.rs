@@ -224,7 +224,7 @@ fn a_held_preimage_is_not_lost_on_the_way_to_the_chain() {
 }
 
 /// A channel in which `asks` wants quiet while the second side has not decided on HTLC 1 of the first; {12} or {22,12}.
-fn quiet_with_an_htlc(asks: usize, anchors: bool) -> Pair {
+fn quiet_with_an_htlc(asks: usize, anchors: bool, fate: Fate) -> Pair {
     let mut pair = Pair::new();
     if !anchors {
         for node in &mut pair.nodes {
@@ -232,7 +232,7 @@ fn quiet_with_an_htlc(asks: usize, anchors: bool) -> Pair {
         }
     }
     pair.establish(PUSH, false);
-    pair.want(1, 0, Msat::from_sat(50_000), Fate::Claim);
+    pair.want(1, 0, Msat::from_sat(50_000), fate);
     while pair.nodes[1].incoming.is_empty() {
         assert!(pair.move_once() || pair.manage());
     }
@@ -249,7 +249,7 @@ fn j1_a_claim_that_is_held_in_the_quiet_reaches_the_monitor_at_once() {
         for (anchors, slow, restart) in
             [(true, false, false), (true, true, false), (true, false, true), (false, false, false)]
         {
-            let mut pair = quiet_with_an_htlc(asks, anchors);
+            let mut pair = quiet_with_an_htlc(asks, anchors, Fate::PassOn);
             pair.nodes[1].slow_disk = slow;
             let said = pair.sent(1).len();
             pair.manage();
@@ -274,10 +274,30 @@ fn j1_a_claim_that_is_held_in_the_quiet_reaches_the_monitor_at_once() {
     }
 }
 
+/// What we claim for ourselves is not told before the record has it: a monitor that knew more would claim on the chain what a crash
+/// has made the channel give back, and its user would never hear of the money.
+#[test]
+fn a_claim_of_our_own_that_is_held_writes_nothing() {
+    for asks in 0..2 {
+        for anchors in [true, false] {
+            let mut pair = quiet_with_an_htlc(asks, anchors, Fate::Claim);
+            let before = pair.nodes[1].disk.last;
+            pair.manage();
+            while pair.nodes[1].step() {}
+            while pair.move_once() {}
+            assert_eq!(pair.nodes[1].disk.last, before, "{asks} {anchors}");
+            pair.reconnect();
+            let known = MonitorStep::Preimage { preimage: preimage(1) };
+            assert!(pair.nodes[1].disk.steps.contains(&known), "{asks} {anchors}: with the record");
+            assert_eq!(pair.outcomes.get(&(0, 1)), Some(&true));
+        }
+    }
+}
+
 /// A failure is of no use to the monitor: nothing is written for it before the quiet ends.
 #[test]
 fn a_failure_that_is_held_writes_nothing() {
-    let mut pair = quiet_with_an_htlc(0, true);
+    let mut pair = quiet_with_an_htlc(0, true, Fate::Claim);
     let last = pair.nodes[1].disk.last;
     let fail = Removal::Fail { reason: vec![1; 300], attribution: None };
     pair.nodes[1].with(|channel, cx| channel.settle(cx, HtlcId(0), fail)).unwrap();
@@ -290,7 +310,7 @@ fn a_failure_that_is_held_writes_nothing() {
 fn k11_blocks_end_the_quiet_too() {
     for asks in 0..2 {
         for anchors in [true, false] {
-            let mut pair = quiet_with_an_htlc(asks, anchors);
+            let mut pair = quiet_with_an_htlc(asks, anchors, Fate::Claim);
             pair.manage();
             pair.mine(3);
             pair.run();

@@ -5,7 +5,7 @@
 //!
 //! # Invariants
 //! - from the wish on no update of ours leaves: what is decided meanwhile waits, and is told as done only once it is durable
-//! - a preimage does not wait: the monitor knows it as soon as we decide to use it, since HTLCs expire in the quiet too
+//! - the preimage of a forward does not wait: the monitor knows it as soon as we do, since HTLCs expire in the quiet too
 //! - our `stfu` leaves once, when nothing of ours is pending for either side
 use alloc::vec::Vec;
 
@@ -163,7 +163,9 @@ impl Funded {
     }
 
     /// Keeps a removal until something may be said again. It is not durable: whoever decided on it decides again after a crash.
-    /// But the HTLC of a preimage may expire before: the monitor, which may have to claim it on the chain, learns it now.
+    /// But the HTLC of a preimage that the next node has shown may expire before: the monitor, which may have to claim it on the
+    /// chain, learns it now. What we claim for ourselves is not told before the record has it (I3): a monitor that knew more would
+    /// claim what a crash has made the channel give back, and the user would never hear of the money. Blocks end the quiet in time.
     pub(crate) fn hold_removal<K: KeysInterface>(
         &mut self,
         id: HtlcId,
@@ -174,7 +176,7 @@ impl Funded {
         if self.held.iter().any(|(held, _)| *held == id) {
             return Err(RemovalRefused::AlreadyRemoved(id));
         }
-        if let Removal::Fulfill { preimage, .. } = &removal {
+        if let Removal::Fulfill { preimage, claimed: None, .. } = &removal {
             step.journal.step(MonitorStep::Preimage { preimage: preimage.clone() });
             self.persist(step);
         }
