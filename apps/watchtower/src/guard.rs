@@ -602,13 +602,7 @@ impl Guard {
             }
         }
         let used = self.parts.store.load_channels().map_or(u64::MAX, |channels| {
-            let sizes = channels.iter().map(|(_, stored)| {
-                let lists = stored.updates.iter().chain(&stored.record_changes).map(Vec::len);
-                let whole =
-                    [stored.new.len(), stored.monitor.as_ref().map_or(0, Vec::len), stored.record.len()];
-                lists.chain(whole).fold(0_u64, |sum, len| sum.saturating_add(len as u64))
-            });
-            sizes.fold(0, u64::saturating_add)
+            channels.iter().map(|(_, stored)| stored.length() as u64).fold(0, u64::saturating_add)
         });
         let mut inbox = lock(&self.inbox);
         inbox.used = used;
@@ -686,15 +680,19 @@ impl Guard {
             let is_last = self.wake.is_stopping();
             self.queue_memory();
             match self.parts.store.commit() {
-                Ok(0) => {}
-                Ok(_) => {
-                    let mut inbox = lock(&self.inbox);
-                    if let Some(memory) = inbox.memory_on_its_way.take() {
-                        inbox.memory_written = Some(memory);
+                Ok(count) => {
+                    let memory = {
+                        let mut inbox = lock(&self.inbox);
+                        let memory = inbox.memory_on_its_way.take();
+                        inbox.memory_written = memory.or(inbox.memory_written);
+                        memory
+                    };
+                    // A replacement commits too, and may have taken along what was queued here: commits come one after another,
+                    // so that is durable by now.
+                    if count > 0 || memory.is_some() {
+                        alarms.clear(Trouble::Disk, &subject);
+                        self.committed();
                     }
-                    drop(inbox);
-                    alarms.clear(Trouble::Disk, &subject);
-                    self.committed();
                 }
                 Err(error) => {
                     alarms.raise(Trouble::Disk, &subject, format!("client {subject}: {error}"));

@@ -56,6 +56,15 @@ pub struct StoredChannel {
 }
 
 impl StoredChannel {
+    /// How many bytes it is.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        let Self { new, monitor, past, updates, record, record_changes, last_update: _ } = self;
+        let lists = past.iter().chain(updates).chain(record_changes).map(Vec::len);
+        let whole = [new.len(), monitor.as_ref().map_or(0, Vec::len), record.len()];
+        lists.chain(whole).fold(0, usize::saturating_add)
+    }
+
     /// Takes a snapshot over, as a store in memory does: the updates before it are in it.
     pub fn take_snapshot(&mut self, snapshot: MonitorSnapshot) {
         self.monitor = Some(snapshot.state);

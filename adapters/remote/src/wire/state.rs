@@ -24,11 +24,7 @@ impl ChannelState {
     /// Roughly how many bytes it is.
     #[must_use]
     pub fn size(&self) -> usize {
-        let StoredChannel { new, monitor, past, updates, record, record_changes, last_update: _ } =
-            &self.stored;
-        let lists = updates.iter().chain(past).chain(record_changes).map(Vec::len);
-        let parts = [new.len(), monitor.as_ref().map_or(0, Vec::len), record.len()];
-        lists.chain(parts).fold(64, usize::saturating_add)
+        self.stored.length().saturating_add(64)
     }
 }
 

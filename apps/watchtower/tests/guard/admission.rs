@@ -2,6 +2,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use lightning_keys::{LentKeys, Power};
+use lightning_remote::wire::chain::Memory;
 use lightning_traits::monitor::{MonitorRefusal, MonitorStep, Persist};
 use lightning_traits::payment::Preimage;
 use lightning_traits::tx::CommitmentFormat;
@@ -89,6 +90,38 @@ fn l13_quotas_are_exact_and_a_full_one_delays_no_justice() {
     world.seen();
     assert!(guard.give_keys(third.init.keys, third.lent(Power::Punish)));
     assert_eq!(guard.add(third.new_monitor()), refused());
+}
+
+/// Parts of a monitor's past lie in rows of their own, and are bytes like any others.
+#[test]
+fn l13_the_past_of_a_channel_counts() {
+    let world = World::new(Mode::Justice);
+    let pair = guarded(&world, 1, ANCHORS);
+    let guard = world.guard();
+    let before = guard.used();
+    let mut stored = guard.store().load_channel(pair.init.channel).unwrap().unwrap();
+    stored.past = vec![vec![0; 4_096]; 25];
+    guard.store().put_channel(pair.init.channel, stored);
+    guard.store().commit().unwrap();
+    // It is added up when there seems to be no room, and not more often than once a second.
+    let all = guard.client().max_bytes as usize;
+    wait("the sum", || !guard.has_room(all) && guard.used() >= before + 100_000);
+}
+
+/// A replacement commits on another thread, and what was signed may go with it: it is known to be written all the same.
+#[test]
+fn what_another_thread_commits_is_known_to_be_written() {
+    let world = World::new(Mode::Justice);
+    guarded(&world, 1, ANCHORS);
+    let guard = world.guard();
+    for count in 1..300_u64 {
+        let memory = Memory { count, ..guard.written_memory() };
+        guard.write_memory(memory);
+        while guard.store().commit().unwrap() == 0 && guard.written_memory() != memory {
+            std::hint::spin_loop();
+        }
+        wait("the memory", || guard.written_memory() == memory);
+    }
 }
 
 #[test]
