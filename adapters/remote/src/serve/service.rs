@@ -417,7 +417,10 @@ impl<B: Backing, S: StatementSigner> MonitorService<B, S> {
         let memory = {
             let mut state = self.state.lock();
             let fresh = core::mem::take(&mut state.fresh);
-            let kept: Vec<Kept> = state.kept().filter(|kept| fresh.contains(&kept.channel)).collect();
+            // Not all that are kept: a commit costs what it is of (I13).
+            let head = |channel: &ChannelId| state.tracks.get(channel)?.durable();
+            let heads = fresh.into_iter().filter_map(|channel| Some(Kept { channel, head: head(&channel)? }));
+            let kept: Vec<Kept> = heads.collect();
             for list in kept.chunks(PAGE) {
                 state.state(&self.signer, self.client, Statement::Durable {}, list.to_vec(), tip);
             }
