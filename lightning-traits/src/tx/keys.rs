@@ -89,31 +89,13 @@ impl CommitmentKeys {
         broadcaster: &ChannelPublicKeys,
         countersigner: &ChannelPublicKeys,
     ) -> Result<Self, KeyError> {
-        let point = &per_commitment_point;
-        let htlc = HtlcKeys {
-            broadcaster: derive_public_key(secp, &broadcaster.htlc_basepoint, point)?,
-            countersigner: derive_public_key(secp, &countersigner.htlc_basepoint, point)?,
-        };
-        let keys = Self::derive_without_htlcs(secp, per_commitment_point, broadcaster, countersigner)?;
-        Ok(Self { htlc: Some(htlc), ..keys })
+        let revocation_key =
+            derive_revocation_key(secp, &countersigner.revocation_basepoint, &per_commitment_point)?;
+        Self::assemble(revocation_key, true, secp, per_commitment_point, (broadcaster, countersigner))
     }
 
-    /// The keys that the commitment which says `spec` needs: without HTLCs there are half as many.
-    ///
-    /// # Errors
-    /// See [`derive`](Self::derive).
-    pub fn derive_for(
-        spec: &CommitmentSpec,
-        secp: &Secp,
-        per_commitment_point: PublicKey,
-        broadcaster: &ChannelPublicKeys,
-        countersigner: &ChannelPublicKeys,
-    ) -> Result<Self, KeyError> {
-        let derive = if spec.htlcs.is_empty() { Self::derive_without_htlcs } else { Self::derive };
-        derive(secp, per_commitment_point, broadcaster, countersigner)
-    }
-
-    /// As [`derive_for`](Self::derive_for), with the revocation key that a signer gave.
+    /// The keys that the commitment which says `spec` needs, with the revocation key that a signer gave: without HTLCs there are
+    /// fewer.
     ///
     /// # Errors
     /// See [`derive`](Self::derive).
@@ -122,38 +104,31 @@ impl CommitmentKeys {
         spec: &CommitmentSpec,
         secp: &Secp,
         per_commitment_point: PublicKey,
+        parties: (&ChannelPublicKeys, &ChannelPublicKeys),
+    ) -> Result<Self, KeyError> {
+        Self::assemble(revocation_key, !spec.htlcs.is_empty(), secp, per_commitment_point, parties)
+    }
+
+    fn assemble(
+        revocation_key: PublicKey,
+        with_htlcs: bool,
+        secp: &Secp,
+        per_commitment_point: PublicKey,
         (broadcaster, countersigner): (&ChannelPublicKeys, &ChannelPublicKeys),
     ) -> Result<Self, KeyError> {
         let point = &per_commitment_point;
-        let htlc = if spec.htlcs.is_empty() {
-            None
-        } else {
+        let htlc = if with_htlcs {
             let broadcaster = derive_public_key(secp, &broadcaster.htlc_basepoint, point)?;
             let countersigner = derive_public_key(secp, &countersigner.htlc_basepoint, point)?;
             Some(HtlcKeys { broadcaster, countersigner })
+        } else {
+            None
         };
         Ok(Self {
             per_commitment_point,
             revocation_key,
             broadcaster_delayed_key: derive_public_key(secp, &broadcaster.delayed_payment_basepoint, point)?,
             htlc,
-            // BOLT 3: "The `remotepubkey` is simply the remote node's `payment_basepoint`".
-            countersigner_payment_key: countersigner.payment_basepoint,
-        })
-    }
-
-    fn derive_without_htlcs(
-        secp: &Secp,
-        per_commitment_point: PublicKey,
-        broadcaster: &ChannelPublicKeys,
-        countersigner: &ChannelPublicKeys,
-    ) -> Result<Self, KeyError> {
-        let point = &per_commitment_point;
-        Ok(Self {
-            per_commitment_point,
-            revocation_key: derive_revocation_key(secp, &countersigner.revocation_basepoint, point)?,
-            broadcaster_delayed_key: derive_public_key(secp, &broadcaster.delayed_payment_basepoint, point)?,
-            htlc: None,
             // BOLT 3: "The `remotepubkey` is simply the remote node's `payment_basepoint`".
             countersigner_payment_key: countersigner.payment_basepoint,
         })

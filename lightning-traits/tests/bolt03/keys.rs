@@ -93,7 +93,9 @@ fn each_side_derives_the_same_keys_and_only_its_own_secrets() {
         to_countersigner: Msat::ZERO,
         htlcs,
     };
-    let derive_for = |spec| CommitmentKeys::derive_for(&spec, &secp, point, &side(10), &side(20)).unwrap();
+    let parties = (&side(10), &side(20));
+    let derive_for =
+        |spec| CommitmentKeys::derive_around(keys.revocation_key, &spec, &secp, point, parties).unwrap();
     assert_eq!(derive_for(spec(vec![])), CommitmentKeys { htlc: None, ..keys });
     let htlc = HtlcSpec {
         offered_by: TxSide::Broadcaster,
