@@ -12,7 +12,7 @@ use lightning_remote::{Alarm, RecordPolicy, RemoteConfig, RemoteMonitors};
 use lightning_traits::Secp;
 use lightning_traits::id::{NodeId, UpdateId};
 use lightning_traits::interface::ManyChannelMonitor as _;
-use lightning_traits::monitor::Persist;
+use lightning_traits::monitor::{LateRefusal, MonitorRefusal, Persist};
 use yard::{Disk, Monitors, channel, key, new_channel, point, service, update};
 
 const TOWER: u8 = 60;
@@ -179,6 +179,19 @@ fn a_statement_that_is_out_of_place_restarts_the_session_once_a_tick() {
         liar.stand(vec![]);
         assert!(liar.remote.is_up());
     }
+}
+
+#[test]
+fn i9_a_channel_that_is_refused_again_and_again_is_wanted_once() {
+    let mut liar = Liar::new();
+    liar.stand(vec![]);
+    for _ in 0..100 {
+        let why = MonitorRefusal::UnknownChannel;
+        let refusal = LateRefusal { channel: channel(1), id: UpdateId(1), why };
+        liar.say(&Answer::Refused { refusal });
+    }
+    assert_eq!(liar.remote.next_wanted(), Some(channel(1)));
+    assert_eq!(liar.remote.next_wanted(), None);
 }
 
 #[test]

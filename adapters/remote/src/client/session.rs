@@ -326,7 +326,10 @@ impl State {
         if self.phase != Phase::Open {
             return;
         }
-        if let Some(lane) = self.lanes.get_mut(&channel) {
+        // Once: a tower that refuses without end must not fill the queue.
+        if let Some(lane) = self.lanes.get_mut(&channel)
+            && lane.course != Course::Wanted
+        {
             lane.course = Course::Wanted;
             self.wanted.push_back(channel);
         }
