@@ -2,6 +2,7 @@
 use std::sync::Arc;
 
 use lightning_chain_bitcoind::{BitcoindBroadcaster, BitcoindClient, BitcoindFees};
+use lightning_channel::channel::ChannelDetails;
 use lightning_channel::manager::ChannelManager;
 use lightning_keys::SeedKeys;
 use lightning_monitor::{MonitorEnvironment, MonitorSet};
@@ -122,10 +123,11 @@ pub(crate) struct Front {
 impl ChannelMessageHandler for Front {
     fn peer_connected(&self, peer: NodeId, init: &Init, inbound: bool) -> Result<(), RefusePeer> {
         if let Some(guards) = self.gate.guards() {
-            let channels = self.channels.list_channels();
-            let mut with_peer = channels.iter().filter(|channel| channel.peer == peer);
+            let unsettled = guards.unsettled();
+            let is_waiting =
+                |channel: &ChannelDetails| channel.peer == peer && unsettled.contains(&channel.channel);
             // What we would say of such a channel the towers may not hold.
-            if with_peer.any(|channel| guards.is_unsettled(channel.channel)) {
+            if !unsettled.is_empty() && self.channels.list_channels().iter().any(is_waiting) {
                 return Err(RefusePeer);
             }
         }

@@ -214,14 +214,13 @@ impl Guards {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         for channel in known.difference(&now) {
             self.quorum.forget(*channel);
-            self.seats.iter().for_each(|seat| seat.remote.forget(*channel));
         }
         *known = now;
     }
 
-    /// Whether a channel may not go on yet, since too few are known to hold what the node started from.
-    pub(crate) fn is_unsettled(&self, channel: ChannelId) -> bool {
-        self.list.max_ahead == 0 && self.quorum.unsettled().contains(&channel)
+    /// The channels that may not go on yet, since too few are known to hold what the node started from.
+    pub(crate) fn unsettled(&self) -> BTreeSet<ChannelId> {
+        if self.list.max_ahead == 0 { self.quorum.unsettled().into_iter().collect() } else { BTreeSet::new() }
     }
 }
 
