@@ -234,6 +234,7 @@ echo! {
         fn reserve(&self, claim: OutPoint, needed: Amount, feerate: FeeratePerKw) -> Option<Coins> {
             Some(Coins { inputs: vec![], change: ScriptBuf::from_bytes(vec![1]) })
         }
+        fn hold(&self, claim: OutPoint, coins: &[OutPoint], change: Option<ScriptBuf>) -> () { () }
         fn sign(&self, transaction: Transaction) -> Option<Transaction> { Some(transaction) }
         fn release(&self, claim: OutPoint) -> () { () }
     }
@@ -477,8 +478,9 @@ drive!(channel_signer: ChannelSigner, 8, |subject| [{
     )
 }]);
 
-drive!(coin_source: CoinSource, 3, |subject| [
+drive!(coin_source: CoinSource, 4, |subject| [
     subject.reserve(outpoint(), Amount::from_sat(5), FeeratePerKw::new(300)),
+    subject.hold(outpoint(), &[outpoint()], Some(ScriptBuf::from_bytes(vec![2]))),
     subject.sign(transaction()),
     subject.release(outpoint()),
 ]);

@@ -18,7 +18,7 @@ pub(crate) struct SimCoins {
     chain: EmbeddedChain,
     secp: Secp256k1<All>,
     key: SecretKey,
-    lent: RefCell<BTreeMap<OutPoint, Vec<Coin>>>,
+    lent: RefCell<BTreeMap<OutPoint, Vec<OutPoint>>>,
 }
 
 impl SimCoins {
@@ -36,7 +36,7 @@ impl SimCoins {
         ScriptBuf::new_p2wpkh(&self.public().wpubkey_hash())
     }
 
-    /// A restart forgets what was lent.
+    /// A restart forgets what was lent, until the monitors say it again.
     pub(crate) fn crash(&self) {
         self.lent.borrow_mut().clear();
     }
@@ -70,14 +70,17 @@ pub(crate) fn outputs(chain: &EmbeddedChain, script: &ScriptBuf) -> Vec<(OutPoin
 impl CoinSource for SimCoins {
     fn reserve(&self, claim: OutPoint, needed: Amount, feerate: FeeratePerKw) -> Option<Coins> {
         let mut lent = self.lent.borrow_mut();
-        let mut inputs = lent.get(&claim).cloned().unwrap_or_default();
         // What a confirmed transaction spent is no help any more.
-        inputs.retain(|coin| self.chain.utxo(&coin.outpoint).is_some());
+        let still = |outpoint: &OutPoint| {
+            let output = self.chain.utxo(outpoint)?.output;
+            Some(Coin { outpoint: *outpoint, output, input_weight: INPUT_WEIGHT })
+        };
+        let mut inputs: Vec<Coin> = lent.get(&claim).into_iter().flatten().filter_map(still).collect();
         let worth =
             |coin: &Coin| coin.output.value.checked_sub(feerate.fee(INPUT_WEIGHT)).unwrap_or(Amount::ZERO);
         let mut sum: Amount = inputs.iter().map(worth).sum();
         for (outpoint, output) in self.coins() {
-            let is_lent = lent.values().flatten().chain(&inputs).any(|coin| coin.outpoint == outpoint);
+            let is_lent = lent.values().flatten().any(|coin| *coin == outpoint);
             if sum >= needed {
                 break;
             }
@@ -90,8 +93,16 @@ impl CoinSource for SimCoins {
         if sum < needed {
             return None;
         }
-        lent.insert(claim, inputs.clone());
+        lent.insert(claim, inputs.iter().map(|coin| coin.outpoint).collect());
         Some(Coins { inputs, change: self.script() })
+    }
+
+    fn hold(&self, claim: OutPoint, coins: &[OutPoint], _: Option<ScriptBuf>) {
+        let mut lent = self.lent.borrow_mut();
+        let held = lent.entry(claim).or_default();
+        held.extend(coins.iter().filter(|coin| self.chain.utxo(coin).is_some()));
+        held.sort_unstable();
+        held.dedup();
     }
 
     fn sign(&self, mut transaction: Transaction) -> Option<Transaction> {

@@ -5,12 +5,12 @@
 use bdk_wallet::KeychainKind;
 use bitcoin::secp256k1::Message;
 use bitcoin::sighash::{EcdsaSighashType, SighashCache};
-use bitcoin::{Amount, OutPoint, Transaction, TxOut, Witness};
+use bitcoin::{Amount, OutPoint, ScriptBuf, Transaction, TxOut, Witness};
 use lightning_traits::interface::{Coin, CoinSource, Coins};
 use lightning_traits::units::FeeratePerKw;
 
 use crate::error::WalletError;
-use crate::wallet::{OnchainWallet, State};
+use crate::wallet::{Loan, OnchainWallet, State};
 
 /// A P2WPKH input: 41 bytes that count four times, and a witness of a count, a signature of at most 72 bytes with
 /// its length, and a key of 33 with its own.
@@ -21,10 +21,9 @@ impl CoinSource for OnchainWallet {
     fn reserve(&self, claim: OutPoint, needed: Amount, feerate: FeeratePerKw) -> Option<Coins> {
         let mut state = self.state.lock();
         let free = state.free_coins();
-        let before = state.lent.get(&claim).cloned();
+        let Loan { coins: before, change } = state.lent.get(&claim).cloned().unwrap_or_default();
         // What is gone for good is no help any more; an unconfirmed spend may be the claim itself, to be replaced.
-        let mut inputs: Vec<Coin> = before.as_ref().map(|coins| coins.inputs.clone()).unwrap_or_default();
-        inputs.retain(|coin| !state.is_gone(&coin.outpoint));
+        let mut inputs: Vec<Coin> = before.iter().filter_map(|coin| state.lent_coin(*coin)).collect();
         let spend = feerate.fee(INPUT_WEIGHT);
         let worth = |coin: &Coin| coin.output.value.checked_sub(spend).unwrap_or(Amount::ZERO);
         let mut sum = inputs.iter().map(worth).fold(Amount::ZERO, add);
@@ -43,13 +42,23 @@ impl CoinSource for OnchainWallet {
         if sum < needed {
             return None;
         }
-        let change = match before {
-            Some(coins) => coins.change,
-            None => state.bdk.reveal_next_address(KeychainKind::Internal).address.script_pubkey(),
-        };
-        let coins = Coins { inputs, change };
-        state.lent.insert(claim, coins.clone());
-        Some(coins)
+        let change = change
+            .unwrap_or_else(|| state.bdk.reveal_next_address(KeychainKind::Internal).address.script_pubkey());
+        // What the wallet has not seen yet stays promised: the claim that is out spends it.
+        let unseen = before.into_iter().filter(|coin| !state.is_known(coin));
+        let coins = inputs.iter().map(|coin| coin.outpoint).chain(unseen).collect();
+        state.lent.insert(claim, Loan { coins, change: Some(change.clone()) });
+        Some(Coins { inputs, change })
+    }
+
+    fn hold(&self, claim: OutPoint, coins: &[OutPoint], change: Option<ScriptBuf>) {
+        let mut state = self.state.lock();
+        // Change that went elsewhere, by a wallet of another seed, comes home from now on.
+        let change = change.filter(|script| state.bdk.is_mine(script.clone()));
+        let loan = state.lent.entry(claim).or_default();
+        let new: Vec<OutPoint> = coins.iter().filter(|coin| !loan.coins.contains(coin)).copied().collect();
+        loan.coins.extend(new);
+        loan.change = loan.change.take().or(change);
     }
 
     fn sign(&self, transaction: Transaction) -> Option<Transaction> {
@@ -107,6 +116,16 @@ impl OnchainWallet {
 }
 
 impl State {
+    /// A coin that was lent, if it can still be spent.
+    fn lent_coin(&self, outpoint: OutPoint) -> Option<Coin> {
+        let output = self.bdk.tx_graph().get_txout(outpoint).filter(|_| !self.is_gone(&outpoint))?.clone();
+        Some(Coin { outpoint, output, input_weight: INPUT_WEIGHT })
+    }
+
+    fn is_known(&self, outpoint: &OutPoint) -> bool {
+        self.bdk.tx_graph().get_txout(*outpoint).is_some()
+    }
+
     /// Whether a confirmed transaction spends the coin, or its own transaction is confirmed no more.
     fn is_gone(&self, coin: &OutPoint) -> bool {
         let confirmed = |txid| self.bdk.get_tx(txid).is_some_and(|tx| tx.chain_position.is_confirmed());

@@ -159,7 +159,7 @@ fn build_error(error: CreateTxError) -> WalletError {
 impl State {
     /// Coins that no transaction of ours may spend now. bdk itself leaves out those that are locked or unripe.
     fn barred(&self) -> Vec<OutPoint> {
-        let lent = self.lent.values().flat_map(|coins| &coins.inputs).map(|coin| coin.outpoint);
+        let lent = self.lent.values().flat_map(|loan| loan.coins.iter().copied());
         let foreign = self.bdk.list_unspent().filter(|output| {
             !output.chain_position.is_confirmed() && output.keychain == KeychainKind::External
         });

@@ -11,7 +11,6 @@ use bitcoin::{
     Address, Amount, BlockHash, Network, OutPoint, ScriptBuf, SignedAmount, Transaction, TxOut, Txid,
 };
 use lightning_traits::Secp;
-use lightning_traits::interface::Coins;
 
 use crate::changes::Changes;
 use crate::error::WalletError;
@@ -34,10 +33,19 @@ pub(crate) struct State {
     pub(crate) all: Changes,
     /// Changes that the caller has not taken.
     pub(crate) fresh: Changes,
-    /// Coins lent to claims. Not stored: claims ask again after a restart.
-    pub(crate) lent: BTreeMap<OutPoint, Coins>,
+    /// Coins lent to claims. Not stored: whoever stored the claims says at a start which coins they spend.
+    pub(crate) lent: BTreeMap<OutPoint, Loan>,
     /// Time of the last unconfirmed transaction: later ones win conflicts, so no two are equal.
     pub(crate) clock: u64,
+}
+
+/// What one claim was lent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Loan {
+    /// In the order in which they were lent; perhaps some that the wallet has not seen yet.
+    pub(crate) coins: Vec<OutPoint>,
+    /// Where what is left over goes.
+    pub(crate) change: Option<ScriptBuf>,
 }
 
 /// What the wallet holds.
@@ -247,7 +255,7 @@ impl State {
     }
 
     pub(crate) fn is_lent(&self, outpoint: &OutPoint) -> bool {
-        self.lent.values().flat_map(|coins| &coins.inputs).any(|coin| coin.outpoint == *outpoint)
+        self.lent.values().any(|loan| loan.coins.contains(outpoint))
     }
 
     /// A time that is later than any before.

@@ -457,6 +457,71 @@ fn claims_borrow_confirmed_coins_and_give_them_back() {
     assert_eq!(setup.wallet.balance().reserved, Amount::ZERO);
 }
 
+/// What was lent is not stored: it is said again, and is as it was.
+#[test]
+fn d21_loans_that_are_said_again_after_a_start_are_as_before() {
+    let setup = Setup::new(4);
+    let claim = |vout| OutPoint { vout, ..OutPoint::null() };
+    let (one, two) = (claim(100), claim(200));
+    let lent = setup.wallet.reserve(one, sat(COIN + 10_000), RATE).unwrap();
+    let coins: Vec<OutPoint> = lent.inputs.iter().map(|coin| coin.outpoint).collect();
+    assert_eq!(coins.len(), 2);
+    let again = setup.reloaded();
+    assert_eq!(again.balance().reserved, Amount::ZERO);
+    again.hold(one, &coins, Some(lent.change.clone()));
+    assert_eq!(again.balance().reserved, sat(2 * COIN));
+    again.hold(one, &coins[..1], None);
+    assert_eq!(again.reserve(one, sat(10_000), RATE), Some(lent.clone()), "the same coins, all of them");
+    let other = again.reserve(two, sat(COIN + 10_000), RATE).unwrap();
+    assert!(other.inputs.iter().all(|coin| !coins.contains(&coin.outpoint)));
+    assert_ne!(other.change, lent.change);
+    assert!(again.build_funding(&nobody(), sat(1_000), RATE).is_err(), "all are lent");
+    again.release(one);
+    assert!(again.build_funding(&nobody(), sat(1_000), RATE).is_ok());
+}
+
+/// The wallet was stored before the block with the coin, the claim after it; the coin comes with the blocks.
+#[test]
+fn d21_a_coin_that_is_held_before_the_wallet_has_seen_it_is_lent_to_nobody_else() {
+    let mut setup = Setup::new(2);
+    let behind = setup.reloaded();
+    let mut follower = ChainFollower::new(setup.chain.clone(), Network::Regtest);
+    let script = setup.wallet.new_address().script_pubkey();
+    let built = setup
+        .wallet
+        .send(
+            &unchecked(&Address::from_script(&script, Network::Regtest).unwrap()),
+            SendAmount::Exactly(sat(30 * COIN / 50)),
+            RATE,
+        )
+        .unwrap();
+    setup.broadcast(&built.transaction);
+    setup.mine(1);
+    let coin = OutPoint { txid: built.transaction.compute_txid(), vout: built.output };
+    let (one, two) = (OutPoint { vout: 100, ..coin }, OutPoint { vout: 200, ..coin });
+    let foreign = nobody();
+    behind.hold(one, &[coin], Some(foreign.clone()));
+    let before = behind.reserve(one, sat(10_000), RATE).unwrap();
+    assert!(before.inputs.iter().all(|lent| lent.outpoint != coin), "it is not there yet");
+    assert_ne!(before.change, foreign, "what is left over stays in the wallet");
+    while !matches!(follower.poll(&[&behind]).unwrap(), Progress::Synced(_)) {}
+    let after = behind.reserve(one, sat(10_000), RATE).unwrap();
+    assert!(after.inputs.iter().any(|lent| lent.outpoint == coin));
+    let other = behind.reserve(two, sat(10_000), RATE).unwrap();
+    assert!(other.inputs.iter().all(|lent| after.inputs.iter().all(|known| known.outpoint != lent.outpoint)));
+    // Spent by a confirmed transaction, it is no help any more.
+    let spent = setup
+        .wallet
+        .send(&unchecked(&Address::from_script(&script, Network::Regtest).unwrap()), SendAmount::All, RATE)
+        .unwrap();
+    setup.broadcast(&spent.transaction);
+    setup.mine(1);
+    while !matches!(follower.poll(&[&behind]).unwrap(), Progress::Synced(_)) {}
+    let last =
+        behind.reserve(one, sat(10_000), RATE).unwrap_or_else(|| panic!("{:?}", behind.list_unspent()));
+    assert!(last.inputs.iter().all(|lent| lent.outpoint != coin));
+}
+
 fn input(previous_output: OutPoint) -> TxIn {
     TxIn {
         previous_output,

@@ -1,7 +1,7 @@
 //! Transactions that the user's coins pay for: from the coins to what is remembered and broadcast.
 use alloc::vec::Vec;
 
-use bitcoin::{OutPoint, Transaction};
+use bitcoin::{OutPoint, ScriptBuf, Transaction};
 use lightning_traits::Secp;
 use lightning_traits::interface::{ChannelSigner, CoinSource, Coins};
 
@@ -44,6 +44,31 @@ impl ChannelMonitor {
             Purpose::SecondStage => self.fund_second_stage(secp, signer, fees).map(Funded::Claim),
             Purpose::Child { parent } => self.fund_child(signer, parent, fees).map(Funded::Child),
         }
+    }
+
+    /// The user's coins that what is out spends, and where its change goes, by the claim that they were lent to.
+    pub(crate) fn coins_out(&self) -> Vec<(OutPoint, Vec<OutPoint>, Option<ScriptBuf>)> {
+        let mut lent = Vec::new();
+        // The first input is the channel's, and in a second stage the first output too.
+        let mut note = |claim: OutPoint, transaction: &Transaction, change: usize| {
+            let inputs = transaction.input.iter().skip(1);
+            let coins: Vec<OutPoint> = inputs.map(|input| input.previous_output).collect();
+            let change = transaction.output.get(change).map(|output| output.script_pubkey.clone());
+            if !coins.is_empty() {
+                lent.push((claim, coins, change));
+            }
+        };
+        if let Some(closing) = &self.closing {
+            let funded = closing.outputs.iter().filter(|output| output.is_second_stage());
+            for outpoint in funded.map(|output| output.outpoint) {
+                let claims = closing.claims.iter().filter(|claim| claim.outpoints.contains(&outpoint));
+                claims.for_each(|claim| note(outpoint, &claim.transaction, 1));
+            }
+        }
+        for child in &self.children {
+            note(self.init.funding.outpoint, &child.transaction, 0);
+        }
+        lent
     }
 
     /// Whether something is out that was paid for with the coins of this claim.

@@ -2,7 +2,7 @@
 use bitcoin::BlockHash;
 use lightning_traits::codec::DecodeError;
 use lightning_traits::id::ChannelId;
-use lightning_traits::interface::ChainWatchInterface as _;
+use lightning_traits::interface::{ChainWatchInterface as _, CoinSource as _};
 use lightning_traits::monitor::{
     ChannelMonitorUpdate, MonitorRefusal, NewMonitor, StoredChannel, StoredChannels,
 };
@@ -68,7 +68,7 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
         resting: bool,
     ) -> Result<Self, RestoreError> {
         let set = Self::new(env);
-        let mut watched = alloc::vec::Vec::new();
+        let (mut watched, mut lent) = (alloc::vec::Vec::new(), alloc::vec::Vec::new());
         {
             let mut state = set.state.lock();
             state.tip = tip;
@@ -85,6 +85,7 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
                     state.events.insert(*id, (*channel, report.clone()));
                 }
                 watched.extend(entry.monitor.watched());
+                lent.extend(entry.monitor.coins_out());
                 state.insert(*channel, entry);
                 let height = state.height();
                 let may_sleep = |entry: &Entry| resting && entry.may_sleep(height);
@@ -95,6 +96,10 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
         }
         for (outpoint, script) in watched {
             set.env.watch().watch_output(outpoint, &script);
+        }
+        // Before anything asks for coins: what is out spends these.
+        for (claim, coins, change) in lent {
+            set.env.coins().hold(claim, &coins, change);
         }
         // A deadline that had passed before the crash has passed still: decide it again before anything else can happen.
         set.rebroadcast();

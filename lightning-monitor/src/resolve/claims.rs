@@ -201,7 +201,7 @@ impl ChannelMonitor {
     }
 }
 
-/// Whether the coins of a claim are asked for again: a wallet that was started anew may have lent them to somebody else.
+/// Whether the coins of a claim are asked for again: a reorganisation, or another wallet of the same seed, may have taken them away.
 fn renews(output: &Output, tip: BlockHeight) -> bool {
     let waits = output.offered.map_or(0, |offer| tip.get().saturating_sub(offer.since.get()));
     output.is_second_stage() && waits > 0 && waits.is_multiple_of(RENEWAL)

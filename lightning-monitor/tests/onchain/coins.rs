@@ -177,6 +177,74 @@ fn claims_share_no_coins() {
     }
 }
 
+/// A wallet does not store what it lent: after a start the monitors say it, before anything is lent anew. So what was out before
+/// and what comes after never compete for a coin.
+#[test]
+fn d21_coins_of_what_is_out_stay_lent_over_a_restart() {
+    let before: Vec<Htlc> = (0..6).map(|id| received(id, 50_000 + id, id as u8 + 1, EXPIRY)).collect();
+    let after: Vec<Htlc> = (6..12).map(|id| received(id, 50_000 + id, id as u8 + 1, EXPIRY)).collect();
+    for crashes in [0, 1, 2] {
+        let mut world = World::new(ANCHORS, Restart::Never);
+        let steps = world.pair.commit(&adding(&[&before[..], &after[..]].concat()));
+        world.learn(steps);
+        before.iter().for_each(|htlc| world.learn_preimage(htlc));
+        world.learn(vec![MonitorStep::ForceClose {}]);
+        world.mine(vec![]);
+        world.censored = true;
+        let lent = world.env.wallet.coins_lent();
+        assert!(before.iter().all(|htlc| lent.contains_key(&world.pair.in_ours(htlc))));
+        let out: Vec<Transaction> = world.mempool.values().cloned().collect();
+        for _ in 0..crashes {
+            world.crash();
+            assert_eq!(world.env.wallet.coins_lent(), lent, "as before");
+        }
+        after.iter().for_each(|htlc| world.learn_preimage(htlc));
+        let spent: Vec<OutPoint> =
+            world.mempool.values().flat_map(|tx| &tx.input).map(|input| input.previous_output).collect();
+        let different: std::collections::BTreeSet<&OutPoint> = spent.iter().collect();
+        assert_eq!((world.mempool.len(), different.len()), (12, spent.len()), "no coin twice");
+        assert!(out.iter().all(|tx| world.mempool.contains_key(&tx.compute_txid())), "what was out stays");
+        world.censored = false;
+        world.settle();
+        world.mine_blocks(6);
+        assert!(world.env.wallet.lent().is_empty(), "free again");
+    }
+}
+
+/// The same for a child that is out, and for the better ones that take its place.
+#[test]
+fn d21_coins_of_a_child_stay_lent_over_a_restart() {
+    for crashes in [0, 1, 3] {
+        let htlc = offered(0, 400_000, 10, EXPIRY);
+        let mut world = World::new(ANCHORS, Restart::Never);
+        let steps = world.pair.commit(&adding(&[htlc]));
+        world.learn(steps);
+        world.censored = true;
+        world.env.fees.urgent.set(5_000);
+        world.learn(vec![MonitorStep::ForceClose {}]);
+        let lent = world.env.wallet.coins_lent();
+        let funding = world.pair.init.funding.outpoint;
+        assert_eq!(lent.keys().collect::<Vec<_>>(), [&funding]);
+        for crash in 0..crashes {
+            world.crash();
+            assert!(
+                lent[&funding].is_subset(&world.env.wallet.coins_lent()[&funding]),
+                "as before, and more"
+            );
+            world.env.fees.urgent.set(5_000 + 2_500 * (crash + 1));
+            world.mine(vec![]);
+        }
+        let children = world.mempool.values().filter(|tx| tx.input[0].previous_output != funding);
+        let children: Vec<&Transaction> = children.collect();
+        let coins: Vec<OutPoint> = children[0].input.iter().skip(1).map(|i| i.previous_output).collect();
+        assert!(children.len() == 1 && lent[&funding].iter().all(|coin| coins.contains(coin)));
+        world.censored = false;
+        world.settle();
+        world.mine_blocks(6);
+        assert!(world.env.wallet.lent().is_empty(), "free again");
+    }
+}
+
 /// An HTLC that costs more than it brings is not claimed while that is so (RELIABILITY D8), and is when fees fall.
 #[test]
 fn d08_an_htlc_below_its_fee_waits_for_lower_fees() {

@@ -33,6 +33,13 @@ pub trait CoinSource {
     /// costs at `feerate`. The same claim gets the same coins, or more, until it is released.
     fn reserve(&self, claim: OutPoint, needed: Amount, feerate: FeeratePerKw) -> Option<Coins>;
 
+    /// These coins, which what is out for the claim spends, are lent to it, and what is left over goes to `change` if it says so.
+    ///
+    /// Said at a start, before anything is reserved, by whoever stored the claim: so a wallet need not store its loans, and no
+    /// other claim, funding or payment gets coins that a transaction in the mempool spends. Coins that it does not know yet are
+    /// promised all the same. Saying it again changes nothing; what was held for the claim before stays so.
+    fn hold(&self, claim: OutPoint, coins: &[OutPoint], change: Option<ScriptBuf>);
+
     /// Signs those inputs of the transaction that are the wallet's; leaves the other witnesses as they are.
     fn sign(&self, transaction: Transaction) -> Option<Transaction>;
 
@@ -45,6 +52,8 @@ impl CoinSource for () {
     fn reserve(&self, _: OutPoint, _: Amount, _: FeeratePerKw) -> Option<Coins> {
         None
     }
+
+    fn hold(&self, _: OutPoint, _: &[OutPoint], _: Option<ScriptBuf>) {}
 
     fn sign(&self, _: Transaction) -> Option<Transaction> {
         None

@@ -145,6 +145,7 @@ forward! {
     }
     CoinSource {
         fn reserve(&self, claim: OutPoint, needed: Amount, feerate: FeeratePerKw) -> Option<Coins>;
+        fn hold(&self, claim: OutPoint, coins: &[OutPoint], change: Option<ScriptBuf>);
         fn sign(&self, transaction: Transaction) -> Option<Transaction>;
         fn release(&self, claim: OutPoint);
     }

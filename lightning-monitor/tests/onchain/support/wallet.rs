@@ -23,6 +23,8 @@ struct State {
     coins: BTreeMap<OutPoint, TxOut>,
     lent: BTreeMap<OutPoint, BTreeSet<OutPoint>>,
     released: Vec<OutPoint>,
+    /// Whether anything was lent since the last start.
+    has_lent_since: bool,
 }
 
 fn key() -> SecretKey {
@@ -65,6 +67,18 @@ impl Wallet {
         self.state.borrow_mut().coins = coins;
     }
 
+    /// The process starts again: what was lent is not stored.
+    pub(crate) fn restart(&self) {
+        let mut state = self.state.borrow_mut();
+        state.lent.clear();
+        state.has_lent_since = false;
+    }
+
+    /// The coins that are lent, by the claim.
+    pub(crate) fn coins_lent(&self) -> BTreeMap<OutPoint, BTreeSet<OutPoint>> {
+        self.state.borrow().lent.clone()
+    }
+
     /// Claims for which coins are set aside.
     pub(crate) fn lent(&self) -> BTreeSet<OutPoint> {
         self.state.borrow().lent.keys().copied().collect()
@@ -102,7 +116,15 @@ impl CoinSource for Wallet {
             .map(|coin| Coin { outpoint: *coin, output: coins[coin].clone(), input_weight })
             .collect();
         lent.insert(claim, chosen);
+        state.has_lent_since = true;
         Some(Coins { inputs, change: script() })
+    }
+
+    fn hold(&self, claim: OutPoint, coins: &[OutPoint], change: Option<ScriptBuf>) {
+        assert!(change.is_none_or(|change| change == script()), "the change is the wallet's");
+        let mut state = self.state.borrow_mut();
+        assert!(!state.has_lent_since, "said before anything is asked for");
+        state.lent.entry(claim).or_default().extend(coins);
     }
 
     fn sign(&self, mut transaction: Transaction) -> Option<Transaction> {

@@ -424,6 +424,7 @@ impl World {
     pub(crate) fn crash(&mut self) {
         let (stored, tip) = self.env.store.crash();
         self.env.broadcasts.0.take();
+        self.env.wallet.restart();
         self.set = MonitorSet::restore(self.env.clone(), &stored, tip).expect("restores");
         let from = tip.map_or(BASE, |(_, height)| height.get() + 1);
         for height in from..=self.chain.height() {
