@@ -54,7 +54,7 @@ impl Run {
             Move::Close => self.close(),
             Move::ForceClose => self.force_close(),
             Move::Follow => {
-                self.world.nodes[node].follow_chain();
+                self.world.hear_blocks(node);
                 self.process(node);
             }
             Move::Mine => self.mine(1),
@@ -350,7 +350,7 @@ impl Run {
                 continue;
             }
             self.world.nodes[node].be_quick();
-            self.world.nodes[node].follow_chain();
+            self.world.hear_blocks(node);
             self.world.nodes[node].disk.write_all();
             self.process(node);
         }

@@ -278,7 +278,7 @@ impl World {
             }
             self.leave(node, peer);
         }
-        self.nodes[node].start();
+        self.start(node);
     }
 
     /// Whoever's disk has frozen, or has lost an acknowledgement, is started again.
@@ -300,7 +300,7 @@ impl World {
         }
         self.nodes[node].crash();
         self.nodes[node].disk.replace(backup);
-        self.nodes[node].start();
+        self.start(node);
     }
 
     /// Looks at what nodes have sent to the chain since the last look.
@@ -479,7 +479,7 @@ impl World {
         for _ in 0..1_000 {
             let mut moved = false;
             for node in &trusty {
-                self.nodes[*node].follow_chain();
+                self.hear_blocks(*node);
                 self.nodes[*node].process();
                 while self.react(*node, false) {
                     moved = true;
@@ -540,11 +540,24 @@ impl World {
         }
     }
 
+    /// A node hears of all blocks. What it offered since on a channel that ended in them is over with them.
+    pub(crate) fn hear_blocks(&mut self, node: usize) {
+        let lag = self.nodes[node].lag();
+        self.nodes[node].follow_chain();
+        self.note_settled_since(lag);
+    }
+
+    fn start(&mut self, node: usize) {
+        let known = self.nodes[node].disk.tip().map_or(0, |(_, height)| height.get());
+        self.nodes[node].start();
+        self.note_settled_since(self.chain.height().saturating_sub(known));
+    }
+
     /// Everybody hears of all blocks, and everything settles.
     pub(crate) fn catch_up(&mut self) {
         self.mischief.haunt();
         for node in 0..self.nodes.len() {
-            self.nodes[node].follow_chain();
+            self.hear_blocks(node);
         }
         self.settle();
     }
