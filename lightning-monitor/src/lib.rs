@@ -15,6 +15,7 @@
 
 extern crate alloc;
 
+pub mod blind;
 mod claim;
 mod deadline;
 mod detect;

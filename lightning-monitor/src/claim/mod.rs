@@ -28,7 +28,9 @@ use secp256k1::ecdsa::Signature;
 
 pub(crate) use build::{BuildError, FeeInputs};
 pub(crate) use child::{Child, Parent};
-pub(crate) use fee::{COIN_INPUT_WEIGHT, LONGEST_CHANGE, Offer, Price, Stake, least_replacing, rate_of};
+pub(crate) use fee::{
+    COIN_INPUT_WEIGHT, LONGEST_CHANGE, Offer, Price, Stake, in_time, least_replacing, rate_of,
+};
 pub(crate) use funded::Funded;
 pub(crate) use package::{Attempt, Package};
 

@@ -30,7 +30,7 @@ use secp256k1::ecdsa::Signature;
 use crate::claim::{Attempt, Child, Output};
 
 pub use balance::{Balance, BalanceKind};
-pub(crate) use history::{TheirCommitment, TheirCommitments};
+pub(crate) use history::{TheirCommitment, TheirCommitments, advance};
 
 /// Our latest commitment with the signatures that make it ours to broadcast.
 #[derive(Clone, Debug, PartialEq, Eq)]

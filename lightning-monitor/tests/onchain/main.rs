@@ -9,6 +9,7 @@
     reason = "tests"
 )]
 
+mod blind;
 mod breach;
 mod closes;
 mod coins;
