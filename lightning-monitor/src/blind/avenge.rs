@@ -89,7 +89,13 @@ impl Avenger {
         let claims = kit.claims(secp, commitment);
         let prizes: Vec<Prize> = claims.into_iter().map(|claim| Prize::new(claim, height)).collect();
         let commitment = commitment.clone();
-        (!prizes.is_empty()).then_some(Self { kit, commitment, confirmed: Some(height), changed: height, prizes })
+        (!prizes.is_empty()).then_some(Self {
+            kit,
+            commitment,
+            confirmed: Some(height),
+            changed: height,
+            prizes,
+        })
     }
 
     /// The breach.
@@ -162,7 +168,8 @@ impl Avenger {
         match self.confirmed {
             None => tip > self.changed.plus(PATIENCE),
             Some(at) => {
-                is_buried(at) && self.prizes.iter().all(|prize| prize.spent.is_some_and(|(_, at)| is_buried(at)))
+                is_buried(at)
+                    && self.prizes.iter().all(|prize| prize.spent.is_some_and(|(_, at)| is_buried(at)))
             }
         }
     }
@@ -216,7 +223,8 @@ impl Avenger {
             Amount::ZERO
         } else {
             let fixed = claim.weight.saturating_add(change);
-            let fee = feerate.fee(fixed).max(replaces.map_or(Amount::ZERO, |old| least_replacing(old, with_coin)));
+            let fee =
+                feerate.fee(fixed).max(replaces.map_or(Amount::ZERO, |old| least_replacing(old, with_coin)));
             fee.checked_sub(claim.allowance()).unwrap_or(Amount::ZERO)
         };
         Some(Plan { outpoint: claim.outpoint, feerate, needed, replaces })
@@ -253,7 +261,9 @@ impl Avenger {
 
     /// This goes out for the plan's output: it is stored before it is broadcast.
     pub fn offer(&mut self, plan: &Plan, transaction: Transaction, coins: Option<&Coins>, tip: BlockHeight) {
-        let Some(prize) = self.prizes.iter_mut().find(|prize| prize.claim.outpoint == plan.outpoint) else { return };
+        let Some(prize) = self.prizes.iter_mut().find(|prize| prize.claim.outpoint == plan.outpoint) else {
+            return;
+        };
         let coins = coins.map_or(&[][..], |coins| &coins.inputs);
         let brought = coins.iter().map(|coin| coin.output.value.to_sat());
         let value = brought.fold(prize.claim.value.to_sat(), u64::saturating_add);

@@ -11,17 +11,15 @@ use alloc::vec::Vec;
 use bitcoin::absolute::LockTime;
 use bitcoin::ecdsa::Signature as BitcoinSignature;
 use bitcoin::transaction::Version;
-use bitcoin::{
-    Amount, EcdsaSighashType, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Witness,
-};
+use bitcoin::{Amount, EcdsaSighashType, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Witness};
 use lightning_traits::Secp;
 use lightning_traits::codec::{DecodeError, Reader};
 use lightning_traits::id::HtlcId;
 use lightning_traits::payment::PaymentHash;
 use lightning_traits::record;
 use lightning_traits::tx::script::{HtlcScripts, countersigner_csv, countersigner_output, delayed};
-use lightning_traits::tx::weight::{OUTPUT_BYTES, SEGWIT_BYTES, TRANSACTION_BYTES};
 use lightning_traits::tx::signature::p2wsh_sighash;
+use lightning_traits::tx::weight::{OUTPUT_BYTES, SEGWIT_BYTES, TRANSACTION_BYTES};
 use lightning_traits::tx::{CommitmentFormat, CommitmentKeys, HtlcSpec, Spend, TxSide};
 use lightning_traits::units::{CltvExpiry, CsvDelay, FeeratePerKw, Msat};
 use secp256k1::PublicKey;
@@ -203,7 +201,13 @@ impl Kit {
         (spent.output.script_pubkey == spent.script.to_p2wsh()).then_some(spent)
     }
 
-    fn output_of(&self, transaction: &Transaction, vout: u32, script: ScriptBuf, spend: Spend) -> Option<Spent> {
+    fn output_of(
+        &self,
+        transaction: &Transaction,
+        vout: u32,
+        script: ScriptBuf,
+        spend: Spend,
+    ) -> Option<Spent> {
         let output = transaction.output.get(usize::try_from(vout).ok()?)?.clone();
         let outpoint = OutPoint { txid: transaction.compute_txid(), vout };
         Some(Spent { outpoint, output, script, spend })

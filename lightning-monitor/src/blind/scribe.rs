@@ -12,9 +12,7 @@ use lightning_traits::Secp;
 use lightning_traits::id::CommitmentNumber;
 use lightning_traits::interface::{ChannelSigner, InputToSign, SignError, SigningKey};
 use lightning_traits::monitor::{ChannelMonitorUpdate, MonitorInit, MonitorStep};
-use lightning_traits::tx::{
-    CommitmentKeys, CommitmentSecret, CommitmentTx, HtlcOutput, SecondStage, build,
-};
+use lightning_traits::tx::{CommitmentKeys, CommitmentSecret, CommitmentTx, HtlcOutput, SecondStage, build};
 use secp256k1::PublicKey;
 use secp256k1::ecdsa::Signature;
 use thiserror::Error;

@@ -106,12 +106,15 @@ pub fn open(commitment: &Txid, mut find: impl FnMut(Locator) -> Vec<Vec<u8>>) ->
         let mut length = Reader::new(&head);
         let Ok(length) = length.read::<u32>() else { continue };
         let parts = (length as usize).saturating_add(LENGTH).div_ceil(PART);
-        let Some(parts) = u32::try_from(parts).ok().filter(|parts| (1..=PARTS).contains(parts)) else { continue };
+        let Some(parts) = u32::try_from(parts).ok().filter(|parts| (1..=PARTS).contains(parts)) else {
+            continue;
+        };
         let mut text = head;
         let mut is_whole = true;
         for number in 1..parts {
             // Of one key there is one text for each part, but for who made the kit and meant to confuse itself.
-            let next = opened(commitment, number, find(Locator::of_part(commitment, number))).into_iter().next();
+            let next =
+                opened(commitment, number, find(Locator::of_part(commitment, number))).into_iter().next();
             match next {
                 Some(next) => text.extend(next),
                 None => is_whole = false,

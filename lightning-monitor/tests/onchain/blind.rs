@@ -16,9 +16,7 @@ use proptest::prelude::*;
 use crate::support::chain::Chain;
 use crate::support::pair::CAPACITY;
 use crate::support::wallet::Wallet;
-use crate::support::{
-    BASE, Delta, FORMATS, Htlc, Pair, THEIR_DELAY, adding, destination, offered, received,
-};
+use crate::support::{BASE, Delta, FORMATS, Htlc, Pair, THEIR_DELAY, adding, destination, offered, received};
 
 const CALM: Prices = prices(1_000, 253);
 
@@ -45,7 +43,8 @@ fn revoked(format: CommitmentFormat, htlcs: &[Htlc]) -> (Pair, SealedState) {
     let update = pair.update(steps);
     let first = scribe.learn(&pair.us.secp, &pair.us, &update).unwrap();
     assert_eq!(first.iter().map(|state| state.number.0).collect::<Vec<_>>(), [0]);
-    let (theirs, gone) = (pair.sign_theirs(&Delta { fail: htlcs.to_vec(), ..Delta::default() }), pair.revoke_theirs());
+    let (theirs, gone) =
+        (pair.sign_theirs(&Delta { fail: htlcs.to_vec(), ..Delta::default() }), pair.revoke_theirs());
     let update = pair.update(vec![theirs, gone]);
     let mut states = scribe.learn(&pair.us.secp, &pair.us, &update).unwrap();
     let state = states.pop().unwrap();
@@ -93,7 +92,12 @@ fn outputs_of(pair: &Pair) -> Vec<OutPoint> {
 }
 
 /// What goes out now, with coins where they are needed.
-fn sent(avenger: &mut Avenger, wallet: &Wallet, tip: BlockHeight, prices: Prices) -> Vec<(Plan, Transaction)> {
+fn sent(
+    avenger: &mut Avenger,
+    wallet: &Wallet,
+    tip: BlockHeight,
+    prices: Prices,
+) -> Vec<(Plan, Transaction)> {
     let mut sent = Vec::new();
     for plan in avenger.plans(tip, prices) {
         let coins = match plan.needed {
@@ -166,7 +170,8 @@ fn l04_coins_of_the_keeper_pay_for_a_spike_and_change_nothing_of_what_the_client
                 let (was, fee) = (chain.check(old).unwrap(), chain.check(transaction).unwrap());
                 let weight = transaction.weight().to_wu();
                 assert!(fee >= was + Amount::from_sat(weight / 4), "BIP 125: {was} then {fee}");
-                let claimed = avenger.prizes().iter().find(|prize| prize.claim.outpoint == plan.outpoint).unwrap();
+                let claimed =
+                    avenger.prizes().iter().find(|prize| prize.claim.outpoint == plan.outpoint).unwrap();
                 // The market's price, or half of what is claimed.
                 let asked = (u64::from(rate) * weight / 1_000).min(claimed.claim.value.to_sat() / 2);
                 assert!(fee.to_sat() >= asked * 94 / 100, "{fee} for {weight}, {asked} asked");
@@ -229,7 +234,10 @@ fn l19_nothing_opens_but_with_the_commitment_and_all_blobs_are_of_one_length() {
                 assert_eq!(state.blobs.len(), 1, "{count} HTLCs show");
             }
             assert!(state.blobs.len() as u64 <= 1 + count / if anchors { 6 } else { 4 }, "bytes are bounded");
-            assert_eq!(kit_of(&state).claims(&pair.us.secp, &pair.their_commitment(1)).len() as u64, 2 + count);
+            assert_eq!(
+                kit_of(&state).claims(&pair.us.secp, &pair.their_commitment(1)).len() as u64,
+                2 + count
+            );
             // The locator is half of the id; the other half is the secret.
             assert_eq!(state.blobs[0].locator.0, state.txid.to_byte_array()[..16]);
             for bit in 128..256 {
@@ -282,7 +290,12 @@ fn l13_junk_under_the_same_locator_hides_nothing() {
     let (_, other) = revoked(CommitmentFormat::StaticRemoteKey, &[]);
     let honest = kit_of(&state);
     let junk = |body: Vec<u8>| Blob { locator: state.blobs[0].locator, body };
-    let mut blobs = vec![junk(vec![0; BLOB]), junk(Vec::new()), junk(vec![7; 100_000]), junk(other.blobs[0].body.clone())];
+    let mut blobs = vec![
+        junk(vec![0; BLOB]),
+        junk(Vec::new()),
+        junk(vec![7; 100_000]),
+        junk(other.blobs[0].body.clone()),
+    ];
     blobs.extend(state.blobs.clone());
     assert_eq!(open(&state.txid, find(&blobs)), core::slice::from_ref(&honest));
     // Somebody who knows the id leaves a kit of its own there: both open, and only good signatures make claims.
@@ -310,7 +323,11 @@ fn a_scribe_goes_on_after_a_restart_and_passes_over_what_comes_twice() {
             let update = pair.update(steps);
             let mut again = Scribe::of(&monitor);
             let sealed = scribe.learn(&pair.us.secp, &pair.us, &update).unwrap();
-            assert_eq!(again.learn(&pair.us.secp, &pair.us, &update), Ok(sealed.clone()), "as before the restart");
+            assert_eq!(
+                again.learn(&pair.us.secp, &pair.us, &update),
+                Ok(sealed.clone()),
+                "as before the restart"
+            );
             assert_eq!(again.covers_from(), CommitmentNumber(round));
             assert_eq!(scribe.covers_from(), CommitmentNumber(0));
             assert_eq!(sealed.len(), 1);
