@@ -6,6 +6,7 @@
 //!
 //! - `graph/`: nodes, channels and policies, by dense indices
 //! - `gossip/`: verification as a pure step, look-ups on chain as values, relay, queries and sync
+//! - `flat/`: the graph once more, as flat arrays for searches
 //! - `search/`: the cheapest path for an amount
 //!
 //! # Invariants
@@ -15,11 +16,13 @@
 
 extern crate alloc;
 
+mod flat;
 mod gossip;
 mod graph;
 mod router;
 mod search;
 
+pub use flat::{FlatChannel, FlatCounts, FlatGraph};
 pub use gossip::{GossipError, Unverified, Verified};
 pub use graph::{ChannelInfo, Graph, GraphCounts, NodeInfo, Policy, Refused, SnapshotError};
 pub use router::{Router, RouterConfig, Utxo, UtxoCheck};

@@ -66,6 +66,7 @@ impl Graph {
         };
         let number = put(&mut self.channels, &mut self.free_channels, channel);
         self.scids.insert(scid, number);
+        self.touch(scid);
         for node in nodes {
             if let Some(Some(node)) = self.nodes.get_mut(node as usize) {
                 node.channels.push(number);
@@ -85,6 +86,7 @@ impl Graph {
         channel.capacity = Some(value);
         channel.funding = Some(outpoint);
         self.fundings.insert(outpoint, scid);
+        self.touch(scid);
     }
 
     pub(crate) fn channel_mut(&mut self, scid: ShortChannelId) -> Option<&mut ChannelInfo> {
@@ -123,10 +125,11 @@ impl Graph {
         {
             return Err(Refused::Nonsense);
         }
-        let new = policy_of(&update);
+        let (new, scid) = (policy_of(&update), channel.scid);
         let is_first = policy.replace(new).is_none();
         *kept = Some(update);
         self.policies = self.policies.saturating_add(usize::from(is_first));
+        self.touch(scid);
         Ok(())
     }
 
@@ -143,8 +146,17 @@ impl Graph {
         if known.is_some_and(|known| known >= announcement.body.timestamp) {
             return Err(Refused::Stale);
         }
+        let forwarded = node.forwards;
         node.forwards = announcement.body.features.unknown_required().next().is_none();
         node.announcement = Some(announcement);
+        if node.forwards != forwarded {
+            let channels = node.channels.clone();
+            let scids = channels
+                .iter()
+                .filter_map(|number| Some(self.channel_at(*number)?.scid))
+                .collect::<alloc::vec::Vec<_>>();
+            scids.into_iter().for_each(|scid| self.touch(scid));
+        }
         Ok(())
     }
 

@@ -3,7 +3,8 @@
 //! Nodes and channels have dense small indices, so a search works on flat arrays. Signed messages are kept as they
 //! came, for relay and for answers to queries.
 //!
-//! `apply.rs` how a verified message enters, `prune.rs` how things leave, `snapshot.rs` the encoding.
+//! `apply.rs` how a verified message enters, `prune.rs` how things leave, `snapshot.rs` the encoding, `touched.rs` what the
+//! flat graph of searches has to take over.
 //!
 //! # Invariants
 //! - a channel's nodes exist; a node without channels does not (BOLT 7: no `node_announcement` without a channel)
@@ -11,6 +12,7 @@
 mod apply;
 mod prune;
 mod snapshot;
+mod touched;
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -23,6 +25,7 @@ use lightning_traits::wire::{ChannelAnnouncement, ChannelUpdate, NodeAddress, No
 pub use apply::Refused;
 pub use snapshot::SnapshotError;
 pub(crate) use snapshot::{seal, unseal};
+pub(crate) use touched::Touched;
 
 /// What one direction of a channel costs and carries (BOLT 7, `channel_update`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,6 +153,7 @@ pub struct Graph {
     scids: BTreeMap<ShortChannelId, u32>,
     fundings: BTreeMap<OutPoint, ShortChannelId>,
     policies: usize,
+    touched: Touched,
 }
 
 impl Graph {

@@ -21,6 +21,8 @@ impl Graph {
         if let Some(Some(channel)) = number.and_then(|number| self.channels.get_mut(number as usize)) {
             // The first of two spends counts: a block may be handed over twice.
             channel.spent = channel.spent.or(Some(height));
+            let scid = channel.scid;
+            self.touch(scid);
         }
     }
 
@@ -28,9 +30,13 @@ impl Graph {
     /// are gone (BOLT 7: "once its funding output has been spent OR reorganized out").
     pub fn unmark_spent(&mut self, height: BlockHeight) {
         for channel in self.channels.iter_mut().flatten() {
+            let before = channel.spent;
             channel.spent = channel.spent.filter(|spent| *spent < height);
             if channel.scid.block() >= height.get() {
                 channel.spent = Some(height);
+            }
+            if channel.spent != before {
+                self.touched.add(channel.scid);
             }
         }
     }
@@ -67,6 +73,7 @@ impl Graph {
     /// Forgets a channel, and nodes that had no other.
     pub fn remove_channel(&mut self, scid: ShortChannelId) -> bool {
         let Some(number) = self.scids.remove(&scid) else { return false };
+        self.touch(scid);
         let Some(channel) = self.channels.get_mut(number as usize).and_then(Option::take) else {
             return false;
         };
