@@ -7,7 +7,8 @@
 //! - `graph/`: nodes, channels and policies, by dense indices
 //! - `gossip/`: verification as a pure step, look-ups on chain as values, relay, queries and sync
 //! - `flat/`: the graph once more, as flat arrays for searches
-//! - `search/`: the cheapest path for an amount
+//! - `search/`: the cheapest way for an amount, alone or in parts
+//! - `knowledge/`: what payments have learnt of balances
 //!
 //! # Invariants
 //! - only a [`Verified`] message enters the graph
@@ -19,11 +20,13 @@ extern crate alloc;
 mod flat;
 mod gossip;
 mod graph;
+mod knowledge;
 mod router;
 mod search;
 
 pub use flat::{FlatChannel, FlatCounts, FlatGraph};
 pub use gossip::{GossipError, Unverified, Verified};
 pub use graph::{ChannelInfo, Graph, GraphCounts, NodeInfo, Policy, Refused, SnapshotError};
+pub use knowledge::Prior;
 pub use router::{Router, RouterConfig, Utxo, UtxoCheck};
-pub use search::find_path;
+pub use search::{Pathfinder, Prices, find_path};

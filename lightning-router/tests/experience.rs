@@ -9,7 +9,7 @@ use lightning_traits::payment::PaymentHash;
 use lightning_traits::route::{
     DirectedChannel, LearntTerms, Path, PathOutcome, RouteAnswer, RouteQuery, RouteReport,
 };
-use lightning_traits::units::{CltvDelta, Msat};
+use lightning_traits::units::{BlockHeight, CltvDelta, Msat};
 use support::{NOW, Signer, add_channel, block, query, router, scid};
 
 const AMOUNT: u64 = 10_000_000;
@@ -51,17 +51,25 @@ fn failed_at(channel: usize) -> PathOutcome {
 }
 
 #[test]
-fn a_direction_that_failed_is_doubted_for_that_amount_and_for_a_day() {
+fn a_direction_that_failed_is_doubted_by_amount_and_less_with_time() {
     let router = fork();
     let path = find(&router, query("us", "carol", AMOUNT));
     assert_eq!(path.hops[1].scid, scid(1, 2));
     report(&router, path, failed_at(1));
     assert_eq!(way(&router, AMOUNT), scid(1, 3));
-    assert_eq!(way(&router, AMOUNT - 1), scid(1, 2), "less may pass");
-    block(&router, 700_143, NOW, &[]);
-    assert_eq!(way(&router, AMOUNT), scid(1, 3));
-    block(&router, 700_144, NOW, &[]);
-    assert_eq!(way(&router, AMOUNT), scid(1, 2));
+    assert_eq!(way(&router, AMOUNT - 1), scid(1, 3), "nearly as much is nearly as unlikely");
+    assert_eq!(way(&router, AMOUNT / 100), scid(1, 2), "much less may pass");
+    let in_a = |blocks: u32| {
+        block(&router, 700_000 + blocks, NOW, &[]);
+        find(
+            &router,
+            RouteQuery { height: BlockHeight::new(700_000 + blocks), ..query("us", "carol", AMOUNT) },
+        )
+        .hops[1]
+            .scid
+    };
+    assert_eq!(in_a(1), scid(1, 3));
+    assert_eq!(in_a(144), scid(1, 2), "a day later nothing is left of it");
 }
 
 #[test]
@@ -76,6 +84,23 @@ fn what_was_carried_is_doubted_no_more() {
         report(&router, path, carried);
         assert_eq!(way(&router, AMOUNT), scid(1, 2));
     }
+}
+
+#[test]
+fn what_one_direction_cannot_carry_the_other_can() {
+    let router = fork();
+    let back = |router: &Router| find(router, query("carol", "us", AMOUNT)).hops[0].scid;
+    assert_eq!(back(&router), scid(1, 2));
+    let path = find(&router, query("us", "carol", AMOUNT));
+    assert_eq!(path.hops[1].scid, scid(1, 2));
+    // Carol has all of the first channel, and of the second what the capacity promises.
+    report(&router, path, failed_at(1));
+    assert_eq!(back(&router), scid(1, 2));
+    // What was paid over a channel is on its other side: it comes back for sure, and goes once more only perhaps.
+    let path = find(&router, query("us", "carol", AMOUNT));
+    assert_eq!(path.hops[1].scid, scid(1, 3));
+    report(&router, path, PathOutcome::Delivered);
+    assert_eq!(way(&router, AMOUNT), scid(1, 3));
 }
 
 #[test]

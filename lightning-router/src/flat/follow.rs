@@ -18,13 +18,13 @@ impl FlatGraph {
         flat
     }
 
-    /// Takes over what has changed in the graph since the last call.
-    pub(crate) fn follow(&mut self, graph: &mut Graph) {
+    /// Takes over what has changed in the graph since the last call; says whether all numbers are new.
+    pub(crate) fn follow(&mut self, graph: &mut Graph) -> bool {
         let touched = match graph.take_touched() {
             Touched::Some(touched) => touched,
             Touched::All => {
                 *self = Self::of(graph);
-                return;
+                return true;
             }
         };
         for scid in touched {
@@ -45,6 +45,7 @@ impl FlatGraph {
                 self.set_forwards(&id, forwards);
             }
         }
+        false
     }
 }
 

@@ -166,6 +166,11 @@ impl FlatGraph {
         self.by_id.get(at).copied()
     }
 
+    /// Whether nobody may be paid through a node.
+    pub(crate) fn is_dead_end(&self, number: u32) -> bool {
+        self.nodes.get(number as usize).is_some_and(|node| !node.forwards)
+    }
+
     pub(crate) fn node_id(&self, number: u32) -> Option<NodeId> {
         self.nodes.get(number as usize).map(|node| node.id)
     }
@@ -217,9 +222,24 @@ impl FlatGraph {
         Msat::new(known.filter(|capacity| *capacity != NO_CAPACITY).unwrap_or(edge.maximum))
     }
 
-    fn channel(&self, scid: ShortChannelId) -> Option<&Channel> {
+    pub(crate) fn channel_number(&self, scid: ShortChannelId) -> Option<u32> {
         let at = self.place_of_channel(scid).ok()?;
-        self.channels.get(*self.by_scid.get(at)? as usize)
+        self.by_scid.get(at).copied()
+    }
+
+    /// The number of a channel, which of its sides `from` is, and what it holds as far as anybody can tell.
+    pub(crate) fn balance_of(&self, scid: ShortChannelId, from: u32) -> Option<(u32, usize, u64)> {
+        let number = self.channel_number(scid)?;
+        let channel = self.channels.get(number as usize)?;
+        let side = channel.nodes.iter().position(|node| *node == from)?;
+        let carried =
+            channel.slots.iter().filter_map(|slot| self.into.at(*slot)).map(|edge| edge.maximum).max();
+        let capacity = Some(channel.capacity).filter(|capacity| *capacity != NO_CAPACITY).or(carried)?;
+        Some((number, side, capacity))
+    }
+
+    fn channel(&self, scid: ShortChannelId) -> Option<&Channel> {
+        self.channels.get(self.channel_number(scid)? as usize)
     }
 
     fn place_of_node(&self, id: &NodeId) -> Result<usize, usize> {

@@ -1,6 +1,5 @@
 //! However channels come, change and go: the arrays hold what a graph of the same channels, built anew, holds.
 use std::collections::BTreeMap;
-use std::vec::Vec;
 
 use lightning_traits::id::{NodeId, ShortChannelId};
 use lightning_traits::units::{CltvDelta, Msat};

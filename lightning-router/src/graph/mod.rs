@@ -224,9 +224,4 @@ impl Graph {
         let mut slots = self.nodes.iter().enumerate().skip(from as usize);
         slots.find_map(|(number, node)| Some((number as u32, node.as_ref()?)))
     }
-
-    /// One above the largest node number in use: the size of a search's arrays.
-    pub(crate) fn node_slots(&self) -> usize {
-        self.nodes.len()
-    }
 }

@@ -28,9 +28,11 @@ use lightning_traits::sync::Mutex;
 use lightning_traits::units::BlockHeight;
 use lightning_traits::wire::RoutingMessage;
 
+use crate::flat::FlatGraph;
 use crate::gossip::{Peers, Pending};
 use crate::graph::{Graph, GraphCounts, SnapshotError, seal, unseal};
-use crate::search::Experience;
+use crate::knowledge::Prior;
+use crate::search::{Pathfinder, Prices};
 
 /// Whether announced channels are looked up on chain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,23 +62,17 @@ pub struct RouterConfig {
     pub us: NodeId,
     /// Whether announced channels are looked up on chain.
     pub utxo_check: UtxoCheck,
-    /// What a block of lock time costs a payer, in millionths of the amount: prefers quick routes among cheap ones.
-    pub delay_cost_millionths: u32,
-    /// What a direction that failed lately seems to cost more, in millionths of the amount.
-    pub failure_cost_millionths: u32,
+    /// What is not a fee and costs a payer all the same: prefers quick and likely routes among cheap ones.
+    pub prices: Prices,
+    /// What is thought of balances that nobody has tried.
+    pub prior: Prior,
 }
 
 impl RouterConfig {
     /// Sensible choices for a node of this key on this network.
     #[must_use]
     pub const fn new(network: Network, us: NodeId) -> Self {
-        Self {
-            network,
-            us,
-            utxo_check: UtxoCheck::Required,
-            delay_cost_millionths: 15,
-            failure_cost_millionths: 10_000,
-        }
+        Self { network, us, utxo_check: UtxoCheck::Required, prices: Prices::USUAL, prior: Prior::Mixed }
     }
 
     fn chain(&self) -> ChainHash {
@@ -91,13 +87,14 @@ pub struct Router {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
     graph: Graph,
+    /// The graph as searches want it; follows when one is asked.
+    flat: FlatGraph,
+    pathfinder: Pathfinder,
     pending: Pending,
     peers: Peers,
     relay: VecDeque<(Option<NodeId>, RoutingMessage)>,
-    experience: Experience,
     tip: Option<(BlockHash, BlockHeight)>,
     /// Timestamp of the latest block: the only clock there is.
     now: u32,
@@ -121,7 +118,17 @@ impl Router {
     /// A router that knows nothing yet.
     #[must_use]
     pub fn new(config: RouterConfig) -> Self {
-        Self { secp: Secp::new(), config, state: Mutex::new(State::default()) }
+        let state = State {
+            graph: Graph::default(),
+            flat: FlatGraph::default(),
+            pathfinder: Pathfinder::new(config.prior, config.prices),
+            pending: Pending::default(),
+            peers: Peers::default(),
+            relay: VecDeque::new(),
+            tip: None,
+            now: 0,
+        };
+        Self { secp: Secp::new(), config, state: Mutex::new(state) }
     }
 
     /// A router that knows what [`Router::snapshot`] wrote. The chain must go on from its
@@ -193,7 +200,8 @@ impl ChainListener for Router {
         }
         let now = state.now;
         state.graph.prune(height, Some(now), Some(&self.config.us));
-        state.experience.forget_before(height);
+        let (flat, pathfinder) = state.paths();
+        pathfinder.forget_before(flat, height);
     }
 
     fn block_disconnected(&self, header: &Header, height: BlockHeight) {

@@ -1,20 +1,18 @@
 //! Questions of payments, and what they learn.
 use lightning_traits::id::PaymentId;
 use lightning_traits::interface::RouteFinder;
-use lightning_traits::route::{NoRoute, PathOutcome, Route, RouteAnswer, RouteQuery, RouteReport};
+use lightning_traits::route::{NoRoute, Route, RouteAnswer, RouteQuery, RouteReport};
 use lightning_traits::units::BlockHeight;
 
-use super::Router;
-use crate::search::{Costs, find_route};
+use super::{Router, State};
+use crate::flat::FlatGraph;
+use crate::search::Pathfinder;
 
 impl RouteFinder for Router {
     fn find_route(&self, query: RouteQuery) -> RouteAnswer {
-        let costs = Costs {
-            delay_millionths: self.config.delay_cost_millionths,
-            failure_millionths: self.config.failure_cost_millionths,
-        };
-        let state = self.state.lock();
-        RouteAnswer::Ready(find_route(&state.graph, &query, costs, &state.experience))
+        let mut state = self.state.lock();
+        let (flat, pathfinder) = state.paths();
+        RouteAnswer::Ready(pathfinder.find_route(flat, &query))
     }
 
     fn next_route(&self) -> Option<(PaymentId, Result<Route, NoRoute>)> {
@@ -22,21 +20,20 @@ impl RouteFinder for Router {
     }
 
     fn report(&self, report: RouteReport) {
-        let hops = &report.path.hops;
-        let (reached, failed) = match report.outcome {
-            PathOutcome::Delivered | PathOutcome::GivenBack => (hops.len(), None),
-            PathOutcome::Unreadable => return,
-            PathOutcome::FailedAt { channel, .. } => (channel, Some(channel)),
-        };
-        let starts = [self.config.us].into_iter().chain(hops.iter().map(|hop| hop.node));
         let mut state = self.state.lock();
         let height = state.tip.map_or(BlockHeight::new(0), |(_, height)| height);
-        for (at, (from, hop)) in starts.zip(hops).enumerate() {
-            if at < reached {
-                state.experience.carried(hop.scid, from, hop.amount);
-            } else if failed == Some(at) {
-                state.experience.failed(hop.scid, from, hop.amount, height);
-            }
+        let us = self.config.us;
+        let (flat, pathfinder) = state.paths();
+        pathfinder.report(flat, us, &report, height);
+    }
+}
+
+impl State {
+    /// The flat graph as the graph is now, and who answers questions about it.
+    pub(super) fn paths(&mut self) -> (&FlatGraph, &mut Pathfinder) {
+        if self.flat.follow(&mut self.graph) {
+            self.pathfinder.on_new_numbers(&self.flat);
         }
+        (&self.flat, &mut self.pathfinder)
     }
 }

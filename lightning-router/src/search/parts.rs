@@ -7,10 +7,7 @@
 //! - what all parts carry over one edge together fits it, and all their fees together keep the limit
 use alloc::vec::Vec;
 
-use lightning_traits::route::{Path, Route};
-use lightning_traits::units::Msat;
-
-use super::rooms::Rooms;
+use super::path::Hops;
 use super::{Finder, Part};
 
 /// Numbers of equal parts that are tried.
@@ -21,84 +18,94 @@ const LEAST_SHARE: u64 = 64;
 const RETRIES: u32 = 4;
 
 /// Parts found so far.
-struct Found {
-    paths: Vec<Path>,
-    rooms: Rooms,
-    missing: Msat,
-    budget: Msat,
+struct Parts {
+    paths: Vec<Hops>,
+    missing: u64,
+    budget: u64,
 }
 
 impl Finder<'_> {
     /// Up to `max_parts` paths that deliver the amount together.
-    pub(super) fn parts(&self, rooms: &Rooms) -> Option<Route> {
-        let found =
-            self.widest_first(rooms).or_else(|| EVEN.iter().find_map(|count| self.evenly(rooms, *count)));
-        found.map(|paths| Route { paths })
+    pub(super) fn parts(&mut self) -> Option<Vec<Hops>> {
+        self.widest_first().or_else(|| EVEN.iter().find_map(|count| self.evenly(*count)))
     }
 
-    fn begin(&self, rooms: &Rooms) -> Found {
-        Found {
-            paths: Vec::new(),
-            rooms: rooms.clone(),
-            missing: self.query.amount,
-            budget: self.query.max_fee,
-        }
+    fn begin(&self) -> Parts {
+        let whole = self.whole();
+        Parts { paths: Vec::new(), missing: whole.amount, budget: whole.max_fee }
     }
 
-    fn widest_first(&self, rooms: &Rooms) -> Option<Vec<Path>> {
-        let mut found = self.begin(rooms);
-        let least = Msat::new(self.query.amount.to_msat().checked_div(LEAST_SHARE).unwrap_or(0));
-        for _ in 0..self.query.max_parts {
-            let widest = self.widest(found.missing, found.budget, &found.rooms);
+    fn widest_first(&mut self) -> Option<Vec<Hops>> {
+        let mut found = self.begin();
+        let least = found.missing / LEAST_SHARE;
+        for _ in 0..self.question.query.max_parts {
+            let widest = self.widest(found.missing, found.budget);
             let mut amount = widest.min(found.missing);
             let rest = found.missing.saturating_sub(amount);
-            if rest > Msat::ZERO && rest < least {
+            if rest > 0 && rest < least {
                 amount = found.missing.saturating_sub(least);
             }
-            let path = self.about(amount, &found)?;
-            self.take(path, &mut found);
-            if found.missing == Msat::ZERO {
-                return Some(found.paths);
+            let Some(hops) = self.about(amount, &found) else { break };
+            self.take(hops, &mut found);
+            if found.missing == 0 {
+                break;
             }
         }
-        None
+        self.complete(found)
     }
 
     /// A path for this amount, or for somewhat less.
-    fn about(&self, mut amount: Msat, found: &Found) -> Option<Path> {
+    fn about(&mut self, mut amount: u64, found: &Parts) -> Option<Hops> {
         for _ in 0..RETRIES {
-            if amount == Msat::ZERO {
+            if amount == 0 {
                 return None;
             }
-            if let Some(path) = self.path(Part { amount, max_fee: found.budget }, &found.rooms) {
-                return Some(path);
+            if let Some(hops) = self.path(self.part(amount, found)) {
+                return Some(hops);
             }
-            amount = amount.saturating_sub(Msat::new(amount.to_msat().div_ceil(8)));
+            amount = amount.saturating_sub(amount.div_ceil(8));
         }
         None
     }
 
-    fn evenly(&self, rooms: &Rooms, count: u16) -> Option<Vec<Path>> {
-        if count > self.query.max_parts {
-            return None;
-        }
-        let mut found = self.begin(rooms);
-        for left in (1..=u64::from(count)).rev() {
-            // Rounded up, so that the last takes what is left and is not larger than the others.
-            let amount = Msat::new(found.missing.to_msat().div_ceil(left));
-            if amount == Msat::ZERO {
-                return None;
-            }
-            let path = self.path(Part { amount, max_fee: found.budget }, &found.rooms)?;
-            self.take(path, &mut found);
-        }
-        (found.missing == Msat::ZERO).then_some(found.paths)
+    fn part(&self, amount: u64, found: &Parts) -> Part {
+        Part { amount, max_fee: found.budget, ..self.whole() }
     }
 
-    fn take(&self, path: Path, found: &mut Found) {
-        found.rooms.take(self.edges, self.payer, &path);
-        found.missing = found.missing.saturating_sub(path.delivered());
-        found.budget = found.budget.saturating_sub(path.fee());
-        found.paths.push(path);
+    fn evenly(&mut self, count: u16) -> Option<Vec<Hops>> {
+        if count > self.question.query.max_parts {
+            return None;
+        }
+        let mut found = self.begin();
+        for left in (1..=u64::from(count)).rev() {
+            // Rounded up, so that the last takes what is left and is not larger than the others.
+            let amount = found.missing.div_ceil(left);
+            if amount == 0 {
+                break;
+            }
+            let Some(hops) = self.path(self.part(amount, &found)) else { break };
+            self.take(hops, &mut found);
+        }
+        self.complete(found)
+    }
+
+    fn take(&mut self, hops: Hops, found: &mut Parts) {
+        self.question.take(hops.iter().map(|(slot, amount, _, _)| (*slot, *amount)));
+        let sent = hops.first().map_or(0, |(_, amount, _, _)| *amount);
+        let delivered = hops.last().map_or(0, |(_, amount, _, _)| *amount);
+        found.missing = found.missing.saturating_sub(delivered);
+        found.budget = found.budget.saturating_sub(sent.saturating_sub(delivered));
+        found.paths.push(hops);
+    }
+
+    /// The parts if they deliver everything; else what they took is free again.
+    fn complete(&mut self, found: Parts) -> Option<Vec<Hops>> {
+        if found.missing == 0 {
+            return Some(found.paths);
+        }
+        for hops in &found.paths {
+            self.question.give_back(hops.iter().map(|(slot, amount, _, _)| (*slot, *amount)));
+        }
+        None
     }
 }

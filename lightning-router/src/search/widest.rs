@@ -5,11 +5,8 @@
 use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
 
-use lightning_traits::units::Msat;
-
-use super::edges::Edge;
-use super::rooms::Rooms;
 use super::{Finder, MAX_HOPS};
+use crate::flat::Edge;
 
 const MILLION: u128 = 1_000_000;
 
@@ -28,8 +25,8 @@ struct Width {
 
 impl Width {
     /// The most that can be delivered when this much can arrive at the node.
-    fn deliverable(&self, arriving: Msat) -> u64 {
-        let left = u128::from(arriving.to_msat()).saturating_sub(self.base);
+    fn deliverable(&self, arriving: u64) -> u64 {
+        let left = u128::from(arriving).saturating_sub(self.base);
         let delivered = left.saturating_mul(MILLION).checked_div(self.rate).unwrap_or(0);
         u64::try_from(delivered).unwrap_or(u64::MAX)
     }
@@ -44,15 +41,14 @@ impl Width {
 impl Finder<'_> {
     /// About the most that a single path delivers, up to `most`. Fees are rounded against the answer, but lock time and
     /// fees are not searched for the best: whoever wants to know for sure asks for a path.
-    pub(super) fn widest(&self, most: Msat, max_fee: Msat, rooms: &Rooms) -> Msat {
-        let mut labels: Vec<Option<Width>> = alloc::vec![None; self.edges.node_count()];
+    pub(super) fn widest(&self, most: u64, max_fee: u64) -> u64 {
+        let mut labels: Vec<Option<Width>> = alloc::vec![None; self.question.node_count()];
         let mut queue = BinaryHeap::new();
-        let delay = u32::from(self.query.final_cltv_delta.get());
-        let start =
-            Width { delivered: most.to_msat(), rate: MILLION, base: 0, delay, hops: 0, settled: false };
-        if let Some(place) = labels.get_mut(self.payee as usize) {
+        let delay = u32::from(self.question.query.final_cltv_delta.get());
+        let start = Width { delivered: most, rate: MILLION, base: 0, delay, hops: 0, settled: false };
+        if let Some(place) = labels.get_mut(self.question.payee as usize) {
             *place = Some(start);
-            queue.push((start.delivered, self.payee));
+            queue.push((start.delivered, self.question.payee));
         }
         while let Some((_, node)) = queue.pop() {
             let Some(Some(label)) = labels.get_mut(node as usize) else { continue };
@@ -61,14 +57,14 @@ impl Finder<'_> {
             }
             label.settled = true;
             let label = *label;
-            if node == self.payer {
-                return Msat::new(label.delivered);
+            if node == self.question.payer {
+                return label.delivered;
             }
             if label.hops >= MAX_HOPS {
                 continue;
             }
-            self.edges.for_each_into(node, |edge| {
-                let Some(next) = self.widen(&label, &edge, max_fee, rooms) else { return };
+            self.question.for_each_into(node, |_, edge| {
+                let Some(next) = self.widen(&label, edge, max_fee) else { return };
                 let Some(place) = labels.get_mut(edge.from as usize) else { return };
                 let better = place.is_none_or(|known| {
                     let rank = |width: &Width| (width.delivered, core::cmp::Reverse(width.rate));
@@ -80,34 +76,32 @@ impl Finder<'_> {
                 }
             });
         }
-        Msat::ZERO
+        0
     }
 
     /// What `edge`, which leads to the label's node, lets its start deliver.
-    fn widen(&self, label: &Width, edge: &Edge, max_fee: Msat, rooms: &Rooms) -> Option<Width> {
-        let room = rooms.room(edge);
-        let delivered = label.delivered.min(label.deliverable(room));
+    fn widen(&self, label: &Width, edge: &Edge, max_fee: u64) -> Option<Width> {
+        let delivered = label.delivered.min(label.deliverable(edge.maximum));
         let carried = label.arriving(delivered);
-        if delivered == 0 || carried < u128::from(edge.minimum.to_msat()) {
+        if delivered == 0 || carried < u128::from(edge.minimum) {
             return None;
         }
         let hops = label.hops.saturating_add(1);
-        if edge.from == self.payer {
+        if edge.from == self.question.payer {
             return Some(Width { delivered, hops, settled: false, ..*label });
         }
         let factor = MILLION.saturating_add(u128::from(edge.fee_millionths));
         let scale = |value: u128| value.saturating_mul(factor).div_ceil(MILLION);
-        let (rate, base) =
-            (scale(label.rate), scale(label.base).saturating_add(u128::from(edge.fee_base.to_msat())));
+        let (rate, base) = (scale(label.rate), scale(label.base).saturating_add(u128::from(edge.fee_base)));
         let next = Width {
             delivered,
             rate,
             base,
-            delay: label.delay.saturating_add(u32::from(edge.cltv_delta.get())),
+            delay: label.delay.saturating_add(u32::from(edge.cltv_delta)),
             hops,
             settled: false,
         };
         let fee = next.arriving(delivered).saturating_sub(u128::from(delivered));
-        (fee <= u128::from(max_fee.to_msat()) && next.delay <= self.query.max_total_cltv).then_some(next)
+        (fee <= u128::from(max_fee) && next.delay <= self.question.query.max_total_cltv).then_some(next)
     }
 }

@@ -7,7 +7,7 @@ extern crate alloc;
 use bitcoin::constants::ChainHash;
 use bitcoin::hashes::{Hash as _, sha256};
 use bitcoin::{Amount, BlockHash, Network, OutPoint};
-use lightning_router::{Router, RouterConfig, UtxoCheck};
+use lightning_router::{Prices, Router, RouterConfig, UtxoCheck};
 use lightning_traits::codec::{Encode, TlvRecords, encode_list, encode_versioned};
 use lightning_traits::feature::Features;
 use lightning_traits::id::{NodeId, ShortChannelId};
@@ -34,8 +34,7 @@ pub(crate) struct Channel {
 pub(crate) fn router(us: NodeId, channels: &[Channel]) -> Router {
     let config = RouterConfig {
         utxo_check: UtxoCheck::Trusted,
-        delay_cost_millionths: 0,
-        failure_cost_millionths: 0,
+        prices: Prices::FEES,
         ..RouterConfig::new(Network::Regtest, us)
     };
     let graph = seal(&Body(channels.iter().map(stored).collect()));
