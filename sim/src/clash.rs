@@ -14,7 +14,8 @@ use crate::user::Plan;
 /// offered it goes there.
 const MARGINS: [i64; 6] = [0, 0, -18, 3, 6, 9];
 
-fn some(weights: &[(Move, u32)], count: u64, steps: &mut Vec<Step>, dice: &mut Dice) {
+/// Some steps, each of them one of these moves.
+pub(crate) fn some(weights: &[(Move, u32)], count: u64, steps: &mut Vec<Step>, dice: &mut Dice) {
     steps.extend((0..count).map(|_| Step::roll(weights, dice)));
 }
 

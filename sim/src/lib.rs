@@ -23,7 +23,7 @@
 //! | `parts.rs` | what the structures call, through proxies |
 //! | `towers.rs` | two watchtowers of a node, over the real client, service and quorum (scenario 118) |
 //! | `bank.rs` `coins.rs` | coins of the chain for funding transactions; those of each node for claims |
-//! | `villain.rs` `plot.rs` `lie.rs` | nodes that do as they like; what they do in a step; how they change what they say |
+//! | `villain.rs` `plot.rs` `heap.rs` `lie.rs` | nodes that do as they like; what they do in a step; how they change what they say |
 //! | `opening.rs` | users who fund several channels at once, with another wallet, or trust their peers |
 //! | `unbuilt.rs` | messages of what is not built |
 //! | `user.rs` | what users ask for, and what they were told |
@@ -49,6 +49,7 @@ mod dance;
 mod dice;
 mod disk;
 mod follow;
+mod heap;
 mod journal;
 mod keys;
 mod lie;

@@ -31,6 +31,9 @@ use crate::user::User;
 
 pub(crate) type Manager = ChannelManager<ChannelParts>;
 
+/// The most that a node may have in HTLCs without outputs, on one channel.
+pub(crate) const MAX_DUST: Msat = Msat::from_sat(10_000);
+
 /// Where the manager's record stands on the disk.
 pub(crate) const RECORD: &str = "manager";
 /// Where the graph stands on the disk.
@@ -77,7 +80,7 @@ pub(crate) fn script(number: usize) -> ScriptBuf {
 fn config(is_plain: bool) -> UserConfig {
     let mut config = UserConfig::default();
     config.payment.final_cltv_delta = CltvDelta::new(60);
-    config.channel.max_dust_exposure = Msat::from_sat(10_000);
+    config.channel.max_dust_exposure = MAX_DUST;
     config.handshake.anchors = !is_plain;
     config.payment.accept_spontaneous = true;
     config

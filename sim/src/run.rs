@@ -11,7 +11,7 @@ use crate::dice::Dice;
 use crate::disk::Durable;
 use crate::journal::Journal;
 use crate::node::Node;
-use crate::oracle::{Broken, Oracle, broken, hold, money};
+use crate::oracle::{Broken, Oracle, breach, broken, hold, money};
 use crate::profile::Profile;
 use crate::scenario::Scenario;
 use crate::script::Script;
@@ -192,6 +192,7 @@ impl Run {
         self.outcome.payments = self.world.payments.len() as u64;
         self.outcome.opened = (self.world.links.len() - self.known) as u64;
         if self.world.is_war {
+            breach::check(&self.world);
             self.outcome.arrived = money::check_war(&self.world, &self.before, self.known);
         } else {
             self.outcome.arrived = money::check_peace(&self.world, &self.before, self.known);

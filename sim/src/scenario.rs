@@ -6,6 +6,7 @@
 use crate::clash;
 use crate::dance;
 use crate::dice::Dice;
+use crate::heap;
 use crate::profile::Profile;
 use crate::script::{Move, Step};
 use crate::topology::Kind;
@@ -183,6 +184,13 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             (Move::Mine, 6),
             (Move::Follow, 15),
         ]),
+    },
+    Scenario {
+        number: 7,
+        text: "revoked commitments go to the chain, and several HTLCs of them with one transaction",
+        base: Profile::Byzantine,
+        kinds: &[Kind::Line3, Kind::DoubleLine3, Kind::DoubleLine3, Kind::Triangle, Kind::Diamond],
+        plan: Plan::Written(heap::breaches),
     },
     Scenario {
         number: 9,

@@ -67,6 +67,7 @@ moves! {
     Splice "splice" "A villain sends messages of what is not built.",
     Drip "drip" "A villain pays the same several times to the same hash, over all its channels with somebody.",
     Half "half" "A villain that is offered several HTLCs publishes a state that has fewer of them.",
+    Heap "heap" "A villain publishes an old state, and takes several of its HTLCs with one transaction.",
     Flood "flood" "A villain opens many channels, or sends much dust.",
     Spike "spike" "Room in blocks becomes dear for a while, or little.",
     Deep "deep" "Many blocks go, and others come.",

@@ -3,10 +3,11 @@
 //!
 //! A villain runs the same code as everybody, so that what it says is signed as it should be; what it does beside that is
 //! here. Villains of one run know everything of each other.
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
-use bitcoin::OutPoint;
+use bitcoin::{OutPoint, Transaction};
 use lightning_channel::payment::Recipient;
 use lightning_traits::id::{ChannelId, PaymentId};
 use lightning_traits::interface::ManyChannelMonitor as _;
@@ -55,6 +56,7 @@ struct Ghost {
     monitors: Rc<Monitors>,
     disk: Rc<SimDisk>,
     follow: Follow,
+    sent: Rc<RefCell<Vec<Transaction>>>,
 }
 
 impl Ghost {
@@ -89,6 +91,11 @@ impl Mischief {
     /// How many states of a channel there are.
     pub(crate) fn states(&self, villain: usize, channel: ChannelId) -> usize {
         self.history.get(&(villain, channel)).map_or(0, Vec::len)
+    }
+
+    /// What the state has sent to the chain that was published last.
+    pub(crate) fn latest_sent(&self) -> Vec<Transaction> {
+        self.ghosts.last().map(|ghost| ghost.sent.borrow().clone()).unwrap_or_default()
     }
 
     /// Old states go to the chain as far as the chain lets them.
@@ -146,7 +153,8 @@ impl World {
         let record = RecordChange::Same {};
         let update = ChannelMonitorUpdate { channel, id, steps, record, extra: Default::default() };
         let _later = monitors.update_channel(update);
-        let mut ghost = Ghost { monitors, disk, follow: Follow::new(&self.chain) };
+        let sent = Rc::clone(&broadcaster.sent);
+        let mut ghost = Ghost { monitors, disk, follow: Follow::new(&self.chain), sent };
         ghost.haunt();
         self.mischief.ghosts.push(ghost);
         let commitment = broadcaster.sent.borrow().first().cloned();

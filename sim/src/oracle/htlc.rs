@@ -6,6 +6,7 @@
 //! - what a node has offered on, and may still have to pay, never exceeds what it was offered and has not given back; but for
 //!   what it gives back in the last blocks before the peer could go to the chain for it
 //! - an HTLC is offered on only when the offer to us is irrevocable
+//! - what a node has signed for on one channel that no commitment ever has an output for stays below what it may lose there
 use std::collections::BTreeMap;
 
 use lightning_traits::id::{ChannelId, HtlcId};
@@ -13,7 +14,9 @@ use lightning_traits::payment::PaymentHash;
 use lightning_traits::units::CltvExpiry;
 use lightning_traits::wire::{Message, UpdateAddHtlc};
 
+use super::money::DUST;
 use super::{Oracle, broken, hold};
+use crate::node::MAX_DUST;
 
 /// How far an update of one side has come (BOLT 2, "Normal Operation").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -107,6 +110,9 @@ impl Htlcs {
                         other => other,
                     });
                 }
+                if is_judged {
+                    self.judge_dust(from, signed.channel_id);
+                }
             }
             Message::RevokeAndAck(revoked) => {
                 for (offerer, htlc) in self.of_channel(revoked.channel_id) {
@@ -131,6 +137,19 @@ impl Htlcs {
                 format!("node {from} may owe {owed} msat for {hash} and holds {held} after its {name}")
             });
         }
+    }
+
+    /// What a node has offered and signed for, and nobody has begun to remove, is below what it may have in HTLCs without outputs,
+    /// counted here out of those alone that are too small for an output whatever the feerate (RELIABILITY C1).
+    fn judge_dust(&mut self, from: usize, channel: ChannelId) {
+        let offered = self.of_channel(channel).filter(|(offerer, htlc)| {
+            let is_dust = i128::from(htlc.msat) < DUST && !htlc.is_settled;
+            *offerer == from && is_dust && htlc.added > Stage::Said && htlc.removed.is_none()
+        });
+        let dust: u64 = offered.map(|(_, htlc)| htlc.msat).sum();
+        hold(Oracle::Bounded, dust <= MAX_DUST.to_msat(), || {
+            format!("node {from} has signed for {dust} msat of dust on {channel}, and may for {MAX_DUST}")
+        });
     }
 
     /// The hash of what a message gives back.

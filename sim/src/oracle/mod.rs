@@ -4,11 +4,13 @@
 //! | --- | --- |
 //! | `htlc.rs` | every HTLC as the messages show it: forwarded once, never paid on and taken back (O2) |
 //! | `promise.rs` | what leaves a node: durable before, signed once, never revoked (O3, O4) |
+//! | `breach.rs` | of a revoked commitment nothing stays with whoever published it (O1) |
 //! | `excuse.rs` | what a chain may cost that takes back what was final, or has no room |
 //! | `money.rs` | to the millisatoshi, when all is settled (O1, O6, O7) |
 use std::fmt;
 use std::panic::panic_any;
 
+pub(crate) mod breach;
 pub(crate) mod excuse;
 pub(crate) mod htlc;
 pub(crate) mod money;

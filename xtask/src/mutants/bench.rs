@@ -1,6 +1,9 @@
 //! Where mutants are built and run: one copy of the sources and one target folder for all of them, so that only the crate
 //! that a patch touches is built again.
-use std::collections::BTreeMap;
+//!
+//! # Invariants
+//! - the target folder is never left with something planted in it: others build there too
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -9,7 +12,7 @@ use crate::report::Failure;
 use crate::tree::cargo;
 
 use super::Found;
-use super::patch::Mutant;
+use super::patch::{Catcher, Mutant, Test};
 
 /// Where mutants are built: a copy of the sources with a target folder of its own.
 pub(super) struct Bench {
@@ -22,7 +25,8 @@ pub(super) struct Bench {
 }
 
 impl Bench {
-    pub(super) fn prepare(root: &Path) -> Result<Self, Failure> {
+    /// A copy of the workspace as it is, with the simulator built; the tests of `mutants` pass.
+    pub(super) fn prepare(root: &Path, mutants: &[&Mutant]) -> Result<Self, Failure> {
         let folder = root.join("target").join("mutants");
         let bench = Self {
             files: listed(root)?,
@@ -34,7 +38,19 @@ impl Bench {
         let built =
             bench.build()?.map_err(|message| Failure::Command { command: "cargo build".into(), message })?;
         copy(&built, &bench.plain)?;
+        for test in mutants.iter().filter_map(|mutant| mutant.test()).collect::<BTreeSet<_>>() {
+            let passes = matches!(bench.test(test)?, Verdict::Passes);
+            let message = "without anything planted it does not pass".to_owned();
+            passes.then_some(()).ok_or(Failure::Command { command: test.name.clone(), message })?;
+        }
         Ok(bench)
+    }
+
+    /// Everything is built as it was before something was planted.
+    pub(super) fn leave(self) -> Result<(), Failure> {
+        self.restore()?;
+        let built = self.build()?;
+        built.map(drop).map_err(|message| Failure::Command { command: "cargo build".into(), message })
     }
 
     /// Makes the copy what the workspace is. Files that did not change keep their times, so that little is built again.
@@ -52,12 +68,16 @@ impl Bench {
         Ok(())
     }
 
+    fn cargo(&self, arguments: &[&str]) -> Result<Output, Failure> {
+        let mut command = Command::new(cargo());
+        command.args(arguments).args(["--quiet", "--profile", "trial"]);
+        command.current_dir(&self.copy).env("CARGO_TARGET_DIR", &self.target).env("CARGO_INCREMENTAL", "1");
+        output(command)
+    }
+
     /// Builds the simulator of the copy; the compiler's words when it does not compile.
     fn build(&self) -> Result<Result<PathBuf, String>, Failure> {
-        let mut command = Command::new(cargo());
-        command.args(["build", "--quiet", "--profile", "trial", "--package", "sim"]);
-        command.current_dir(&self.copy).env("CARGO_TARGET_DIR", &self.target).env("CARGO_INCREMENTAL", "1");
-        let output = output(command)?;
+        let output = self.cargo(&["build", "--package", "sim"])?;
         Ok(if output.status.success() {
             Ok(self.target.join("trial").join("sim"))
         } else {
@@ -65,32 +85,76 @@ impl Bench {
         })
     }
 
-    /// Plants a mutant and looks for it in the first seeds; why it was not caught, if it was not.
+    /// Builds and runs one test.
+    fn test(&self, test: &Test) -> Result<Verdict, Failure> {
+        let of_target = ["test", "--package", &test.package, "--test", &test.target];
+        let built = self.cargo(&[&of_target[..], &["--no-run"]].concat())?;
+        if !built.status.success() {
+            return Ok(Verdict::Broken(String::from_utf8_lossy(&built.stderr).into_owned()));
+        }
+        let mut command = Command::new(cargo());
+        command.args(of_target).args(["--profile", "trial", "--", "--exact", &test.name]);
+        command.current_dir(&self.copy).env("CARGO_TARGET_DIR", &self.target).env("CARGO_INCREMENTAL", "1");
+        Ok(verdict(&String::from_utf8_lossy(&output(command)?.stdout), &test.name))
+    }
+
+    /// Plants a mutant and looks for it in the first seeds, or with its test; why it was not caught, if it was not.
     pub(super) fn try_out(&self, mutant: &Mutant, seeds: u64) -> Result<Result<Found, String>, Failure> {
         apply(&self.copy, mutant, &[])?;
-        let built = self.build();
-        let found = match &built {
-            Ok(Ok(simulator)) => simulate(simulator, mutant, 0..seeds),
-            Ok(Err(_)) | Err(_) => Ok(None),
+        let found = match &mutant.catcher {
+            Catcher::Simulator { profile, oracles } => self.simulate(profile, oracles, seeds),
+            Catcher::Test(test) => self.test(test).map(|verdict| match verdict {
+                Verdict::Fails => Ok(Found { seed: None, by: format!("test `{}`", test.name) }),
+                Verdict::Passes => Err(format!("{} passes", test.name)),
+                Verdict::Broken(message) => {
+                    Err(format!("it does not compile, or has no such test: {message}"))
+                }
+            }),
         };
         self.restore()?;
-        if let Err(message) = built? {
-            return Ok(Err(format!("it does not compile: {message}")));
-        }
-        let Some(found) = found? else {
-            return Ok(Err(format!("{seeds} seeds of profile {} pass", mutant.profile)));
+        found
+    }
+
+    fn simulate(
+        &self,
+        profile: &str,
+        oracles: &[String],
+        seeds: u64,
+    ) -> Result<Result<Found, String>, Failure> {
+        let simulator = match self.build()? {
+            Ok(simulator) => simulator,
+            Err(message) => return Ok(Err(format!("it does not compile: {message}"))),
         };
-        if let Some(other) = simulate(&self.plain, mutant, found.seed..found.seed + 1)? {
-            return Ok(Err(format!("seed {} fails without it too: {}", other.seed, other.oracle)));
+        let Some((seed, by)) = simulate(&simulator, profile, 0..seeds)? else {
+            return Ok(Err(format!("{seeds} seeds of profile {profile} pass")));
+        };
+        if let Some((_, other)) = simulate(&self.plain, profile, seed..seed + 1)? {
+            return Ok(Err(format!("seed {seed} fails without it too: {other}")));
         }
-        let is_named = mutant.oracles.iter().any(|oracle| found.oracle.starts_with(oracle.as_str()));
-        if !is_named {
-            return Ok(Err(format!(
-                "seed {} finds it by {}, not by {:?}",
-                found.seed, found.oracle, mutant.oracles
-            )));
+        if !oracles.iter().any(|oracle| by.starts_with(oracle.as_str())) {
+            return Ok(Err(format!("seed {seed} finds it by {by}, not by {oracles:?}")));
         }
-        Ok(Ok(found))
+        Ok(Ok(Found { seed: Some(seed), by }))
+    }
+}
+
+/// What became of a test.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Verdict {
+    Passes,
+    Fails,
+    /// It did not run: the compiler's words, or what was printed instead.
+    Broken(String),
+}
+
+/// The verdict in what the harness has printed: `test scan::missing ... FAILED`.
+fn verdict(text: &str, name: &str) -> Verdict {
+    let line =
+        text.lines().find_map(|line| line.strip_prefix("test ")?.strip_prefix(name)?.strip_prefix(" ... "));
+    match line {
+        Some("ok") => Verdict::Passes,
+        Some("FAILED") => Verdict::Fails,
+        _ => Verdict::Broken(text.to_owned()),
     }
 }
 
@@ -123,13 +187,14 @@ fn listed(root: &Path) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
     Ok(files)
 }
 
+/// The first seed that fails, and by what.
 fn simulate(
     simulator: &Path,
-    mutant: &Mutant,
+    profile: &str,
     seeds: std::ops::Range<u64>,
-) -> Result<Option<Found>, Failure> {
+) -> Result<Option<(u64, String)>, Failure> {
     let mut command = Command::new(simulator);
-    command.args(["--whole", "--patience", "60", "--profile", &mutant.profile]);
+    command.args(["--whole", "--patience", "60", "--profile", profile]);
     command.args(["--seeds", &format!("{}..{}", seeds.start, seeds.end)]);
     let output = output(command)?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -142,12 +207,12 @@ fn simulate(
 }
 
 /// The failure in what the simulator has printed: `seed 17 of profile chain fails: O1 money: ...`.
-fn found(text: &str) -> Option<Found> {
+fn found(text: &str) -> Option<(u64, String)> {
     text.lines().find_map(|line| {
         let (head, oracle) = line.split_once(" fails: ")?;
         let seed = head.strip_prefix("seed ")?.split(' ').next()?.parse().ok()?;
         let oracle = oracle.splitn(3, ':').take(2).collect::<Vec<_>>().join(":");
-        Some(Found { seed, oracle: oracle.chars().take(110).collect() })
+        Some((seed, oracle.chars().take(110).collect()))
     })
 }
 
@@ -172,8 +237,16 @@ mod tests {
     #[test]
     fn a_failure_is_read_from_what_the_simulator_prints() {
         let text = "3 seeds in 1.0 s\nseed 17 of profile chain fails: O1 money: node 2 has lost 5 msat: much\nmore\n";
-        let expected = Found { seed: 17, oracle: "O1 money: node 2 has lost 5 msat".to_owned() };
-        assert_eq!(found(text), Some(expected));
+        assert_eq!(found(text), Some((17, "O1 money: node 2 has lost 5 msat".to_owned())));
         assert_eq!(found("100 seeds in 1.0 s\n"), None);
+    }
+
+    #[test]
+    fn a_test_that_did_not_run_neither_passes_nor_fails() {
+        let text = |outcome: &str| format!("running 1 test\ntest scan::missing ... {outcome}\n\nmore\n");
+        assert_eq!(verdict(&text("ok"), "scan::missing"), Verdict::Passes);
+        assert_eq!(verdict(&text("FAILED"), "scan::missing"), Verdict::Fails);
+        assert!(matches!(verdict(&text("FAILED"), "scan::other"), Verdict::Broken(_)));
+        assert!(matches!(verdict("running 0 tests\n", "scan::missing"), Verdict::Broken(_)));
     }
 }

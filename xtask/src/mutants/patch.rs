@@ -6,6 +6,13 @@
 //! profile: byzantine
 //! oracle: O1 O2
 //! ```
+//!
+//! What lies where the simulator does not go names the test that must fail, instead of profile and oracles: package, target
+//! and name.
+//!
+//! ```text
+//! test: lightning-watchtower guard scan::l01_a_block_that_cannot_be_fetched_stops_the_scan_with_an_alarm
+//! ```
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -24,10 +31,42 @@ pub(super) struct Mutant {
     pub(super) what: String,
     /// Changes with the patch.
     pub(super) digest: String,
-    /// The profile of the simulator that finds it.
-    pub(super) profile: String,
-    /// The oracles of which one must find it.
-    pub(super) oracles: Vec<String>,
+    pub(super) catcher: Catcher,
+}
+
+/// Who must notice a planted bug.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Catcher {
+    /// The simulator with a profile, by one of these oracles.
+    Simulator { profile: String, oracles: Vec<String> },
+    /// A test of a package.
+    Test(Test),
+}
+
+/// A test, as cargo names it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Test {
+    pub(super) package: String,
+    pub(super) target: String,
+    pub(super) name: String,
+}
+
+impl Mutant {
+    /// Where it is looked for: a profile of the simulator, or the tests of a package.
+    pub(super) fn place(&self) -> &str {
+        match &self.catcher {
+            Catcher::Simulator { profile, .. } => profile,
+            Catcher::Test(test) => &test.package,
+        }
+    }
+
+    /// The test that must fail with it, if no oracle must.
+    pub(super) fn test(&self) -> Option<&Test> {
+        match &self.catcher {
+            Catcher::Simulator { .. } => None,
+            Catcher::Test(test) => Some(test),
+        }
+    }
 }
 
 /// All mutants of a folder, by name.
@@ -56,12 +95,25 @@ fn parse(path: &Path, text: &str) -> Result<Mutant, Failure> {
             message: format!("no line `{name}: ...` before the patch"),
         })
     };
+    let words = |text: String| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let catcher = match field("test") {
+        Ok(test) => match words(test).as_slice() {
+            [package, target, name] => {
+                let (package, target, name) = (package.clone(), target.clone(), name.clone());
+                Catcher::Test(Test { package, target, name })
+            }
+            _ => {
+                let message = "a test is `test: package target name`".to_owned();
+                return Err(Failure::Parse { file: path.display().to_string(), message });
+            }
+        },
+        Err(_) => Catcher::Simulator { profile: field("profile")?, oracles: words(field("oracle")?) },
+    };
     Ok(Mutant {
         what: field("what")?,
         digest: digest(text),
         id: field("id")?,
-        profile: field("profile")?,
-        oracles: field("oracle")?.split(' ').map(str::to_owned).collect(),
+        catcher,
         name: path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default(),
         path: path.to_owned(),
     })
@@ -83,8 +135,7 @@ pub(super) fn sample(id: &str, digest: &str) -> Mutant {
         id: id.to_owned(),
         what: "bad".to_owned(),
         digest: digest.to_owned(),
-        profile: "chain".to_owned(),
-        oracles: vec!["O1".to_owned()],
+        catcher: Catcher::Simulator { profile: "chain".to_owned(), oracles: vec!["O1".to_owned()] },
     }
 }
 
@@ -98,7 +149,14 @@ mod tests {
         let text = "id: D1\nwhat: bad\nprofile: chain\noracle: O1 O2\n\n--- a/x\n+++ b/x\n";
         let mutant = parse(path, text).unwrap();
         assert_eq!((mutant.id.as_str(), mutant.name.as_str()), ("D1", "D1-late"));
-        assert_eq!(mutant.oracles, ["O1", "O2"]);
+        let oracles = vec!["O1".to_owned(), "O2".to_owned()];
+        assert_eq!(mutant.catcher, Catcher::Simulator { profile: "chain".to_owned(), oracles });
+        let tested = text.replace("profile: chain\noracle: O1 O2", "test: tower guard scan::missing");
+        let tested = parse(path, &tested).unwrap();
+        let test = tested.test().unwrap();
+        assert_eq!([&test.package, &test.target, &test.name], ["tower", "guard", "scan::missing"]);
+        assert_eq!((tested.place(), mutant.place()), ("tower", "chain"));
+        assert!(parse(path, &text.replace("profile: chain", "test: tower guard")).is_err());
         assert_eq!(mutant.digest, parse(path, &text.replace("bad", "worse")).unwrap().digest);
         assert_ne!(mutant.digest, parse(path, &text.replace("b/x", "b/y")).unwrap().digest);
         for line in ["id: D1\n", "what: bad\n", "profile: chain\n", "oracle: O1 O2\n"] {

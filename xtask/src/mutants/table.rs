@@ -14,21 +14,27 @@ const HEAD: &str = "\
 
 Each patch re-creates one known kind of bug, whose id is the one under which `RELIABILITY` lists it. `cargo xtask mutants`
 plants them one at a time in a copy of the workspace, runs the simulator there until an oracle speaks, and checks that the
-seed that failed passes without the patch. It wrote the table below; `cargo xtask mutants --check` fails when a patch does
-not apply any more, when one is missing, or when one has changed since it was caught.
+seed that failed passes without the patch. What lies where the simulator does not go, in the watchtower and what it follows the
+chain with, must make a test fail that passes without it. It wrote the table below; `cargo xtask mutants --check` fails when a
+patch does not apply any more, when one is missing, or when one has changed since it was caught.
 
-| id | what is planted | profile | caught by | first seed | patch |
+| id | what is planted | profile, or package | caught by | first seed | patch |
 | --- | --- | --- | --- | --- | --- |
 ";
+
+/// What stands for the seed of a test.
+const NO_SEED: &str = "none";
 
 /// One row: how a mutant was caught.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Row {
     pub(super) id: String,
     what: String,
-    profile: String,
+    /// The profile of the simulator, or the package whose test it was.
+    place: String,
     caught: String,
-    pub(super) seed: u64,
+    /// None of a test.
+    pub(super) seed: Option<u64>,
     pub(super) digest: String,
 }
 
@@ -38,8 +44,8 @@ impl Row {
         Self {
             id: mutant.id.clone(),
             what: cell(&mutant.what),
-            profile: mutant.profile.clone(),
-            caught: cell(&found.oracle),
+            place: mutant.place().to_owned(),
+            caught: cell(&found.by),
             seed: found.seed,
             digest: mutant.digest.clone(),
         }
@@ -47,22 +53,23 @@ impl Row {
 
     fn parse(line: &str) -> Option<Self> {
         let cells: Vec<&str> = line.trim().strip_prefix('|')?.strip_suffix('|')?.split('|').collect();
-        let [id, what, profile, caught, seed, digest] = cells.as_slice() else { return None };
+        let [id, what, place, caught, seed, digest] = cells.as_slice() else { return None };
         let text = |cell: &str| cell.trim().to_owned();
         Some(Self {
             id: text(id),
             what: text(what),
-            profile: text(profile),
+            place: text(place),
             caught: text(caught),
-            // The head of the table has no number here.
-            seed: seed.trim().parse().ok()?,
+            // The head of the table has neither a number here nor this.
+            seed: if seed.trim() == NO_SEED { None } else { Some(seed.trim().parse().ok()?) },
             digest: text(digest),
         })
     }
 
     fn line(&self) -> String {
-        let Self { id, what, profile, caught, seed, digest } = self;
-        format!("| {id} | {what} | {profile} | {caught} | {seed} | {digest} |\n")
+        let Self { id, what, place, caught, seed, digest } = self;
+        let seed = seed.map_or(NO_SEED.to_owned(), |seed| seed.to_string());
+        format!("| {id} | {what} | {place} | {caught} | {seed} | {digest} |\n")
     }
 }
 
@@ -103,12 +110,14 @@ mod tests {
         let row = Row {
             id: "D1".into(),
             what: "bad".into(),
-            profile: "chain".into(),
+            place: "chain".into(),
             caught: "O1 money: lost".into(),
-            seed: 17,
+            seed: Some(17),
             digest: "0123abcd".into(),
         };
-        assert_eq!(Row::parse(&row.line()), Some(row));
+        assert_eq!(Row::parse(&row.line()), Some(row.clone()));
+        let tested = Row { seed: None, ..row };
+        assert_eq!(Row::parse(&tested.line()), Some(tested));
         assert!(HEAD.lines().all(|line| Row::parse(line).is_none()));
     }
 
