@@ -96,7 +96,6 @@ impl Run {
             Move::Accuse => self.accuse(),
             Move::Drip => self.drip(),
             Move::Half => self.half(),
-            Move::Heap => self.heap(),
             Move::Quiet => {
                 if let Some(link) = self.dice.some(&self.world.links) {
                     let _refused =

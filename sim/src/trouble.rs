@@ -40,6 +40,7 @@ impl Run {
             Move::Again => self.ask_for_all(),
             Move::Together => self.open_together(),
             Move::Power => self.lose_power(),
+            Move::Heap => self.heap(),
             Move::Lazy => {
                 let node = self.some_node();
                 self.world.nodes[node].disk.is_lazy.set(!self.trouble.roll.is_multiple_of(3));

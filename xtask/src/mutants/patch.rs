@@ -29,6 +29,8 @@ pub(super) struct Mutant {
     pub(super) id: String,
     /// What it plants.
     pub(super) what: String,
+    /// The first file that it changes.
+    pub(super) touches: String,
     /// Changes with the patch.
     pub(super) digest: String,
     pub(super) catcher: Catcher,
@@ -111,6 +113,7 @@ fn parse(path: &Path, text: &str) -> Result<Mutant, Failure> {
     };
     Ok(Mutant {
         what: field("what")?,
+        touches: text.lines().find_map(|line| line.strip_prefix("+++ b/")).unwrap_or_default().to_owned(),
         digest: digest(text),
         id: field("id")?,
         catcher,
@@ -134,6 +137,7 @@ pub(super) fn sample(id: &str, digest: &str) -> Mutant {
         name: id.to_owned(),
         id: id.to_owned(),
         what: "bad".to_owned(),
+        touches: "x".to_owned(),
         digest: digest.to_owned(),
         catcher: Catcher::Simulator { profile: "chain".to_owned(), oracles: vec!["O1".to_owned()] },
     }
@@ -157,6 +161,7 @@ mod tests {
         assert_eq!([&test.package, &test.target, &test.name], ["tower", "guard", "scan::missing"]);
         assert_eq!((tested.place(), mutant.place()), ("tower", "chain"));
         assert!(parse(path, &text.replace("profile: chain", "test: tower guard")).is_err());
+        assert_eq!(mutant.touches, "x");
         assert_eq!(mutant.digest, parse(path, &text.replace("bad", "worse")).unwrap().digest);
         assert_ne!(mutant.digest, parse(path, &text.replace("b/x", "b/y")).unwrap().digest);
         for line in ["id: D1\n", "what: bad\n", "profile: chain\n", "oracle: O1 O2\n"] {
