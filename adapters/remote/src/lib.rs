@@ -7,6 +7,7 @@
 //! | [`Quorum`] | K of N members open the gate, the leader among them; freezes or degrades when fewer are up |
 //! | [`Towers`], [`Desk`] | bind both sides to the transport's custom messages |
 //! | [`wire`] | what is said, as versioned values; what is signed; frames |
+//! | [`BlindMonitors`] | a member whose tower keeps blobs that it cannot read; asks for them again and again |
 //! | [`RecordPolicy`] | the channels' own records sealed to the tower, or kept from it |
 //!
 //! Nothing runs by itself here: frames come in and are polled, time is [`RemoteMonitors::timer_tick`], and whoever drives it
@@ -74,12 +75,14 @@
 //! [`ManyChannelMonitor`]: lightning_traits::interface::ManyChannelMonitor
 extern crate alloc;
 
+pub mod blind;
 pub mod client;
 pub mod quorum;
 pub mod seal;
 pub mod serve;
 pub mod wire;
 
+pub use blind::{BlindAlarm, BlindMonitors, RowStore};
 pub use client::{Alarm, RemoteConfig, RemoteMonitors, Standing, Towers};
 pub use quorum::{Always, Below, Member, Quorum, QuorumAlarm, QuorumConfig, QuorumStanding, Seat};
 pub use seal::{RecordPolicy, SealKey};

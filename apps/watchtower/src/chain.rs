@@ -27,6 +27,7 @@ use crate::book::{Breach, ClaimRow};
 use crate::guard::{Guard, LookBack, Monitors, Source};
 use crate::health::Trouble;
 use crate::tower::{Inner, lock};
+use crate::vault::{News, Vault};
 
 /// The time between two looks at the fees and two rebroadcasts without a block.
 const REFRESH: Duration = Duration::from_secs(60);
@@ -91,6 +92,7 @@ impl<'a> Scan<'a> {
                 self.replaced.push((guard.id, done));
             }
             self.look_back(guard);
+            self.look_for_late(guard);
         }
         let before = lock(&tower.progress).tip.map(|tip| tip.hash);
         let sets: Vec<Monitors> = guards
@@ -100,6 +102,8 @@ impl<'a> Scan<'a> {
             .collect();
         let mut listeners: Vec<&dyn ChainListener> =
             sets.iter().map(|set| &**set as &dyn ChainListener).collect();
+        listeners
+            .extend(guards.iter().filter_map(|guard| guard.vault()).map(|vault| vault as &dyn ChainListener));
         let (wallet, broadcaster) = (tower.wallet.wallet(), &tower.shared.broadcaster);
         listeners.push(&**wallet);
         listeners.push(&**broadcaster);
@@ -222,6 +226,27 @@ impl<'a> Scan<'a> {
         }
     }
 
+    /// Shows a vault the blocks from the first on that blobs have come for too late.
+    fn look_for_late(&self, guard: &Guard) {
+        let Some(vault) = guard.vault() else { return };
+        let late = vault.take_late();
+        let (Some(first), Some((_, tip))) = (late.first(), vault.best_block()) else { return };
+        for height in first.get()..=tip.get() {
+            let hash = self.tower.source.hash_at(height);
+            let block = hash.and_then(|hash| hash.map(|hash| self.tower.source.block(&hash)).transpose());
+            match block {
+                Ok(Some(block)) => vault.look_again(&block, BlockHeight::new(height)),
+                Ok(None) => {}
+                Err(error) => {
+                    let message = format!("a block for a blob that came late cannot be had: {error}");
+                    self.tower.alarms.raise(Trouble::PastMissing, &guard.id.to_string(), message);
+                    return vault.late_again(late);
+                }
+            }
+        }
+        self.tower.alarms.clear(Trouble::PastMissing, &guard.id.to_string());
+    }
+
     /// From where the channel must be looked for; `None` when nothing has spent its funding output.
     fn first_block(
         &self,
@@ -279,6 +304,7 @@ impl<'a> Scan<'a> {
         }
         for guard in guards {
             guard.monitors().rebroadcast();
+            guard.vault().inspect(|vault| vault.rebroadcast());
         }
         self.note(self.tower.shared.broadcaster.rebroadcast());
     }
@@ -297,9 +323,38 @@ impl<'a> Scan<'a> {
         }
     }
 
+    /// Writes down what blobs have opened, and what was claimed with them.
+    fn report_vault(&self, vault: &Vault, client: &str) {
+        let (book, client) = (&self.tower.book, client.to_owned());
+        let mut is_any = false;
+        while let Some(news) = vault.next_news() {
+            is_any = true;
+            let client = client.clone();
+            match news {
+                News::Breach { lane, txid, height } => {
+                    let (channel, txid) = (lane.to_string(), txid.to_string());
+                    book.breach(Breach { client, channel, txid, height: height.get() });
+                }
+                News::Claimed { lane, txid, height, value } => book.claim(ClaimRow {
+                    client,
+                    channel: lane.to_string(),
+                    txid: txid.to_string(),
+                    height: height.get(),
+                    value_sat: value.to_sat(),
+                }),
+            }
+        }
+        if is_any && let Err(error) = book.keep() {
+            tracing::error!("the book cannot be written: {error}");
+        }
+    }
+
     /// Writes down what the monitors have seen and done.
     fn report(&self, guard: &Guard) {
         let (book, client) = (&self.tower.book, guard.id.to_string());
+        if let Some(vault) = guard.vault() {
+            return self.report_vault(vault, &client);
+        }
         let monitors = guard.monitors();
         // These are the client's to acknowledge; they are only looked at here.
         let mut after: Option<EventId> = None;

@@ -95,7 +95,7 @@ fn command() -> Command {
         data.clone(),
         node.clone(),
         text("mode", "MODE", "What is done for it, and so which keys it gives")
-            .value_parser(["justice", "full"])
+            .value_parser(["justice", "full", "blind"])
             .default_value("justice"),
         Arg::new("max-channels")
             .long("max-channels")
@@ -139,7 +139,11 @@ fn client(given: &ArgMatches) -> Result<(), Failure> {
         Some(("add", given)) => {
             let id = clients::parse_id(text(given, "node").unwrap_or_default());
             let id = id.map_err(|error| Failure::new(&error))?;
-            let mode = if text(given, "mode") == Some("full") { Mode::Full } else { Mode::Justice };
+            let mode = match text(given, "mode") {
+                Some("full") => Mode::Full,
+                Some("blind") => Mode::Blind,
+                _ => Mode::Justice,
+            };
             let megabytes = given.get_one::<u64>("max-megabytes").copied().unwrap_or(100);
             let client = Client {
                 id: id.to_string(),

@@ -26,15 +26,18 @@ pub enum Mode {
     Full,
     /// Punishes revoked commitments and does nothing else.
     Justice,
+    /// Keeps blobs that open with the breach, and knows nothing else.
+    Blind,
 }
 
 impl Mode {
-    /// What the keys must be able to do, and may at most.
+    /// What the keys must be able to do, and may at most; `None` when none are taken.
     #[must_use]
-    pub const fn power(self) -> Power {
+    pub const fn power(self) -> Option<Power> {
         match self {
-            Self::Full => Power::Enforce,
-            Self::Justice => Power::Punish,
+            Self::Full => Some(Power::Enforce),
+            Self::Justice => Some(Power::Punish),
+            Self::Blind => None,
         }
     }
 
@@ -44,6 +47,7 @@ impl Mode {
         match self {
             Self::Full => "full",
             Self::Justice => "justice",
+            Self::Blind => "blind",
         }
     }
 }

@@ -69,10 +69,14 @@ impl Backing for Guard {
         match Guard::mode(self) {
             Mode::Full => WireMode::Full {},
             Mode::Justice => WireMode::Justice {},
+            Mode::Blind => WireMode::Blind {},
         }
     }
 
     fn heads(&self) -> Vec<Kept> {
+        if let Some(vault) = self.vault() {
+            return vault.heads();
+        }
         match self.store().load_channels() {
             Ok(channels) => channels
                 .iter()
@@ -99,7 +103,7 @@ impl Backing for Guard {
     }
 
     fn replace(&self, channel: ChannelId, state: ChannelState) {
-        Guard::replace(self, channel, state.stored, state.seen);
+        Guard::replace(self, channel, state);
     }
 
     fn next_replaced(&self) -> Option<(ChannelId, Result<(), MonitorRefusal>)> {
@@ -124,6 +128,9 @@ impl Backing for Guard {
 
     fn on_other(&self, kind: u16, body: Vec<u8>) -> Option<(u16, Vec<u8>)> {
         let refused = |why: &str| Some((KEYS_REFUSED, why.as_bytes().to_vec()));
+        if let Some(vault) = self.vault() {
+            return vault.on_other(kind, &body);
+        }
         if kind != KEYS_MESSAGE {
             return refused("this tower knows no such message");
         }
@@ -132,6 +139,10 @@ impl Backing for Guard {
             return None;
         }
         refused("these keys are fewer than the mode needs, or too many wait for their channels")
+    }
+
+    fn next_gone(&self) -> Option<ChannelId> {
+        self.vault()?.next_gone()
     }
 }
 
@@ -151,7 +162,7 @@ impl Admission for Doorman {
     fn admit(&self, client: NodeId) -> Option<Arc<Service>> {
         self.tower.look_at_clients();
         let guard = self.tower.guard(client)?;
-        if !guard.client().admitted && guard.monitors().channels().is_empty() {
+        if !guard.client().admitted && guard.channels() == 0 {
             return None;
         }
         let mut services = lock(&self.services);
@@ -238,7 +249,7 @@ impl Door {
     pub fn new(tower: Arc<Inner>) -> Self {
         let doorman = Doorman {
             tower: Arc::clone(&tower),
-            signer: Arc::new(KeyAtHand::new(*tower.keys.node_secret())),
+            signer: Arc::clone(&tower.shared.statements),
             services: Mutex::default(),
         };
         let desk = Arc::new(Desk::new(doorman));

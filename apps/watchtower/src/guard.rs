@@ -17,7 +17,8 @@ use bitcoin::{BlockHash, ScriptBuf};
 use lightning_chain_bitcoind::{BitcoindBroadcaster, BitcoindFees};
 use lightning_keys::{LentKeys, LentSigner};
 use lightning_monitor::{Duty, MonitorEnvironment, MonitorSet, RestoreError};
-use lightning_remote::wire::chain::Memory;
+use lightning_remote::wire::chain::{KeyAtHand, Memory};
+use lightning_remote::wire::state::ChannelState;
 use lightning_store_redb::{RedbStore, StoreError};
 use lightning_traits::Secp;
 use lightning_traits::codec::DecodeError;
@@ -41,6 +42,7 @@ use crate::clients::{Client, Mode};
 use crate::health::{Alarms, Trouble};
 use crate::logging::TracingLogger;
 use crate::seed::{private_file, private_folder};
+use crate::vault::Vault;
 use crate::wake::Wake;
 
 /// Where blocks come from.
@@ -91,6 +93,8 @@ pub struct Shared {
     pub coins: Arc<OnchainWallet>,
     /// What is wrong.
     pub alarms: Arc<Alarms>,
+    /// Signs what the tower states.
+    pub statements: Arc<KeyAtHand>,
 }
 
 /// The keys of one client's channels, as its monitors ask for them.
@@ -330,6 +334,7 @@ pub struct Guard {
     mode: Mode,
     parts: GuardParts,
     monitors: RwLock<Monitors>,
+    vault: Option<Vault>,
     inbox: Mutex<Inbox>,
     wake: Arc<Wake>,
     committed: Mutex<Option<Box<dyn Fn() + Send + Sync>>>,
@@ -356,7 +361,7 @@ impl Guard {
         let keys = ClientKeys::new(Arc::clone(&shared.secp), shared.id);
         let duty = match client.mode {
             Mode::Full => Duty::Enforce,
-            Mode::Justice => Duty::Punish,
+            Mode::Justice | Mode::Blind => Duty::Punish,
         };
         let parts =
             GuardParts { keys, store: Arc::clone(&store), shared: shared.clone(), duty, log: TracingLogger };
@@ -370,6 +375,8 @@ impl Guard {
         let monitors = Arc::new(MonitorSet::restore(parts.clone(), &stored, store.load_tip()?)?);
         let damaged = |error: DecodeError| StoreError::Damaged(format!("what was signed: {error}"));
         let memory = store.get(MEMORY)?.map(|bytes| Memory::from_versioned(&bytes).map_err(damaged));
+        let is_blind = client.mode == Mode::Blind;
+        let vault = is_blind.then(|| Vault::open(id, Arc::clone(&store), shared)).transpose()?;
         let inbox = Inbox { memory_written: memory.transpose()?, ..Inbox::default() };
         let guard = Arc::new(Self {
             id,
@@ -377,6 +384,7 @@ impl Guard {
             client: RwLock::new(client),
             parts,
             monitors: RwLock::new(monitors),
+            vault,
             inbox: Mutex::new(inbox),
             wake,
             committed: Mutex::default(),
@@ -411,6 +419,18 @@ impl Guard {
         *self.client.write().unwrap_or_else(PoisonError::into_inner) = Client { mode: self.mode, ..client };
     }
 
+    /// The blobs of a client in blind mode.
+    #[must_use]
+    pub const fn vault(&self) -> Option<&Vault> {
+        self.vault.as_ref()
+    }
+
+    /// Channels that are guarded, lanes counted.
+    #[must_use]
+    pub fn channels(&self) -> usize {
+        self.vault.as_ref().map_or_else(|| self.monitors().channels().len(), Vault::lanes)
+    }
+
     /// The store.
     #[must_use]
     pub fn store(&self) -> &Arc<RedbStore> {
@@ -424,8 +444,9 @@ impl Guard {
 
     /// Takes keys for a channel that will come. They are forgotten when it does not.
     pub fn give_keys(&self, name: ChannelKeysId, keys: LentKeys) -> bool {
-        let keys = keys.limited_to(self.mode.power());
-        if keys.power() != self.mode.power() {
+        let Some(power) = self.mode.power() else { return false };
+        let keys = keys.limited_to(power);
+        if keys.power() != power {
             return false;
         }
         let mut inbox = lock(&self.inbox);
@@ -438,6 +459,9 @@ impl Guard {
 
     /// Starts to guard a channel.
     pub fn add(&self, mut new: NewMonitor) -> Persist {
+        if self.vault.is_some() {
+            return Persist::Refused(MonitorRefusal::UnknownChannel);
+        }
         let (channel, name) = (new.init.channel, new.init.keys);
         let monitors = self.monitors.read().unwrap_or_else(PoisonError::into_inner);
         if monitors.monitor(channel).is_none() {
@@ -463,6 +487,11 @@ impl Guard {
 
     /// Takes the next update of a channel.
     pub fn update(&self, update: ChannelMonitorUpdate) -> Persist {
+        if let Some(vault) = &self.vault {
+            let taken = vault.take(&update, self.client().max_channels as usize);
+            self.wake.raise();
+            return taken;
+        }
         // Held until it is queued: a replacement must see all or nothing of it.
         self.monitors.read().unwrap_or_else(PoisonError::into_inner).update_channel(update)
     }
@@ -471,6 +500,9 @@ impl Guard {
     pub fn next_receipt(&self) -> Option<Receipt> {
         if let Some(receipt) = lock(&self.inbox).receipts.pop_front() {
             return Some(receipt);
+        }
+        if let Some(vault) = &self.vault {
+            return vault.next_receipt();
         }
         self.monitors.read().unwrap_or_else(PoisonError::into_inner).next_receipt()
     }
@@ -491,12 +523,23 @@ impl Guard {
     }
 
     /// Puts a whole channel in the place of what is kept of it, soon: [`Guard::next_replaced`] says when.
-    pub fn replace(&self, channel: ChannelId, stored: StoredChannel, seen: BlockHeight) {
+    pub fn replace(&self, channel: ChannelId, state: ChannelState) {
+        if let Some(vault) = &self.vault {
+            if let Err(why) = vault.replace(channel, &state) {
+                lock(&self.inbox).replaced.push_back((channel, Err(why)));
+                self.committed();
+            }
+            return self.wake.raise();
+        }
+        let ChannelState { stored, seen } = state;
         lock(&self.inbox).replacements.push_back((channel, Box::new(stored), seen));
     }
 
     /// The next replacement that is done.
     pub fn next_replaced(&self) -> Option<(ChannelId, Result<(), MonitorRefusal>)> {
+        if let Some(channel) = self.vault.as_ref().and_then(Vault::next_replaced) {
+            return Some((channel, Ok(())));
+        }
         lock(&self.inbox).replaced.pop_front()
     }
 
@@ -601,9 +644,10 @@ impl Guard {
                 return inbox.used;
             }
         }
-        let used = self.parts.store.load_channels().map_or(u64::MAX, |channels| {
+        let blobs = self.vault.as_ref().map_or(0, Vault::used);
+        let used = blobs.saturating_add(self.parts.store.load_channels().map_or(u64::MAX, |channels| {
             channels.iter().map(|(_, stored)| stored.length() as u64).fold(0, u64::saturating_add)
-        });
+        }));
         let mut inbox = lock(&self.inbox);
         inbox.used = used;
         inbox.counted = Some(Instant::now());
@@ -679,7 +723,12 @@ impl Guard {
             // The flag first: what came before it is written.
             let is_last = self.wake.is_stopping();
             self.queue_memory();
-            match self.parts.store.commit() {
+            let batch = self.vault.as_ref().map(Vault::begin_commit);
+            let outcome = self.parts.store.commit();
+            let has_receipts = self.vault.as_ref().zip(batch);
+            let has_receipts =
+                has_receipts.is_some_and(|(vault, batch)| vault.end_commit(batch, outcome.is_ok()));
+            match outcome {
                 Ok(count) => {
                     let memory = {
                         let mut inbox = lock(&self.inbox);
@@ -689,7 +738,7 @@ impl Guard {
                     };
                     // A replacement commits too, and may have taken along what was queued here: commits come one after another,
                     // so that is durable by now.
-                    if count > 0 || memory.is_some() {
+                    if count > 0 || memory.is_some() || has_receipts {
                         alarms.clear(Trouble::Disk, &subject);
                         self.committed();
                     }

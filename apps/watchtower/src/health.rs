@@ -39,6 +39,8 @@ pub enum Trouble {
     PastMissing,
     /// A client is at its quota.
     Quota,
+    /// A penalty of a client in blind mode should pay more than there are coins for.
+    Coins,
 }
 
 impl Trouble {
@@ -56,6 +58,7 @@ impl Trouble {
             | Self::ScanLost
             | Self::StaleTip
             | Self::PastMissing
+            | Self::Coins
             | Self::Disk => true,
         }
     }

@@ -15,6 +15,8 @@
     reason = "programs are where the outside world is touched (I1)"
 )]
 
+extern crate alloc;
+
 pub mod book;
 pub mod chain;
 pub mod cli;
@@ -27,6 +29,7 @@ pub mod logging;
 pub mod seed;
 pub mod status;
 pub mod tower;
+pub mod vault;
 pub mod wake;
 pub mod wallet;
 

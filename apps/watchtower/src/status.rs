@@ -73,7 +73,7 @@ impl Status {
                 id: guard.id.to_string(),
                 mode: guard.mode().word(),
                 admitted: client.admitted,
-                channels: monitors.channels().len(),
+                channels: guard.channels(),
                 max_channels: client.max_channels,
                 bytes: guard.used(),
                 max_bytes: client.max_bytes,

@@ -12,6 +12,7 @@ use bitcoin::Network;
 use lightning_chain_bitcoind::{BitcoindBroadcaster, BitcoindFees};
 use lightning_keys::{KeysError, SeedKeys};
 use lightning_monitor::RestoreError;
+use lightning_remote::wire::chain::KeyAtHand;
 use lightning_store_redb::{RedbStore, StoreError};
 use lightning_traits::id::NodeId;
 use lightning_traits::interface::{BlockSource as _, KeysInterface as _};
@@ -215,6 +216,7 @@ impl Tower {
             fees: Arc::new(BitcoindFees::new()),
             coins: Arc::clone(wallet.wallet()),
             alarms: Arc::clone(&alarms),
+            statements: Arc::new(KeyAtHand::new(*keys.node_secret())),
         };
         alarms.raise(Trouble::CatchingUp, "", "not all blocks have been looked at since the start");
         let inner = Arc::new(Inner {

@@ -69,6 +69,14 @@ pub struct Plan {
     replaces: Option<Amount>,
 }
 
+impl Plan {
+    /// Whether nothing is out for the output yet.
+    #[must_use]
+    pub const fn is_first(&self) -> bool {
+        self.replaces.is_none()
+    }
+}
+
 /// One breach.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Avenger {
@@ -184,6 +192,16 @@ impl Avenger {
     pub fn waiting(&self) -> impl Iterator<Item = &Transaction> {
         let waits = self.prizes.iter().filter(|prize| self.confirmed.is_some() && prize.spent.is_none());
         waits.filter_map(|prize| prize.out.as_ref())
+    }
+
+    /// The coins that what is out spends beside its output, and where their change goes: said to the wallet at each start.
+    pub fn loans(&self) -> impl Iterator<Item = (OutPoint, Vec<OutPoint>, Option<ScriptBuf>)> + '_ {
+        self.prizes.iter().filter(|prize| prize.spent.is_none()).filter_map(|prize| {
+            let out = prize.out.as_ref()?;
+            let coins: Vec<OutPoint> = out.input.iter().skip(1).map(|input| input.previous_output).collect();
+            let change = out.output.get(1).map(|output| output.script_pubkey.clone());
+            (!coins.is_empty()).then_some((prize.claim.outpoint, coins, change))
+        })
     }
 
     /// What should go out, or go out better, for the block after `tip`.

@@ -25,8 +25,8 @@ use lightning_traits::units::{CltvExpiry, CsvDelay, FeeratePerKw, Msat};
 use secp256k1::PublicKey;
 use secp256k1::ecdsa::Signature;
 
-/// What is left for the fee at least, 10 sat/vB, so that a keeper needs coins of its own only when the chain is dearer.
-pub const BASE_RATE: FeeratePerKw = FeeratePerKw::new(2_500);
+/// What is left for the fee at least, 20 sat/vB, so that a keeper needs coins of its own only when the chain is dearer.
+pub const BASE_RATE: FeeratePerKw = FeeratePerKw::new(5_000);
 
 /// Covers its own input and the output beside it; others may add inputs and outputs behind.
 pub(super) const SIGHASH: EcdsaSighashType = EcdsaSighashType::SinglePlusAnyoneCanPay;

@@ -130,10 +130,10 @@ fn l05_l06_every_output_has_a_claim_of_its_own_that_pays_its_fee() {
             assert_eq!((transaction.input.len(), transaction.output.len()), (1, 1));
             assert_eq!(transaction.output[0].script_pubkey, destination());
             let fee = chain.check(transaction).unwrap();
-            // 10 sat/vB at least, and not much more.
+            // 20 sat/vB at least, and not much more.
             let weight = transaction.weight().to_wu();
             let rate = fee.to_sat() * 1_000 / weight;
-            assert!((2_500..2_700).contains(&rate), "{rate} per kw");
+            assert!((5_000..5_300).contains(&rate), "{rate} per kw");
         }
         let block = chain.mine(sent.into_iter().map(|(_, transaction)| transaction).collect());
         for transaction in &block.txdata {

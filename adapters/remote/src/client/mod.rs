@@ -18,6 +18,7 @@ mod lane;
 mod session;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use bitcoin::BlockHash;
 use lightning_traits::Secp;
@@ -218,6 +219,15 @@ impl RemoteMonitors {
         self.state.lock().lanes.get(&channel)?.durable()
     }
 
+    /// The tower's word that it holds what it holds of the channel.
+    pub(crate) fn word_for(&self, channel: ChannelId) -> Option<Arc<Signed>> {
+        self.state.lock().lanes.get(&channel)?.acknowledged.as_ref().map(|(_, word)| Arc::clone(word))
+    }
+
+    pub(crate) const fn secp(&self) -> &Secp {
+        &self.secp
+    }
+
     /// Whether the tower answers.
     #[must_use]
     pub fn is_up(&self) -> bool {
@@ -263,6 +273,23 @@ impl RemoteMonitors {
             state.news.insert(channel);
         }
         state.want(channel);
+    }
+
+    /// Hands over the next update of a lane, or the first that there is of it, be it after a restart (`wire/blind.rs`).
+    pub fn append(&self, update: ChannelMonitorUpdate) -> Persist {
+        let (channel, id, name) = (update.channel, update.id, Name::of_update(&update));
+        {
+            let mut state = self.state.lock();
+            if !state.lanes.contains_key(&channel) {
+                let lane = state.new_lane(Head { id, name: Some(name) });
+                state.lanes.insert(channel, lane);
+                let receipt = update.receipt();
+                drop(state);
+                let message = Some(Request::Update { update: update.to_versioned() }.to_versioned());
+                return self.hand_over(channel, Waiting { id, name, introduction: None, message, receipt });
+            }
+        }
+        self.update_channel(update)
     }
 
     /// A channel that must be sent whole: answered by [`RemoteMonitors::provide`] with what is durable of it.

@@ -68,6 +68,11 @@ pub trait Backing: ManyChannelMonitor {
     fn next_other(&self) -> Option<(u16, Vec<u8>)> {
         None
     }
+
+    /// The next channel that is kept no longer: its client has let go of it, or it is resolved.
+    fn next_gone(&self) -> Option<ChannelId> {
+        None
+    }
 }
 
 /// A table: what goes through a pointer goes to what it points at.
@@ -106,6 +111,9 @@ macro_rules! through_pointers {
             }
             fn next_other(&self) -> Option<(u16, Vec<u8>)> {
                 (**self).next_other()
+            }
+            fn next_gone(&self) -> Option<ChannelId> {
+                (**self).next_gone()
             }
         }
     )*};

@@ -353,6 +353,12 @@ impl<B: Backing, S: StatementSigner> MonitorService<B, S> {
         while let Some((channel, outcome)) = self.backing.next_replaced() {
             self.state.lock().on_replaced(channel, outcome);
         }
+        while let Some(channel) = self.backing.next_gone() {
+            // It is not stated to be kept from now on.
+            let mut state = self.state.lock();
+            state.tracks.remove(&channel);
+            state.fresh.remove(&channel);
+        }
         let parked = {
             let mut state = self.state.lock();
             if state.replacing.is_empty() { state.parked.take() } else { None }

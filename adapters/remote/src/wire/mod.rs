@@ -6,6 +6,7 @@
 //! # Invariants
 //! - an update is named by channel, id and [`Name`]: the id alone can come twice, after a disk that was too old
 //! - what decodes was bounded by its length before (I9)
+pub mod blind;
 pub mod chain;
 pub mod frame;
 pub mod state;

@@ -182,7 +182,7 @@ fn a_node_is_let_in_guarded_and_avenged() {
         assert!(program.get("/").contains("Breaches"));
         let (done, said) = lntower(&["info", "--data", &data]);
         assert!(done && said.contains(&pair.their_commitment(1).compute_txid().to_string()), "{said}");
-        let secret = pair.lent(power.power()).to_bytes();
+        let secret = pair.lent(power.power().unwrap()).to_bytes();
         let secret = bitcoin::hex::DisplayHex::to_lower_hex_string(&secret[1..33]);
         assert!(!program.log().contains(&secret), "M2: a secret is in the log");
         let (done, said) = lntower(&["client", "remove", "--data", &data, &client.to_string()]);

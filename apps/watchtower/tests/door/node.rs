@@ -83,6 +83,7 @@ impl Node {
         config.mode = match mode {
             Mode::Full => WireMode::Full {},
             Mode::Justice => WireMode::Justice {},
+            Mode::Blind => WireMode::Blind {},
         };
         let session =
             std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
@@ -115,7 +116,7 @@ impl Node {
 
     /// Hands a channel over, its keys first.
     pub fn hand_over(&mut self, pair: &Pair) {
-        self.add(pair, Some(pair.lent(self.mode.power())));
+        self.add(pair, Some(pair.lent(self.mode.power().unwrap())));
     }
 
     /// A node that has forgotten the keys.

@@ -27,7 +27,7 @@ fn no_channel_is_taken_without_keys_that_fit() {
         world.seen();
         let guard = world.guard();
         assert_eq!(guard.add(pair.new_monitor()), refused(), "no keys");
-        assert!(guard.give_keys(pair.init.keys, other.lent(mode.power())));
+        assert!(guard.give_keys(pair.init.keys, other.lent(mode.power().unwrap())));
         assert_eq!(guard.add(pair.new_monitor()), refused(), "another channel's keys");
         if mode == Mode::Full {
             assert!(!guard.give_keys(pair.init.keys, pair.lent(Power::Punish)), "too few for what is asked");
@@ -51,7 +51,7 @@ fn l19_what_a_mode_does_not_need_is_not_kept_and_nobody_else_can_read_the_rest()
         wait("a receipt", || guard.next_receipt().is_some());
         let kept = guard.store().list("keys/").unwrap();
         assert_eq!(kept.iter().map(|(_, bytes)| bytes.len()).collect::<Vec<_>>(), [length]);
-        assert_eq!(LentKeys::from_bytes(&kept[0].1).unwrap().power(), mode.power());
+        assert_eq!(LentKeys::from_bytes(&kept[0].1).unwrap().power(), mode.power().unwrap());
         let folder = clients::folder(world.folder.path(), world.client);
         for path in [folder.clone(), folder.join("monitors.redb"), world.folder.path().join("seed")] {
             let rights = std::fs::metadata(&path).unwrap().permissions().mode() & 0o077;

@@ -5,7 +5,7 @@ use lightning_watchtower::clients::Mode;
 use crate::pair::{Htlc, Pair, anyone};
 use crate::world::{World, wait};
 
-const FORMATS: [CommitmentFormat; 2] =
+pub const FORMATS: [CommitmentFormat; 2] =
     [CommitmentFormat::StaticRemoteKey, CommitmentFormat::AnchorsZeroFeeHtlc];
 const MODES: [Mode; 2] = [Mode::Full, Mode::Justice];
 

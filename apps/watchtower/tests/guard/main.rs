@@ -13,6 +13,7 @@
 )]
 
 mod admission;
+mod blind;
 mod justice;
 mod pair;
 mod scan;

@@ -196,7 +196,7 @@ impl World {
     /// Hands the channel over, with the keys for the client's mode.
     pub fn hand_over(&self, pair: &Pair) {
         let guard = self.guard();
-        assert!(guard.give_keys(pair.init.keys, pair.lent(guard.mode().power())));
+        assert!(guard.give_keys(pair.init.keys, pair.lent(guard.mode().power().unwrap())));
         self.expect_kept(guard.add(pair.new_monitor()));
     }
 
