@@ -55,10 +55,7 @@ impl World {
     pub(crate) fn spike(&mut self, dice: &mut Dice) {
         let usual = *self.market.usual.get_or_insert(self.fees.rate.get());
         let factor = dice.of(&FACTORS);
-        // A channel without anchors whose opener has signed for a dear commitment, while its peer does not know yet, stays
-        // disconnected when everything is cheap again: what the commitment pays is beyond the limit of exposure.
-        let has_plain = (0..self.nodes.len()).any(|node| self.shape.is_plain(node));
-        let peak = usual * if has_plain && !self.may_force { FACTORS[0] } else { factor };
+        let peak = usual * factor;
         let (rise, stay, fall) = (1 + dice.roll(6) as u32, dice.roll(16) as u32, 1 + dice.roll(8) as u32);
         let market = &mut self.market;
         (market.room, market.share) = (dice.of(&ROOM), dice.of(&SHARES));

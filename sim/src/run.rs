@@ -3,7 +3,7 @@ use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
-use lightning_channel::channel::PhaseName;
+use lightning_channel::channel::{ChannelDetails, PhaseName};
 use lightning_traits::event::{CloseReason, Event};
 
 use crate::coverage::Coverage;
@@ -18,11 +18,13 @@ use crate::script::Script;
 use crate::topology::Shape;
 use crate::trouble::Trouble;
 use crate::user::Plan;
-use crate::world::World;
+use crate::world::{Link, World};
 
 /// Blocks within which everything on chain must be settled: the longest lock time, the delays of two stages, and the
 /// depth at which a channel is forgotten.
 const MAX_WIND_DOWN: u32 = 900;
+/// Blocks within which whoever insists on a feerate is heard or loses the channel, and one more.
+const INSISTING: u32 = 7;
 
 /// What happened in a run that kept all promises.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -137,7 +139,9 @@ impl Run {
         let mut world = World::load(&saved, &mut dice, journal);
         world.is_war = matches!(profile, Profile::Chain | Profile::Byzantine);
         world.may_force = profile == Profile::Chain;
-        world.tree.is_kept = world.may_force;
+        // What a spike cost, and nobody took in time, may end channels without anchors.
+        let has_plain = (0..world.nodes.len()).any(|node| world.shape.is_plain(node));
+        world.tree.is_kept = world.may_force || profile == Profile::Spikes && has_plain;
         if profile.is_cheap() {
             world.fees.rate.set(500);
         }
@@ -237,7 +241,7 @@ impl Run {
             }
         }
         if was_short {
-            self.leave_stuck();
+            self.insist(vanish);
         }
     }
 
@@ -263,20 +267,27 @@ impl Run {
         }
     }
 
-    /// Who has signed for what a spike cost, on a channel without anchors, may meet its peer and part for ever when all is cheap again.
-    /// Users lose patience then.
-    fn leave_stuck(&mut self) {
-        for link in self.world.links.clone() {
-            let is_plain = link.ends.iter().any(|end| self.world.shape.is_plain(*end));
-            let channels = self.world.nodes[link.ends[0]].manager().list_channels();
-            let stuck = channels
-                .iter()
-                .filter(|known| known.channel == link.channel && known.phase == PhaseName::Offline);
-            if self.world.may_force && is_plain && stuck.count() > 0 {
-                let closed = self.world.nodes[link.ends[0]].manager().force_close(link.channel);
-                self.outcome.closed += u64::from(closed.is_ok());
+    /// Who has signed for what a spike cost, on a channel without anchors, insists on it when all is cheap again. Its peer waits for
+    /// some blocks, in which estimates could follow; then that is over, one way or the other.
+    fn insist(&mut self, vanish: bool) {
+        for _ in 0..INSISTING {
+            if !self.world.links.iter().any(|link| self.is_apart(link)) {
+                return;
             }
+            self.world.mine(1);
+            self.world.catch_up();
+            self.connect_all(vanish);
+            self.world.settle();
         }
+    }
+
+    /// Whether a channel without anchors is offline though its peers were just connected.
+    fn is_apart(&self, link: &Link) -> bool {
+        let is_plain = link.ends.iter().any(|end| self.world.shape.is_plain(*end));
+        let channels = self.world.nodes[link.ends[0]].manager().list_channels();
+        let is_offline =
+            |known: &ChannelDetails| known.channel == link.channel && known.phase == PhaseName::Offline;
+        is_plain && channels.iter().any(is_offline)
     }
 
     /// Users whose nodes have lost a payment, before any of it was durable, begin it again.

@@ -78,6 +78,8 @@ pub(crate) struct World {
     pub(crate) is_war: bool,
     /// Whether any channel may be closed by force: users want it, and deadlines pass.
     pub(crate) may_force: bool,
+    /// Channels that were failed because their opener insisted on what a spike cost.
+    pub(crate) insisted: BTreeSet<ChannelId>,
     pub(crate) mischief: Mischief,
     /// Whether some user has decided on a payment since the last block: what follows does not wait for the next one.
     pub(crate) has_decided: bool,
@@ -145,6 +147,7 @@ impl World {
             invoices: BTreeMap::new(),
             is_war: false,
             may_force: false,
+            insisted: BTreeSet::new(),
             has_decided: false,
             mischief: Mischief::default(),
             villains: BTreeSet::new(),
@@ -398,11 +401,28 @@ impl World {
                 let is_fine = matches!(reason, CloseReason::Cooperative | CloseReason::NeverFunded(_))
                     || !self.is_trusty(self.index(*peer))
                     || self.may_close(*channel)
-                    || !self.is_funding_out(*channel);
+                    || !self.is_funding_out(*channel)
+                    || self.is_insisted(*channel, reason);
                 hold(Oracle::NoClose, is_fine, || format!("node {node}: channel {channel}: {reason}"));
             }
             _ => {}
         }
+    }
+
+    /// Whether a channel without anchors ended because its opener had signed, while everything was dear, for what is no longer
+    /// fair. Such a close costs what closes cost.
+    fn is_insisted(&mut self, channel: ChannelId, reason: &CloseReason) -> bool {
+        let Some(link) = self.links.iter().find(|link| link.channel == channel).copied() else {
+            return false;
+        };
+        let is_plain = link.ends.iter().any(|end| self.shape.is_plain(*end));
+        let says_so = format!("{reason}").contains("is insisted on; dust exposure");
+        if says_so {
+            self.insisted.insert(channel);
+        }
+        let is_it = is_plain && self.market.was_short() && self.insisted.contains(&channel);
+        self.is_war |= is_it;
+        is_it
     }
 
     /// Whether a channel may be closed by force.

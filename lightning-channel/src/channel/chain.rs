@@ -43,6 +43,11 @@ impl<K: KeysInterface> Channel<K> {
             self.leave(cx, ending);
             return;
         }
+        if state.is_hopeless(cx.height) {
+            let text = b"another transaction has spent what the funding transaction was to spend".to_vec();
+            self.leave(cx, Ending::NeverFunded { text });
+            return;
+        }
         state.note_fees(&step);
         if link.any().1.is_some_and(|online| online.quiet.is_over_by_blocks()) && !self.deaf {
             self.react(cx, &Violation::QuietTooLong);

@@ -2,7 +2,8 @@
 //!
 //! A commitment can be broadcast for ever when its funding transaction never confirms, or is reorganized away for good. What
 //! the peer was to fund is given up after a time (BOLT 2, `funding_signed`: "SHOULD forget the channel if it does not see the
-//! correct funding transaction after a timeout of 2016 blocks"); what we fund is broadcast again for as long as it matters.
+//! correct funding transaction after a timeout of 2016 blocks"); what we fund is broadcast again for as long as it matters, and given
+//! up only when another transaction has spent an input of it so deep that no reorganization will undo that.
 //!
 //! # Invariants
 //! - a channel whose state is proven old is never given up: nothing is broadcast for it, and giving up would undo that
@@ -33,6 +34,8 @@ record!(struct Footing { funder, confirmation, unseen_since, given_up });
 /// What a block says of the funding output.
 enum Found {
     Nothing,
+    /// Another transaction spends an input of ours.
+    Conflict,
     There {
         index: u32,
         coinbase: bool,
@@ -54,7 +57,11 @@ impl Footing {
     /// Our funding transaction, while it is in no block.
     pub(crate) const fn unconfirmed_transaction(&self) -> Option<&Transaction> {
         match (&self.funder, self.confirmation) {
-            (Funder::Us { transaction }, Confirmation::Unseen {}) => Some(transaction),
+            (Funder::Us { .. }, _) if self.given_up => None,
+            // What a block conflicts with goes on too: the block may be undone.
+            (Funder::Us { transaction }, Confirmation::Unseen {} | Confirmation::Conflicted { .. }) => {
+                Some(transaction)
+            }
             (Funder::Us { .. }, Confirmation::Seen { .. }) | (Funder::Them {} | Funder::Held { .. }, _) => {
                 None
             }
@@ -76,6 +83,9 @@ impl Footing {
                 }
                 self.confirmation = Confirmation::Unseen {};
             }
+            Entry::FundingConflicted { height } => {
+                self.confirmation = Confirmation::Conflicted { height: *height };
+            }
             Entry::GivenUp {} => self.given_up = true,
             _ => {}
         }
@@ -93,7 +103,11 @@ impl Footing {
             return Found::Nothing;
         }
         let is_it = |tx: &&ConfirmedTransaction<'_>| tx.transaction.compute_txid() == funding.outpoint.txid;
-        let Some(found) = transactions.iter().find(is_it) else { return Found::Nothing };
+        let Some(found) = transactions.iter().find(is_it) else {
+            let is_known = matches!(self.confirmation, Confirmation::Conflicted { .. });
+            let is_news = !is_known && self.funder.is_conflicted_by(transactions);
+            return if is_news { Found::Conflict } else { Found::Nothing };
+        };
         let vout = usize::try_from(funding.outpoint.vout).ok();
         let output = vout.and_then(|vout| found.transaction.output.get(vout));
         match u32::try_from(found.index) {
@@ -118,7 +132,12 @@ impl Resolving {
                 self.record(Entry::Confirmed { height, index, coinbase }, step);
                 self.persist(step);
             }
+            Found::Conflict => {
+                self.record(Entry::FundingConflicted { height }, step);
+                self.persist(step);
+            }
             Found::Never => self.give_up(step),
+            Found::Nothing if self.footing().confirmation.is_hopeless(height) => self.give_up(step),
             Found::Nothing
                 if self.footing().is_overdue(height, step.cx.config.handshake.forget_unfunded_after) =>
             {
@@ -134,7 +153,8 @@ impl Resolving {
         height: BlockHeight,
         step: &mut Step<'_, K>,
     ) {
-        if let Confirmation::Seen { height: seen, .. } = self.footing().confirmation
+        if let Confirmation::Seen { height: seen, .. } | Confirmation::Conflicted { height: seen } =
+            self.footing().confirmation
             && seen >= height
         {
             self.record(Entry::Unconfirmed {}, step);

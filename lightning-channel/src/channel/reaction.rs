@@ -104,7 +104,7 @@ fn of_commitment(violation: &commitments::Violation) -> Reaction {
         // For a splice that was given up (RELIABILITY B12): those for our funding output are what counts.
         V::ForeignFunding(_) => Reaction::Warn,
         // `update_fee`: a new connection did not help (`open/feerate.rs`).
-        V::FeerateInsisted { .. } => Reaction::FailChannel,
+        V::FeerateInsisted { .. } | V::ExposureInsisted { .. } => Reaction::FailChannel,
         _ => Reaction::WarnAndDisconnect,
     }
 }

@@ -43,6 +43,17 @@ pub enum Violation {
         /// The expiry.
         expiry: CltvExpiry,
     },
+    /// `update_fee`: "OR is unreasonably large", again on new connections for some blocks: what it pays above what is fair, or
+    /// the HTLCs that it leaves without outputs, are above our bound of exposure.
+    #[error("feerate {feerate} is insisted on; dust exposure of {exposure} would be above {limit}")]
+    ExposureInsisted {
+        /// The feerate.
+        feerate: FeeratePerKw,
+        /// What the exposure would be.
+        exposure: Msat,
+        /// The bound.
+        limit: Msat,
+    },
     /// `update_fee`: "the sender is not responsible for paying the Bitcoin fee".
     #[error("update_fee from the side that does not pay fees")]
     FeeFromAccepter,

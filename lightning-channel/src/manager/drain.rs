@@ -1,6 +1,7 @@
 //! Stepping a channel, and carrying out what it gave.
 use alloc::sync::Arc;
 
+use lightning_traits::event::Event;
 use lightning_traits::interface::{BroadcasterInterface as _, Environment, Level, ManyChannelMonitor as _};
 use lightning_traits::monitor::{LateRefusal, Persist, Receipt};
 use lightning_traits::sync::assert_unlocked;
@@ -11,7 +12,7 @@ use super::events::Source;
 use super::outbox::Session;
 use super::slot::{Inner, Names, Polled, Slot};
 use super::work::Work;
-use crate::channel::{Channel, Context, Output, Persisting};
+use crate::channel::{Channel, Context, Output, Persisting, PhaseName};
 use crate::commitments::IncomingHtlc;
 
 impl<E: Environment> ChannelManager<E> {
@@ -83,7 +84,9 @@ impl<E: Environment> ChannelManager<E> {
         // An opening that is gone asks for no decision, and for no transaction.
         let mut events = self.events.lock();
         events.withdraw(&Source::Request { peer: slot.peer, temporary: names.id });
-        events.withdraw(&Source::funding_needed(names.id));
+        if !slot.is_theirs {
+            events.withdraw(&Source::funding_needed(names.id));
+        }
     }
 
     fn carry_out(&self, slot: &Arc<Slot<E::Keys>>, output: Output, session: Option<Session>) {
@@ -116,8 +119,14 @@ impl<E: Environment> ChannelManager<E> {
                 }
             }
             Output::Event(event) => {
-                let source = Source::of_channel(&event, self.events.lock().number());
-                self.tell(event, source);
+                // What was never stored has only the name that its opener gave it, which may be that of an earlier proposal, or
+                // of a channel with somebody else: one event would take the place of the other (I11).
+                let is_nameless = matches!(event, Event::ChannelClosed { .. })
+                    && slot.lock().channel.phase() == PhaseName::Closed;
+                match Source::of_channel(&event).filter(|_| !is_nameless) {
+                    Some(source) => self.tell(event, source),
+                    None => self.tell_once(event),
+                }
             }
             Output::FundingShared(members) => self.queue([Work::Funding { members }]),
             Output::MonitorEventTaken(id) => self.env.monitors().acknowledge_monitor_event(id),

@@ -34,16 +34,16 @@ record!(enum Source {
 });
 
 impl Source {
-    /// The source of an event of a channel.
-    pub(crate) const fn of_channel(event: &Event, number: u64) -> Self {
-        match event {
+    /// The source of an event of a channel that comes again out of its record; `None` when it is told once.
+    pub(crate) const fn of_channel(event: &Event) -> Option<Self> {
+        Some(match event {
             Event::ChannelPending { channel, .. } => Self::Channel { channel: *channel, what: 0 },
             Event::ChannelReady { channel, .. } => Self::Channel { channel: *channel, what: 1 },
             Event::ChannelClosed { channel, .. } => Self::Channel { channel: *channel, what: 2 },
             Event::FundingSafe { channel, .. } => Self::Channel { channel: *channel, what: 4 },
             Event::FundingNeeded { temporary, .. } => Self::funding_needed(*temporary),
-            _ => Self::Once { number },
-        }
+            _ => return None,
+        })
     }
 
     /// The source of the event that asks for a funding transaction.
@@ -82,11 +82,6 @@ impl Events {
     /// No events; ids start at `first`.
     pub(crate) const fn new(first: u64) -> Self {
         Self { next: first, reserved: first, pending: BTreeMap::new(), ids: BTreeMap::new() }
-    }
-
-    /// A number for [`Source::Once`].
-    pub(crate) const fn number(&self) -> u64 {
-        self.next
     }
 
     /// Tells an event. One of the same source takes the place of the earlier.
@@ -190,7 +185,7 @@ mod tests {
             again.restore(next, []);
             (0..2_000).for_each(|_| again.tell_once(resolved(2)));
             let (first, _) = again.after(None).unwrap();
-            first.0..again.number()
+            first.0..again.next
         };
         // An old backup is restored twice at one height, and at a height before the record's own.
         let starts =

@@ -237,8 +237,9 @@ impl<K: KeysInterface> Table<K> {
         temporary: ChannelId,
         limits: &HandshakeConfig,
     ) -> Result<(), &'static str> {
-        if self.channel_of(peer, temporary).is_some() {
-            // BOLT 2: "MUST ensure `temporary_channel_id` is unique from any other channel ID with the same peer".
+        // BOLT 2: "MUST ensure `temporary_channel_id` is unique from any other channel ID with the same peer". That of a channel
+        // with another peer is no accident either.
+        if self.has_channel(temporary) || self.channel_of(peer, temporary).is_some() {
             return Err("the temporary id is in use");
         }
         let members = || self.by_peer.get(&peer).into_iter().flatten();

@@ -134,22 +134,104 @@ fn offer_fee(pair: &mut Pair, feerate: u32) {
     drift(pair);
 }
 
-/// RELIABILITY C5, C8: what no estimate ever allowed is hung up on; insisting gets it no further than the exposure limit.
+fn insisted(pair: &Pair) -> bool {
+    let reason = pair.closed_event(1);
+    matches!(&reason, Some(CloseReason::PeerViolation(text)) if text.contains("insisted"))
+}
+
+/// RELIABILITY C5, C8, O5: what no estimate ever allowed is hung up on; insisting gets it no further than the exposure limit, and
+/// not for ever: who insists for an hour of blocks loses the channel, at the feerate that was fine.
 #[test]
 fn c05_insisting_does_not_lift_the_exposure_limit() {
     for anchors in [true, false] {
         let mut pair = opened(anchors);
-        // 50,000 sat above the fair fee of some 724 or 1124 weight.
-        for _ in 0..5 {
+        let fine = feerate(&pair, 1);
+        for block in 0..6 {
+            // 50,000 sat above the fair fee of some 724 or 1124 weight.
             offer_fee(&mut pair, 90_000);
             assert!(!pair.connected);
             pair.reconnect();
-            assert_eq!(pair.phases(), [PhaseName::Open; 2]);
-            let limit = pair.nodes[1].config.channel.max_dust_exposure;
-            assert!(
-                pair.nodes[1].channel().commitments().unwrap().feerate() < FeeratePerKw::new(90_000),
-                "{limit}"
-            );
+            assert_eq!(pair.phases(), [PhaseName::Open; 2], "anchors {anchors}, block {block}");
+            assert_eq!(feerate(&pair, 1), fine);
+            pair.mine(1);
+        }
+        offer_fee(&mut pair, 90_000);
+        assert_eq!(pair.phases()[1], PhaseName::Resolving, "anchors {anchors}");
+        assert!(insisted(&pair));
+        assert_eq!(feerate(&pair, 1), fine, "our commitment is the one that was fine");
+        assert!(pair.nodes[1].disk.steps.contains(&MonitorStep::ForceClose {}));
+    }
+}
+
+/// What becomes of fees after a spike in which the opener has signed for an `update_fee` that its peer has not got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Later {
+    /// They stay low.
+    Low,
+    /// The accepter's estimates follow within the hour.
+    Follow,
+}
+
+/// RELIABILITY C5, C8, O5 (F1): an honest opener that must send again what it signed for in a spike, and whose excess breaks the
+/// accepter's limit of exposure by then, gets through as soon as estimates agree, or loses the channel after an hour; a restart of
+/// the accepter begins the hour again. Never do the two meet and part for ever, with or without an HTLC in flight.
+#[test]
+fn c05_c08_an_update_fee_of_a_spike_is_taken_or_ends_the_channel() {
+    for bits in 0..16_u8 {
+        let later = if bits & 1 == 0 { Later::Low } else { Later::Follow };
+        let (in_flight, restarts) = (bits & 2 != 0, [bits & 4 != 0, bits & 8 != 0]);
+        let what = format!("{later:?}, in flight {in_flight}, restarts {restarts:?}");
+        let mut pair = opened(false);
+        if in_flight {
+            pair.want(1, 0, Msat::from_sat(40_000), Fate::Claim);
+            while pair.nodes[1].incoming.is_empty() {
+                assert!(pair.move_once() || pair.manage());
+            }
+            while pair.move_once() {}
+            pair.nodes[1].incoming.clear();
+        }
+        let before = feerate(&pair, 1);
+        set_fees(&mut pair, 80_000);
+        pair.nodes[0].with(|channel, cx| {
+            channel.update_fee(cx, FeeratePerKw::new(80_000)).expect("a feerate for the hour");
+            channel.commit(cx).expect("may sign");
+        });
+        while pair.nodes[0].step() {}
+        pair.disconnect();
+        set_fees(&mut pair, 600);
+        let mut connections = 0;
+        while pair.nodes[1].channel().phase() != PhaseName::Resolving && feerate(&pair, 1) == before {
+            assert!(connections < 16, "{what}: they meet and part for ever");
+            if connections == 3 {
+                for side in (0..2).filter(|side| restarts[*side]) {
+                    pair.crash(side);
+                }
+                if later == Later::Follow {
+                    set_fees(&mut pair, 80_000);
+                }
+            }
+            pair.connect();
+            drift(&mut pair);
+            connections += 1;
+            if !pair.connected {
+                pair.disconnect();
+                pair.mine(1);
+            }
+        }
+        match later {
+            Later::Low => {
+                // Since the first refusal that is remembered.
+                let first = if restarts[1] { 3 } else { 0 };
+                assert_eq!(connections, first + 7, "{what}");
+                assert!(insisted(&pair), "{what}");
+                assert_eq!(feerate(&pair, 1), before, "{what}");
+            }
+            Later::Follow => {
+                assert_eq!(connections, 4, "{what}");
+                pair.run();
+                assert_eq!(pair.phases(), [PhaseName::Open; 2], "{what}");
+                assert_eq!([feerate(&pair, 0), feerate(&pair, 1)], [80_000; 2], "{what}");
+            }
         }
     }
 }

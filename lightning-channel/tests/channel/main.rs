@@ -3,6 +3,7 @@
 
 mod closing;
 mod details;
+mod double_spent;
 mod extremes;
 mod fees;
 mod gates;

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use bitcoin::Amount;
 use lightning_channel::channel::PhaseName;
 use lightning_traits::event::{CloseReason, Event};
-use lightning_traits::id::{ChannelId, NodeId};
+use lightning_traits::id::{ChannelId, EventId, NodeId};
 use lightning_traits::interface::{ChannelMessageHandler as _, EventsProvider as _};
 use lightning_traits::monitor::MonitorEvent;
 use lightning_traits::units::Msat;
-use lightning_traits::wire::{ChannelMessage, FundingCreated, Init, Message};
+use lightning_traits::wire::{ChannelMessage, ErrorMessage, FundingCreated, Init, Message};
 
 use super::world::World;
 
@@ -109,6 +109,137 @@ fn a07_the_output_of_a_closed_channel_makes_no_other() {
     world.wires.entry((0, 1)).or_default().push_front(created.into());
     world.settle();
     assert!(world.manager(1).list_channels().is_empty());
+}
+
+/// Events that a user has not acknowledged, by their ids.
+fn untold(world: &World, node: usize) -> Vec<(EventId, Event)> {
+    let mut events = Vec::new();
+    while let Some((id, event)) = world.manager(node).next_event(events.last().map(|(id, _)| *id)) {
+        events.push((id, event));
+    }
+    events
+}
+
+/// How a proposal ends before anything of it is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The peer says `error`.
+    Error(&'static str),
+    /// The peer names the funding output of another channel.
+    Taken,
+    /// The connection ends.
+    Gone,
+}
+
+/// RELIABILITY A8, I11, O7: temporary ids are what peers make them. Two proposals of one id, of one peer or of two, end under two
+/// event ids, each with its own reason.
+#[test]
+fn a08_two_proposals_of_one_temporary_id_end_under_two_event_ids() {
+    let ends = [End::Error("one"), End::Error("two"), End::Taken, End::Gone];
+    for (first, second) in ends.iter().flat_map(|first| ends.iter().map(move |second| (*first, *second))) {
+        for other_peer in [false, true] {
+            let what = format!("{first:?}, then {second:?}, of another peer {other_peer}");
+            let mut world = World::new(&["a", "b", "c"]);
+            let channel = world.open(0, 1, 1_000_000, 0, false);
+            let outpoint = world.manager(1).list_channels()[0].funded.as_ref().unwrap().funding;
+            world.connect(2, 1);
+            world.manager(2).open_channel(world.id(1), FUNDING, Msat::ZERO, false).unwrap();
+            let created = until_created(&mut world, 2, 1);
+            // Again, from the beginning.
+            world.disconnect(2, 1);
+            world.settle();
+            world.connect(2, 1);
+            world.wires.clear();
+            world.manager(2).open_channel(world.id(1), FUNDING, Msat::ZERO, false).unwrap();
+            world.collect(2);
+            let Some(Message::OpenChannel(open)) = world.wires[&(2, 1)].front().cloned() else { panic!() };
+            world.wires.clear();
+            assert!(untold(&world, 1).is_empty(), "{what}");
+            let temporary = ChannelId([9; 32]);
+            let mut seen = Vec::new();
+            for (end, from) in [(first, 2), (second, if other_peer { 0 } else { 2 })] {
+                let (peer, victim) = (world.id(from), world.manager(1));
+                let mut open = open.clone();
+                open.temporary_channel_id = temporary;
+                victim.on_channel_message(peer, ChannelMessage::OpenChannel(open));
+                match end {
+                    End::Error(text) => {
+                        let (channel_id, data) = (temporary, text.as_bytes().to_vec());
+                        victim
+                            .on_error(peer, &ErrorMessage { channel_id, data, unknown: Default::default() });
+                    }
+                    End::Taken => {
+                        let mut created = created.clone();
+                        created.temporary_channel_id = temporary;
+                        created.funding_txid = outpoint.txid;
+                        created.funding_output_index = u16::try_from(outpoint.vout).unwrap();
+                        victim.on_channel_message(peer, ChannelMessage::FundingCreated(created));
+                    }
+                    End::Gone => victim.peer_disconnected(peer),
+                }
+                if end == End::Gone {
+                    world.wires.clear();
+                    world.disconnect(from, 1);
+                    world.connect(from, 1);
+                }
+                let news: Vec<_> =
+                    untold(&world, 1).into_iter().filter(|event| !seen.contains(event)).collect();
+                let [(_, Event::ChannelClosed { channel, reason, peer: of })] = &news[..] else {
+                    panic!("{what}: {news:?}")
+                };
+                assert_eq!((*channel, *of), (temporary, peer), "{what}");
+                assert!(matches!(reason, CloseReason::NeverFunded(_)), "{what}");
+                seen.extend(news);
+            }
+            assert_eq!(untold(&world, 1), seen, "{what}: nothing takes the place of anything");
+            assert_ne!(seen[0].0, seen[1].0, "{what}");
+            world.settle();
+            assert!(untold(&world, 1).is_empty(), "{what}");
+            assert_eq!(world.manager(1).list_channels()[0].channel, channel);
+        }
+    }
+}
+
+/// RELIABILITY A8, I11: the temporary id of a proposal is the lasting id of a channel with somebody else. It is refused, and what
+/// that channel has to say is not lost to it: not even when its user has not yet heard that it closed.
+#[test]
+fn a08_a_temporary_id_is_never_that_of_another_channel() {
+    for from in [0, 2] {
+        for closed in [false, true] {
+            let mut world = World::new(&["a", "b", "c"]);
+            let channel = world.open(0, 1, 1_000_000, 0, false);
+            world.connect(2, 1);
+            world.manager(from).open_channel(world.id(1), FUNDING, Msat::ZERO, false).unwrap();
+            world.collect(from);
+            let wire = world.wires.remove(&(from, 1)).unwrap();
+            let open = wire.iter().find_map(|message| match message {
+                Message::OpenChannel(open) => Some(open.clone()),
+                _ => None,
+            });
+            let mut open = open.unwrap();
+            if closed {
+                world.manager(1).force_close(channel).unwrap();
+            }
+            let before = untold(&world, 1);
+            assert_eq!(before.len(), usize::from(closed));
+            open.temporary_channel_id = channel;
+            let (peer, victim) = (world.id(from), world.manager(1));
+            victim.on_channel_message(peer, ChannelMessage::OpenChannel(open));
+            assert_eq!(victim.list_channels().len(), 1, "from {from}, closed {closed}");
+            let data = b"changed my mind".to_vec();
+            let error = ErrorMessage { channel_id: channel, data, unknown: Default::default() };
+            if from == 2 {
+                victim.on_error(peer, &error);
+                victim.peer_disconnected(peer);
+                assert_eq!(untold(&world, 1), before, "closed {closed}");
+                assert_eq!(
+                    victim.list_channels()[0].phase == PhaseName::Resolving,
+                    closed,
+                    "an error of a stranger is about nothing"
+                );
+            }
+        }
+    }
 }
 
 /// The disk does not take a new channel: there is none, on either side, and nothing is broadcast.

@@ -2,10 +2,13 @@
 //!
 //! An honest opener signs for an `update_fee` and then must send it again after every cut, whatever fees are by then. So what
 //! was within bounds during the last day still is, and what comes back although it was refused is judged by the harm that it
-//! does, not by how odd it looks: else both sides would meet and part for ever.
+//! does, not by how odd it looks: else both sides would meet and part for ever. What would break the limit of exposure is never
+//! taken: whoever still insists on it after some blocks, in which our estimates could have caught up, loses the channel.
 //!
 //! # Invariants
 //! - a feerate below the relay floor is never taken, nor one that breaks the exposure limit
+//! - no `update_fee` above the relay floor is refused for ever: once `INSISTING` blocks have come since its first refusal, it is
+//!   taken or ends the channel
 //! - while HTLCs are in flight no insisting gets a feerate below the day's bounds: what we must claim in time would not confirm
 use lightning_traits::feature::Feature;
 use lightning_traits::interface::KeysInterface;
@@ -19,6 +22,10 @@ use crate::commitments::{Change, Policy, Violation};
 
 /// Blocks of about a day.
 const DAY: u32 = 144;
+
+/// Blocks for which a peer may insist on a feerate that breaks the limit of exposure: its estimates may be ahead of ours, and an
+/// hour is enough for ours to follow.
+const INSISTING: u32 = 6;
 
 /// Feerates that would have been fine.
 #[derive(Clone, Copy, Debug)]
@@ -46,15 +53,23 @@ impl Span {
 ///
 /// Dies with the process, and may: what is forgotten can only narrow what we take and make our own feerate stay where it is. An
 /// honest opener whose update is refused for that sends it again on the next connection, where it is known as refused and taken;
-/// only if it is too low by the fees of now, and HTLCs are in flight, the channel goes to the chain, as it would if the update were
-/// new. Kept durable, it would cost each channel a write for each estimate that changes.
+/// only if it is too low by the fees of now, and HTLCs are in flight, or breaks the limit of exposure for an hour, the channel goes
+/// to the chain, as it would if the update were new. Kept durable, it would cost each channel a write for each estimate that changes.
 #[derive(Debug, Default)]
 pub(super) struct FeeMemory {
     /// Since the height, and of the day before it.
     today: Option<(BlockHeight, Span)>,
     yesterday: Option<Span>,
-    /// The lowest and the highest feerate that were refused since the last one that was committed.
-    refused: Option<(FeeratePerKw, FeeratePerKw)>,
+    refused: Option<Refused>,
+}
+
+/// What was refused since the last feerate that was committed.
+#[derive(Clone, Copy, Debug)]
+struct Refused {
+    low: FeeratePerKw,
+    high: FeeratePerKw,
+    /// The height of the first refusal.
+    since: BlockHeight,
 }
 
 impl FeeMemory {
@@ -88,13 +103,16 @@ impl FeeMemory {
         Some(wanted.max(highest))
     }
 
-    fn was_refused(&self, feerate: FeeratePerKw) -> bool {
-        self.refused.is_some_and(|(low, high)| low <= feerate && feerate <= high)
+    /// The height at which the first of what was refused came, if this feerate was among it.
+    fn refused_since(&self, feerate: FeeratePerKw) -> Option<BlockHeight> {
+        let refused = self.refused.filter(|refused| refused.low <= feerate && feerate <= refused.high)?;
+        Some(refused.since)
     }
 
-    fn refuse(&mut self, feerate: FeeratePerKw) {
-        let (low, high) = self.refused.unwrap_or((feerate, feerate));
-        self.refused = Some((low.min(feerate), high.max(feerate)));
+    fn refuse(&mut self, feerate: FeeratePerKw, tip: BlockHeight) {
+        let before = self.refused.unwrap_or(Refused { low: feerate, high: feerate, since: tip });
+        self.refused =
+            Some(Refused { low: before.low.min(feerate), high: before.high.max(feerate), ..before });
     }
 
     /// What was refused is void: the peer has signed for something else.
@@ -140,13 +158,17 @@ impl Funded {
         let policy = self.fees_seen.widen(step.policy(&self.terms().channel_type));
         let feerate = message.feerate_per_kw;
         let violation = match self.commitments.accept_fee(message, &policy) {
-            Err(odd @ (Violation::FeerateTooHigh { .. } | Violation::FeerateTooLow { .. })) => odd,
+            Err(
+                odd @ (Violation::FeerateTooHigh { .. }
+                | Violation::FeerateTooLow { .. }
+                | Violation::DustExposure { .. }),
+            ) => odd,
             judged => return judged,
         };
-        if !self.fees_seen.was_refused(feerate) {
-            self.fees_seen.refuse(feerate);
+        let Some(since) = self.fees_seen.refused_since(feerate) else {
+            self.fees_seen.refuse(feerate, step.cx.height);
             return Err(violation);
-        }
+        };
         // BOLT 2: "if the `update_fee` is too low for timely processing ...: MUST send a `warning` and close the connection, or
         // send an `error` and fail the channel". The first did not help, and HTLCs do not wait: our commitment of now, with the
         // feerate of now, is better than what the peer insists on.
@@ -159,6 +181,13 @@ impl Funded {
         // The opener pays, and the exposure limit bounds what that can cost us.
         let max_feerate = FeeratePerKw::new(u32::MAX);
         let lenient = Policy { min_feerate: FeeratePerKw::FLOOR, max_feerate, ..policy };
-        self.commitments.accept_fee(message, &lenient)
+        match self.commitments.accept_fee(message, &lenient) {
+            // BOLT 2: "OR is unreasonably large". The peer has signed for it and cannot take it back: the two of us would meet
+            // and part until an HTLC expires, or for ever. What it signed for last, at a feerate that was fine, ends the channel.
+            Err(Violation::DustExposure { exposure, limit }) if step.cx.height >= since.plus(INSISTING) => {
+                Err(Violation::ExposureInsisted { feerate, exposure, limit })
+            }
+            judged => judged,
+        }
     }
 }

@@ -34,7 +34,10 @@ impl Funded {
         }
         let funding = self.terms().funding;
         let found = transactions.iter().find(|tx| tx.transaction.compute_txid() == funding.outpoint.txid);
-        let Some(found) = found else { return Ok(()) };
+        let Some(found) = found else {
+            self.note_conflict(transactions, step);
+            return Ok(());
+        };
         // BOLT 2: "MUST NOT send `channel_ready` unless outpoint ... pays exactly `funding_satoshis` to the scriptpubkey specified".
         let output =
             usize::try_from(funding.outpoint.vout).ok().and_then(|vout| found.transaction.output.get(vout));
@@ -50,6 +53,29 @@ impl Funded {
         Ok(())
     }
 
+    /// Notes a block that takes an input away from our funding transaction: our wallet, or whoever signed with us, spends it twice.
+    fn note_conflict<K: KeysInterface>(
+        &mut self,
+        transactions: &[ConfirmedTransaction<'_>],
+        step: &mut Step<'_, K>,
+    ) {
+        let is_known = matches!(self.facts.confirmation, Confirmation::Conflicted { .. });
+        if is_known || !self.facts.funder.is_conflicted_by(transactions) {
+            return;
+        }
+        step.log(
+            Level::Warn,
+            format_args!("another transaction has spent an input of the funding transaction"),
+        );
+        self.record(Entry::FundingConflicted { height: step.cx.height }, step);
+        self.persist(step);
+    }
+
+    /// Whether our funding transaction can never confirm: another has spent an input of it, too deep to be undone.
+    pub(crate) const fn is_hopeless(&self, tip: BlockHeight) -> bool {
+        self.facts.confirmation.is_hopeless(tip)
+    }
+
     /// The block at `height` is no longer in the chain.
     pub(crate) fn on_block_disconnected<K: KeysInterface>(
         &mut self,
@@ -63,6 +89,12 @@ impl Funded {
                 Level::Warn,
                 format_args!("the block with the funding transaction was reorganized away"),
             );
+            self.record(Entry::Unconfirmed {}, step);
+            self.persist(step);
+        }
+        if let Confirmation::Conflicted { height: taken } = self.facts.confirmation
+            && taken >= height
+        {
             self.record(Entry::Unconfirmed {}, step);
             self.persist(step);
         }
@@ -146,7 +178,7 @@ impl Funded {
         let asked = self.terms().minimum_depth.max(1);
         match self.facts.confirmation {
             Confirmation::Seen { coinbase: true, .. } => asked.max(COINBASE_MATURITY),
-            Confirmation::Seen { .. } | Confirmation::Unseen {} => asked,
+            Confirmation::Seen { .. } | Confirmation::Unseen {} | Confirmation::Conflicted { .. } => asked,
         }
     }
 

@@ -183,9 +183,14 @@ impl Funded {
     }
 
     /// Whether what is in the channel can be built upon: its funding transaction is in a block, or its funder is trusted to let
-    /// it get there.
+    /// it get there and nothing speaks against it.
     pub(crate) const fn is_certain(&self) -> bool {
-        self.is_confirmed() || self.terms().zero_conf
+        match self.facts.confirmation {
+            Confirmation::Seen { .. } => true,
+            Confirmation::Unseen {} => self.terms().zero_conf,
+            // What a peer pays us there is worth nothing: passed on, it would be our own money.
+            Confirmation::Conflicted { .. } => false,
+        }
     }
 
     /// Whether the channel is neither opening nor closing.
@@ -209,7 +214,7 @@ impl Funded {
     pub(crate) const fn depth(&self, tip: BlockHeight) -> u32 {
         match self.facts.confirmation {
             Confirmation::Seen { height, .. } => height.depth_at(tip),
-            Confirmation::Unseen {} => 0,
+            Confirmation::Unseen {} | Confirmation::Conflicted { .. } => 0,
         }
     }
 

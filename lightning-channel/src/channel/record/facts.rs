@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use bitcoin::{ScriptBuf, Transaction};
 use lightning_traits::id::{ChannelId, ShortChannelId};
+use lightning_traits::interface::ConfirmedTransaction;
 use lightning_traits::record;
 use lightning_traits::units::{BlockHeight, CltvDelta, FeeratePerKw, Msat};
 use secp256k1::ecdsa::Signature;
@@ -49,8 +50,54 @@ pub(crate) enum Confirmation {
         /// A coinbase transaction, which cannot be spent for 100 blocks (RELIABILITY A11).
         coinbase: bool,
     },
+    /// In no block, and while this one stands it never will be: another transaction in it spends an input of ours.
+    Conflicted {
+        /// Height of the block.
+        height: BlockHeight,
+    },
 }
-record!(enum Confirmation { 0 => Unseen {}, 1 => Seen { height, index, coinbase } });
+record!(enum Confirmation { 0 => Unseen {}, 1 => Seen { height, index, coinbase }, 2 => Conflicted { height } });
+
+/// Confirmations of a transaction that spends an input of our funding transaction after which no reorganization is expected to
+/// undo it. As deep as what the monitor is done with is buried: giving up a channel whose funding came back after all would leave
+/// nobody to watch over it.
+const CONFLICT_DEPTH: u32 = 100;
+
+impl Confirmation {
+    /// Whether the funding transaction can never confirm.
+    pub(crate) const fn is_hopeless(&self, tip: BlockHeight) -> bool {
+        match self {
+            Self::Conflicted { height } => height.depth_at(tip) >= CONFLICT_DEPTH,
+            Self::Unseen {} | Self::Seen { .. } => false,
+        }
+    }
+}
+
+impl Funder {
+    /// Our funding transaction, if we know it.
+    pub(crate) const fn transaction(&self) -> Option<&Transaction> {
+        match self {
+            Self::Us { transaction } | Self::Held { transaction, .. } => Some(transaction),
+            Self::Them {} => None,
+        }
+    }
+
+    /// Whether one of these transactions of a block takes an input away from our funding transaction. What the peer's spends, only
+    /// the peer knows.
+    pub(crate) fn is_conflicted_by(&self, transactions: &[ConfirmedTransaction<'_>]) -> bool {
+        let Some(ours) = self.transaction() else { return false };
+        let spends_ours = |tx: &Transaction| {
+            let mut inputs = tx.input.iter().map(|input| input.previous_output);
+            inputs.any(|spent| ours.input.iter().any(|input| input.previous_output == spent))
+        };
+        let mut conflicts = transactions.iter().filter(|tx| spends_ours(tx.transaction)).peekable();
+        // Most blocks have nothing of it, and then no id is computed.
+        conflicts.peek().is_some() && {
+            let txid = ours.compute_txid();
+            conflicts.any(|tx| tx.transaction.compute_txid() != txid)
+        }
+    }
+}
 
 /// Who has sent `channel_ready`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -288,6 +335,7 @@ pub(crate) enum Entry {
     ClosingScripts { ours: ScriptBuf, theirs: ScriptBuf },
     FundingCommitted {},
     FundingReleased { transaction: Transaction },
+    FundingConflicted { height: BlockHeight },
 }
 record!(enum Entry {
     0 => Commitments { change },
@@ -311,6 +359,7 @@ record!(enum Entry {
     18 => ClosingScripts { ours, theirs },
     19 => FundingCommitted {},
     20 => FundingReleased { transaction },
+    21 => FundingConflicted { height },
 });
 
 impl Facts {
@@ -328,6 +377,9 @@ impl Facts {
                 if let Announcement::Signed { .. } = self.announcement {
                     self.announcement = Announcement::Awaited {};
                 }
+            }
+            Entry::FundingConflicted { height } => {
+                self.confirmation = Confirmation::Conflicted { height: *height };
             }
             Entry::FundingCommitted {} => self.commit_funding(),
             Entry::FundingReleased { transaction } => {
