@@ -29,7 +29,7 @@ impl<E: Environment> ChainListener for ChannelManager<E> {
         }
         self.give_back_late_payments();
         self.give_back_late_forwards();
-        self.give_back_stuck_forwards();
+        self.give_back_stuck_forwards(transactions);
         self.run();
     }
 

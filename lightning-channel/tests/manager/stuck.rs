@@ -1,5 +1,8 @@
 //! Forwards of whose outgoing half nobody hears: they go back before the peer upstream goes to the chain (RELIABILITY D23).
-use bitcoin::Amount;
+use bitcoin::absolute::LockTime;
+use bitcoin::hashes::Hash as _;
+use bitcoin::transaction::Version;
+use bitcoin::{Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Witness};
 use lightning_channel::channel::{OpenOptions, PhaseName};
 use lightning_traits::config::Trust;
 use lightning_traits::event::Event;
@@ -127,6 +130,71 @@ fn d23_a_forward_that_ends_nowhere_goes_back_three_blocks_before_its_own_end() {
             assert!(story.is_open(first, 0) && story.is_open(first, 1), "{what}");
             assert_eq!(story.world.nodes[0].balance(), 1_000_000_000);
         }
+    }
+}
+
+/// Channels hear of a block before monitors do: what the very block shows with which an HTLC would go back counts, however late a
+/// monitor on another machine says it; and what is no preimage of it does not.
+#[test]
+fn d23_a_preimage_in_the_block_of_the_margin_is_in_time() {
+    for (forced, restart) in [(false, false), (true, false), (true, true)] {
+        for is_it in [true, false] {
+            for reported in [true, false] {
+                let what =
+                    format!("forced {forced}, restart {restart}, preimage {is_it}, reported {reported}");
+                let mut story = story(true);
+                let (first, margin) = (story.first, story.expiry - 3);
+                story.world.disconnect(1, 2);
+                if forced {
+                    story.world.manager(1).force_close(story.second).unwrap();
+                    story.world.settle();
+                }
+                story.mine_to(margin - 1);
+                if restart {
+                    story.world.restart(1);
+                    story.world.settle();
+                }
+                assert_eq!(story.htlcs(1, first), 1, "{what}: there is time");
+                let shown = if is_it { story.preimage.clone() } else { Preimage::new([0x45; 32]) };
+                story.world.broadcast(claim_with(&shown));
+                story.world.mine(1);
+                story.world.settle();
+                assert_eq!((story.htlcs(0, first), story.htlcs(1, first)), (0, 0), "{what}");
+                if reported {
+                    story.claim_on_chain();
+                }
+                story.world.restart(1);
+                story.world.settle();
+                let endings = story.world.endings(0, story.payment);
+                match &endings[..] {
+                    [Event::PaymentSent { .. }] => assert!(is_it, "{what}"),
+                    [Event::PaymentFailed { .. }] => assert!(!is_it, "{what}"),
+                    other => panic!("{what}: {other:?}"),
+                }
+                assert!(story.is_open(first, 0) && story.is_open(first, 1), "{what}");
+                let gained = if is_it { MSAT } else { 0 };
+                assert!(story.world.nodes[0].balance() <= 1_000_000_000 - gained, "{what}");
+                if reported {
+                    assert_eq!(story.world.nodes[1].env.monitors.unacknowledged(), 0, "{what}");
+                }
+            }
+        }
+    }
+}
+
+/// A claim as a block shows it (BOLT 3, "HTLC Outputs": `<remotehtlcsig> <payment_preimage>` for an offered one).
+fn claim_with(preimage: &Preimage) -> Transaction {
+    let mut witness = Witness::new();
+    for element in [&[0x30; 71][..], preimage.as_bytes(), &[0x76; 133]] {
+        witness.push(element);
+    }
+    let previous_output = OutPoint { txid: Txid::from_byte_array([0x77; 32]), vout: 2 };
+    let input = TxIn { previous_output, script_sig: ScriptBuf::new(), sequence: Sequence::ZERO, witness };
+    Transaction {
+        version: Version::TWO,
+        lock_time: LockTime::ZERO,
+        input: vec![input],
+        output: vec![TxOut { value: Amount::from_sat(20_000), script_pubkey: ScriptBuf::new() }],
     }
 }
 
