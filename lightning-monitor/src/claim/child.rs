@@ -16,9 +16,10 @@ use bitcoin::{
 use lightning_traits::Secp;
 use lightning_traits::interface::{ChannelSigner, InputToSign, SigningKey};
 use lightning_traits::record;
+use lightning_traits::tx::trim::{commitment_fee, untrimmed_count};
 use lightning_traits::tx::weight::{OUTPUT_BYTES, SEGWIT_BYTES, TRANSACTION_BYTES};
 use lightning_traits::tx::{CommitmentTx, Spend, TxSide, script, witness};
-use lightning_traits::units::BlockHeight;
+use lightning_traits::units::{BlockHeight, FeeratePerKw};
 
 use super::build::{add_coins, paid};
 use super::fee::{COIN_INPUT_WEIGHT, LATE_WINDOW, LONGEST_CHANGE, OFFERED_WINDOW, in_time};
@@ -87,8 +88,16 @@ impl ChannelMonitor {
         })
     }
 
-    /// What is at stake when no commitment confirms, for the commitment and a child with one coin.
-    pub(crate) fn stake_of_going(&self, parent: &Parent, tip: BlockHeight) -> Stake {
+    /// What our commitment weighs.
+    pub(crate) fn our_weight(&self) -> u64 {
+        let params = self.init.our_params();
+        let htlcs = untrimmed_count(&self.ours.spec, params.format, params.dust_limit);
+        // A sat for each weight unit.
+        commitment_fee(params.format, FeeratePerKw::new(1_000), htlcs).to_sat()
+    }
+
+    /// What is at stake when no commitment confirms, for one of this weight and a child with one coin.
+    pub(crate) fn stake_of_going(&self, weight: u64, tip: BlockHeight) -> Stake {
         let since = self.children.iter().map(|child| child.since).min().unwrap_or(tip);
         let (mut value, mut deadline) = (0_u64, None);
         for (spec, us) in self.valid_specs() {
@@ -117,7 +126,7 @@ impl ChannelMonitor {
             // Of this a half may be offered.
             value: Amount::from_sat(value / 2),
             payable: Amount::from_sat(value / 2),
-            weight: parent.weight.saturating_add(self.child_weight()).saturating_add(COIN_INPUT_WEIGHT),
+            weight: weight.saturating_add(self.child_weight()).saturating_add(COIN_INPUT_WEIGHT),
             deadline: deadline.map(|last| in_time(last, since)),
             punishes: false,
         }
@@ -133,9 +142,9 @@ impl ChannelMonitor {
 
     /// What to ask coins for, if the commitment needs a child, or a better one than is out.
     pub(crate) fn child_request(&self, parent: Parent, moment: Moment) -> Option<CoinRequest> {
-        let stake = self.stake_of_going(&parent, moment.tip);
+        let stake = self.stake_of_going(parent.weight, moment.tip);
         let out = self.children.iter().find(|child| child.parent == parent.txid).map(|child| child.price);
-        let feerate = stake.feerate(moment.rates, moment.tip, out.map(|out| out.feerate))?;
+        let feerate = stake.feerate(moment.rates, moment.tip, moment.pace, out.map(|out| out.feerate))?;
         if rate_of(parent.fee, parent.weight) >= feerate {
             return None;
         }
@@ -164,13 +173,13 @@ impl ChannelMonitor {
             tip: moment.tip,
             renews,
             purpose: Purpose::Child { parent },
+            rank: stake.rank(),
         })
     }
 
     /// Whether their commitments are to be pushed too.
-    pub(crate) fn pushes_theirs(&self, parent: &Parent, moment: Moment) -> bool {
-        let deadline = self.stake_of_going(parent, moment.tip).deadline;
-        deadline.is_some_and(|deadline| moment.tip.plus(THEIRS_TOO) >= deadline)
+    pub(crate) fn pushes_theirs(&self, stake: &Stake, moment: Moment) -> bool {
+        stake.deadline.is_some_and(|deadline| moment.tip.plus(THEIRS_TOO) >= deadline)
     }
 
     /// The child of a commitment, but for the wallet's signatures.

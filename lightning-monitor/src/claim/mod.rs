@@ -29,7 +29,7 @@ use secp256k1::ecdsa::Signature;
 pub(crate) use build::{BuildError, FeeInputs};
 pub(crate) use child::{Child, Parent};
 pub(crate) use fee::{
-    COIN_INPUT_WEIGHT, LONGEST_CHANGE, Offer, Price, Stake, in_time, least_replacing, rate_of,
+    COIN_INPUT_WEIGHT, LONGEST_CHANGE, Offer, Price, Rank, Stake, in_time, least_replacing, pace, rate_of,
 };
 pub(crate) use funded::Funded;
 pub(crate) use package::{Attempt, Package};
@@ -100,6 +100,17 @@ impl Output {
     /// Whether it is an HTLC that *we* offered: the peer can take it with the preimage.
     pub(crate) const fn is_offered_by_us(&self) -> bool {
         matches!(self.spend, Spend::HtlcTimeout | Spend::ReceivedAfterExpiry | Spend::RevokedReceived)
+    }
+
+    /// Whether somebody else has it if no claim of it confirms in time.
+    pub(crate) const fn may_be_taken(&self) -> bool {
+        match self.spend {
+            Spend::Delayed | Spend::CountersignerBalance => false,
+            Spend::Anchor | Spend::AnchorByAnyone | Spend::Funding => false,
+            Spend::HtlcSuccess | Spend::HtlcTimeout => true,
+            Spend::OfferedWithPreimage | Spend::ReceivedAfterExpiry => true,
+            Spend::RevokedDelayed | Spend::RevokedOffered | Spend::RevokedReceived => true,
+        }
     }
 
     /// Whether it is the peer's, and taken because the peer cheated.

@@ -1,4 +1,5 @@
 //! What is done outside the lock, in the order in which the lock decided it.
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
@@ -12,20 +13,18 @@ use lightning_traits::monitor::{ChannelMonitorUpdate, MonitorSnapshot, NewMonito
 use lightning_traits::sync::assert_unlocked;
 use lightning_traits::units::BlockHeight;
 
-use super::{MonitorEnvironment, MonitorSet};
-use crate::claim::{FeeInputs, Funded};
-use crate::resolve::CoinRequest;
+use super::{MonitorEnvironment, MonitorSet, State};
+use crate::claim::{FeeInputs, Funded, Rank};
+use crate::resolve::{CoinRequest, Outgoing};
 
-/// One thing to do.
+/// One thing to do that is done in the order in which it was decided. What is broadcast and what coins are for waits behind it, by rank.
 pub(super) enum Action {
     WriteNew(alloc::boxed::Box<NewMonitor>),
     WriteUpdate(ChannelMonitorUpdate, Option<MonitorSnapshot>),
     WriteChainState(ChannelId, MonitorSnapshot),
     WriteTip(BlockHash, BlockHeight),
     Archive(ChannelId),
-    Broadcast(Vec<Transaction>),
     Watch(OutPoint, ScriptBuf),
-    Coins(ChannelId, Vec<CoinRequest>),
     Release(OutPoint),
     SignerFailed(ChannelId),
 }
@@ -40,13 +39,17 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
             }
             loop {
                 // The guard must be gone before the action runs, so the next action is taken in a statement of its own.
-                let next = self.state.lock().actions.pop_front();
-                let Some(action) = next else { break };
-                self.perform(action);
+                let next = self.state.lock().next_to_do();
+                match next {
+                    Some(Next::Act(action)) => self.perform(action),
+                    Some(Next::Broadcast(package)) => self.env.broadcaster().broadcast(&package),
+                    Some(Next::Fund(requests)) => self.fund_all(requests),
+                    None => break,
+                }
             }
             self.turn.store(false, Ordering::Release);
             // Something may have been put in between our last look and the end of our turn.
-            if self.state.lock().actions.is_empty() {
+            if !self.state.lock().has_to_do() {
                 return;
             }
         }
@@ -62,9 +65,7 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
             Action::WriteChainState(channel, snapshot) => store.write_chain_state(channel, snapshot),
             Action::WriteTip(hash, height) => store.write_tip(hash, height),
             Action::Archive(channel) => store.archive(channel),
-            Action::Broadcast(package) => self.env.broadcaster().broadcast(&package),
             Action::Watch(outpoint, script) => self.env.watch().watch_output(outpoint, &script),
-            Action::Coins(channel, requests) => self.fund_all(channel, &requests),
             Action::Release(outpoint) => self.env.coins().release(outpoint),
             Action::SignerFailed(channel) => self.log(
                 Level::Error,
@@ -89,18 +90,29 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
         }
     }
 
-    /// Pays the fees of transactions that cannot pay their own with coins of the user: they are stored, then broadcast.
-    fn fund_all(&self, channel: ChannelId, requests: &[CoinRequest]) {
-        let funded: Vec<(Funded, &CoinRequest)> =
-            requests.iter().filter_map(|request| Some((self.fund(channel, request)?, request))).collect();
+    /// Pays the fees of transactions that cannot pay their own with coins of the user, the most urgent first, as there may not be
+    /// coins for all: they are stored, then broadcast.
+    fn fund_all(&self, requests: Vec<(ChannelId, CoinRequest)>) {
+        let mut funded: BTreeMap<ChannelId, Vec<(Funded, CoinRequest)>> = BTreeMap::new();
+        for (channel, request) in requests {
+            if let Some(paid) = self.fund(channel, &request) {
+                funded.entry(channel).or_default().push((paid, request));
+            }
+        }
         let mut state = self.state.lock();
-        let Some(entry) = state.entries.get_mut(&channel).filter(|_| !funded.is_empty()) else { return };
-        let monitor = &mut entry.monitor;
-        let packages: Vec<Vec<Transaction>> =
-            funded.into_iter().map(|(funded, request)| monitor.keep(funded, request)).collect();
-        let written = Action::WriteChainState(channel, entry.snapshot());
-        state.actions.push_back(written);
-        state.actions.extend(packages.into_iter().map(Action::Broadcast));
+        for (channel, funded) in funded {
+            let Some(entry) = state.entries.get_mut(&channel) else { continue };
+            let monitor = &mut entry.monitor;
+            let keep = |(funded, request): (Funded, CoinRequest)| Outgoing {
+                rank: request.rank,
+                package: monitor.keep(funded, &request),
+            };
+            let packages: Vec<Outgoing> = funded.into_iter().map(keep).collect();
+            let written = Action::WriteChainState(channel, entry.snapshot());
+            state.actions.push_back(written);
+            packages.into_iter().for_each(|outgoing| state.send(outgoing));
+            state.reschedule(channel);
+        }
     }
 
     fn fund(&self, channel: ChannelId, request: &CoinRequest) -> Option<Funded> {
@@ -153,5 +165,60 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
         let record =
             LogRecord { level, module: "lightning_monitor", peer: None, channel: Some(channel), message };
         self.env.log().log(&record);
+    }
+}
+
+/// What is done next.
+pub(super) enum Next {
+    Act(Action),
+    Broadcast(Vec<Transaction>),
+    Fund(Vec<(ChannelId, CoinRequest)>),
+}
+
+/// What waits behind the actions, the most urgent first: when hundreds of channels go to the chain in one block, what has most to
+/// lose must not stand behind what happens to have a smaller name.
+#[derive(Default)]
+pub(super) struct Waiting {
+    broadcasts: BTreeMap<(Rank, u64), Vec<Transaction>>,
+    requests: BTreeMap<(Rank, u64), (ChannelId, CoinRequest)>,
+    next: u64,
+}
+
+impl Waiting {
+    /// Of the same rank, what came first stays first.
+    fn number(&mut self) -> u64 {
+        self.next = self.next.saturating_add(1);
+        self.next
+    }
+}
+
+impl State {
+    /// Plans a broadcast.
+    pub(super) fn send(&mut self, Outgoing { rank, package }: Outgoing) {
+        let number = self.waiting.number();
+        self.waiting.broadcasts.insert((rank, number), package);
+    }
+
+    /// Plans to ask for coins.
+    pub(super) fn ask(&mut self, channel: ChannelId, request: CoinRequest) {
+        let number = self.waiting.number();
+        self.waiting.requests.insert((request.rank, number), (channel, request));
+    }
+
+    /// What must be written before it is broadcast is written first; and no broadcast waits for the wallet.
+    fn next_to_do(&mut self) -> Option<Next> {
+        if let Some(action) = self.actions.pop_front() {
+            return Some(Next::Act(action));
+        }
+        if let Some((_, package)) = self.waiting.broadcasts.pop_first() {
+            return Some(Next::Broadcast(package));
+        }
+        let requests = core::mem::take(&mut self.waiting.requests);
+        (!requests.is_empty()).then(|| Next::Fund(requests.into_values().collect()))
+    }
+
+    fn has_to_do(&self) -> bool {
+        let Waiting { broadcasts, requests, next: _ } = &self.waiting;
+        !(self.actions.is_empty() && broadcasts.is_empty() && requests.is_empty())
     }
 }

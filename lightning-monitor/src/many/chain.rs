@@ -10,6 +10,7 @@ use lightning_traits::interface::{ChainListener, ConfirmedTransaction, KeysInter
 use lightning_traits::units::BlockHeight;
 
 use super::{MonitorEnvironment, MonitorSet, State};
+use crate::claim::pace;
 use crate::monitor::Confirmed;
 use crate::resolve::{Moment, Rates, Todo};
 
@@ -154,10 +155,10 @@ impl State {
         height: BlockHeight,
         rates: Rates,
     ) {
-        let mut todo = Todo::default();
+        let (mut todo, pace) = (Todo::default(), pace(self.weight));
         if let Some(entry) = self.entries.get_mut(&channel) {
             let signer = keys.signer(&entry.monitor.init().keys);
-            let moment = Moment { tip: height, rates, may_publish: entry.may_publish() };
+            let moment = Moment { tip: height, rates, pace, may_publish: entry.may_publish() };
             entry.monitor.on_tip(secp, &signer, moment, &mut todo);
         }
         self.note(channel, todo);

@@ -87,6 +87,8 @@ pub(super) struct Entry {
     pub(super) ledger: Ledger,
     /// Where the set has filed it.
     pub(super) attention: Option<BlockHeight>,
+    /// Weight of its claims that wait for a block and may come too late, as the set has counted it.
+    pub(super) weight: u64,
     /// The outpoints under which the set has filed it.
     pub(super) indexed: Vec<OutPoint>,
     /// The tip when it was last used.
@@ -104,6 +106,7 @@ impl Entry {
             reports: Vec::new(),
             next_event: EventId(0),
             attention: None,
+            weight: 0,
             indexed: Vec::new(),
             used: BlockHeight::new(0),
             log: Log::default(),

@@ -40,9 +40,10 @@ use lightning_traits::monitor::{
 use lightning_traits::sync::{Mutex, assert_unlocked};
 use lightning_traits::units::BlockHeight;
 
+use crate::claim::pace;
 use crate::monitor::{Balance, ChannelMonitor, Duty};
 use crate::resolve::{Moment, Rates, Todo};
-use actions::Action;
+use actions::{Action, Waiting};
 use entry::{Entry, Report};
 use index::Index;
 use sleep::Asleep;
@@ -125,6 +126,10 @@ struct State {
     receipts: VecDeque<Receipt>,
     /// What is still to be done outside. Under the same lock as all else, so that it is in the order of the decisions.
     actions: VecDeque<Action>,
+    /// And behind that, the most urgent first.
+    waiting: Waiting,
+    /// Weight of the claims that wait for a block and may come too late, of all channels.
+    weight: u64,
 }
 
 impl<E: MonitorEnvironment> MonitorSet<E> {
@@ -258,7 +263,7 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
 
     /// An update of a monitor that is in memory.
     fn take_awake(&self, state: &mut State, update: ChannelMonitorUpdate, rates: Rates) -> Persist {
-        let tip = state.height();
+        let (tip, pace) = (state.height(), pace(state.weight));
         let Some(entry) = state.entries.get_mut(&update.channel) else {
             return Persist::Refused(MonitorRefusal::UnknownChannel);
         };
@@ -276,7 +281,7 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
         let mut todo = Todo::default();
         if entry.monitor.acts_on(&update) {
             let signer = self.signer(&entry.monitor);
-            let moment = Moment { tip, rates, may_publish: entry.may_publish() };
+            let moment = Moment { tip, rates, pace, may_publish: entry.may_publish() };
             entry.monitor.on_tip(&self.secp, &signer, moment, &mut todo);
         }
         let channel = update.channel;
@@ -374,6 +379,9 @@ impl State {
         if let Some(old) = entry.attention.take() {
             self.attention.remove(&(old, channel));
         }
+        let weight = entry.monitor.waiting_weight();
+        self.weight = self.weight.saturating_sub(entry.weight).saturating_add(weight);
+        entry.weight = weight;
         entry.attention = entry.next_attention(tip);
         if let Some(next) = entry.attention {
             self.attention.insert((next, channel));
@@ -408,10 +416,8 @@ impl State {
 
     /// Plans what is to be done outside.
     fn plan(&mut self, channel: ChannelId, todo: Todo) {
-        self.actions.extend(todo.broadcasts.into_iter().map(Action::Broadcast));
-        if !todo.coin_requests.is_empty() {
-            self.actions.push_back(Action::Coins(channel, todo.coin_requests));
-        }
+        todo.broadcasts.into_iter().for_each(|outgoing| self.send(outgoing));
+        todo.coin_requests.into_iter().for_each(|request| self.ask(channel, request));
         self.actions.extend(todo.released.into_iter().map(Action::Release));
         if todo.signer_failed {
             self.actions.push_back(Action::SignerFailed(channel));
@@ -449,6 +455,7 @@ impl State {
         if let Some(attention) = entry.attention {
             self.attention.remove(&(attention, channel));
         }
+        self.weight = self.weight.saturating_sub(entry.weight);
         self.entries.remove(&channel);
         self.on_chain.remove(&channel);
         self.actions.push_back(Action::Archive(channel));

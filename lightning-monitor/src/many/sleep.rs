@@ -128,6 +128,7 @@ impl State {
     /// The channel sleeps from now on.
     pub(super) fn lull(&mut self, channel: ChannelId) {
         let Some(entry) = self.entries.remove(&channel) else { return };
+        self.weight = self.weight.saturating_sub(entry.weight);
         let asleep = Asleep {
             funding: entry.monitor.init().funding.outpoint,
             last_update: entry.monitor.last_update(),

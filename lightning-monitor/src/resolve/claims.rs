@@ -12,9 +12,10 @@ use lightning_traits::interface::ChannelSigner;
 use lightning_traits::tx::HtlcSpec;
 use lightning_traits::units::{BlockHeight, FeeratePerKw};
 
-use super::{CoinRequest, Moment, Purpose, Todo};
+use super::{CoinRequest, Moment, Outgoing, Purpose, Todo};
 use crate::claim::{
-    Attempt, Authority, BuildError, COIN_INPUT_WEIGHT, Offer, Output, Package, Price, Stake, least_replacing,
+    Attempt, Authority, BuildError, COIN_INPUT_WEIGHT, Offer, Output, Package, Price, Rank, Stake,
+    least_replacing,
 };
 use crate::detect::Built;
 use crate::monitor::{ChannelMonitor, Closing, Duty};
@@ -28,7 +29,7 @@ const CONFIRMS_WITHIN: u32 = 12;
 /// What came of a package.
 enum Made {
     /// A transaction, to be broadcast.
-    Claim(Attempt),
+    Claim(Attempt, Rank),
     /// Coins are asked for.
     Asked,
     /// Nothing now: waiting is better, or the signer has not signed.
@@ -83,8 +84,8 @@ impl ChannelMonitor {
         let is_fresh = |output: &Output| !known.contains(&output.outpoint) && may_show(output, moment);
         let fresh = due.into_values().filter(is_fresh).collect();
         for package in self.packages_of(fresh, moment.tip) {
-            if let Made::Claim(attempt) = self.make(&mut maker, &package, todo) {
-                take(&mut closing, attempt, moment.tip, todo);
+            if let Made::Claim(attempt, rank) = self.make(&mut maker, &package, todo) {
+                take(&mut closing, attempt, rank, moment.tip, todo);
             }
         }
         self.closing = Some(closing);
@@ -98,16 +99,20 @@ impl ChannelMonitor {
         closing: &mut Closing,
         todo: &mut Todo,
     ) {
+        // What takes the place of what is out goes before the rest, which conflicts with that.
+        let tip = maker.moment.tip;
+        let rank = packages.iter().map(|package| self.stake_of(&package.outputs, tip).rank()).min();
+        let rank = rank.unwrap_or(Rank::LAST);
         let mut packages = packages.into_iter();
         let Some(first) = packages.next() else { return };
         let is_whole = packages.len() == 0;
         let made = self.make(maker, &first, todo);
         let Some(out) = first.replaces else { return };
         match made {
-            Made::Claim(attempt) => take(closing, attempt, maker.moment.tip, todo),
+            Made::Claim(attempt, _) => take(closing, attempt, rank, tip, todo),
             Made::Asked | Made::Nothing => {
                 // What the parts would replace is still out; they are tried again with the next block.
-                todo.broadcasts.push(alloc::vec![out.transaction.clone()]);
+                todo.broadcasts.push(Outgoing { rank, package: alloc::vec![out.transaction.clone()] });
                 closing.claims.push(out);
                 return;
             }
@@ -116,8 +121,8 @@ impl ChannelMonitor {
             return;
         }
         for package in packages {
-            if let Made::Claim(attempt) = self.make(maker, &package, todo) {
-                take(closing, attempt, maker.moment.tip, todo);
+            if let Made::Claim(attempt, _) = self.make(maker, &package, todo) {
+                take(closing, attempt, rank, tip, todo);
             }
         }
     }
@@ -133,14 +138,15 @@ impl ChannelMonitor {
                 }
             }
         }
+        let stake = self.stake_of(&package.outputs, maker.moment.tip);
+        let rank = stake.rank();
         if self.is_fixed(first) {
             if package.replaces.is_some() {
                 return Made::Nothing;
             }
             let built = self.build_second_stage(maker.signer, first, maker.ours.as_ref(), None);
-            return made(built, package, Price::default(), todo);
+            return made(built, package, (Price::default(), rank), todo);
         }
-        let stake = self.stake_of(&package.outputs, maker.moment.tip);
         let (feerate, renews) = match self.next_feerate(&stake, package, maker.moment) {
             Some(feerate) => (feerate, false),
             None => match package.replaces.as_ref().filter(|_| renews(first, maker.moment.tip)) {
@@ -171,17 +177,34 @@ impl ChannelMonitor {
                 tip: maker.moment.tip,
                 renews,
                 purpose: Purpose::SecondStage,
+                rank,
             });
             return Made::Asked;
         }
         let built = self.build_sweep(maker.secp, maker.signer, &package.outputs, fee);
-        made(built, package, Price { feerate, fee }, todo)
+        made(built, package, (Price { feerate, fee }, rank), todo)
+    }
+
+    /// Weight of what waits for a block and may come too late.
+    pub(crate) fn waiting_weight(&self) -> u64 {
+        let weight = |transaction: &Transaction| transaction.weight().to_wu();
+        let children = self.children.iter().map(|child| weight(&child.transaction)).max();
+        let Some(closing) = &self.closing else {
+            let commitment = self.is_going_to_chain().then(|| self.our_weight());
+            return commitment.unwrap_or(0).saturating_add(children.unwrap_or(0));
+        };
+        let waits = |output: &&Output| output.spent.is_none() && output.may_be_taken();
+        let waiting: BTreeSet<OutPoint> =
+            closing.outputs.iter().filter(waits).map(|output| output.outpoint).collect();
+        let claims = closing.claims.iter();
+        let claims = claims.filter(|claim| claim.outpoints.iter().any(|outpoint| waiting.contains(outpoint)));
+        claims.map(|claim| weight(&claim.transaction)).fold(0, u64::saturating_add)
     }
 
     /// The feerate of a package; `None` when it is out already at a rate as good, or waiting is better.
     fn next_feerate(&self, stake: &Stake, package: &Package, moment: Moment) -> Option<FeeratePerKw> {
         let last = package.outputs.iter().filter_map(|output| Some(output.offered?.feerate)).max();
-        let feerate = stake.feerate(moment.rates, moment.tip, last)?;
+        let feerate = stake.feerate(moment.rates, moment.tip, moment.pace, last)?;
         let is_same = |out: &&Attempt| out.outpoints.len() == package.outputs.len();
         match package.replaces.as_ref().filter(is_same) {
             Some(out) => out.price.is_beaten_by(feerate, stake.is_last(moment.tip)).then_some(feerate),
@@ -215,11 +238,16 @@ fn may_show(output: &Output, moment: Moment) -> bool {
     moment.may_publish || !output.needs_preimage() || output.htlc.as_ref().is_some_and(is_last_chance)
 }
 
-fn made(built: Result<Transaction, BuildError>, package: &Package, price: Price, todo: &mut Todo) -> Made {
+fn made(
+    built: Result<Transaction, BuildError>,
+    package: &Package,
+    (price, rank): (Price, Rank),
+    todo: &mut Todo,
+) -> Made {
     match built {
         Ok(transaction) => {
             let outpoints = package.outputs.iter().map(|output| output.outpoint).collect();
-            Made::Claim(Attempt { outpoints, transaction, price })
+            Made::Claim(Attempt { outpoints, transaction, price }, rank)
         }
         Err(BuildError::Signer(_) | BuildError::Inconsistent | BuildError::TooDear) => {
             todo.signer_failed = true;
@@ -229,8 +257,8 @@ fn made(built: Result<Transaction, BuildError>, package: &Package, price: Price,
 }
 
 /// Takes a new claim up.
-fn take(closing: &mut Closing, attempt: Attempt, tip: BlockHeight, todo: &mut Todo) {
-    todo.broadcasts.push(alloc::vec![attempt.transaction.clone()]);
+fn take(closing: &mut Closing, attempt: Attempt, rank: Rank, tip: BlockHeight, todo: &mut Todo) {
+    todo.broadcasts.push(Outgoing { rank, package: alloc::vec![attempt.transaction.clone()] });
     todo.changed = true;
     note_offer(closing, &attempt, tip);
     closing.claims.push(attempt);

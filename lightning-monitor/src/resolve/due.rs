@@ -5,7 +5,7 @@ use lightning_traits::Secp;
 use lightning_traits::interface::ChannelSigner;
 use lightning_traits::monitor::MonitorEvent;
 
-use super::{Moment, Todo};
+use super::{Moment, Outgoing, Todo};
 use crate::monitor::{ChannelMonitor, Duty, Stance};
 
 impl ChannelMonitor {
@@ -44,7 +44,10 @@ impl ChannelMonitor {
             todo.changed = true;
         }
         if let Some(undone) = &self.undone {
-            todo.broadcasts.push(alloc::vec![undone.clone()]);
+            todo.broadcasts.push(Outgoing {
+                rank: self.stake_of_going(self.our_weight(), moment.tip).rank(),
+                package: alloc::vec![undone.clone()],
+            });
             return;
         }
         if self.is_going_to_chain() && moment.may_publish {
@@ -58,15 +61,17 @@ impl ChannelMonitor {
             todo.signer_failed = true;
             return;
         };
+        let stake = self.stake_of_going(self.our_weight(), moment.tip);
+        let rank = stake.rank();
         let Some(parent) = self.our_parent(&built.tx, signed.clone()) else {
-            todo.broadcasts.push(alloc::vec![signed]);
+            todo.broadcasts.push(Outgoing { rank, package: alloc::vec![signed] });
             return;
         };
-        todo.broadcasts.push(self.package_out(&parent));
-        let theirs = if self.pushes_theirs(&parent, moment) { self.their_parents(secp) } else { Vec::new() };
-        for parent in &theirs {
-            todo.broadcasts.extend(Some(self.package_out(parent)).filter(|package| !package.is_empty()));
-        }
+        todo.broadcasts.push(Outgoing { rank, package: self.package_out(&parent) });
+        let theirs = if self.pushes_theirs(&stake, moment) { self.their_parents(secp) } else { Vec::new() };
+        let packages = theirs.iter().map(|parent| self.package_out(parent));
+        let packages = packages.filter(|package| !package.is_empty());
+        todo.broadcasts.extend(packages.map(|package| Outgoing { rank, package }));
         let parents = core::iter::once(parent).chain(theirs);
         todo.coin_requests.extend(parents.filter_map(|parent| self.child_request(parent, moment)));
     }

@@ -27,7 +27,7 @@ use lightning_traits::interface::ChannelSigner;
 use lightning_traits::monitor::{MonitorEvent, SpendKind};
 use lightning_traits::units::{BlockHeight, FeeratePerKw};
 
-use crate::claim::Parent;
+use crate::claim::{Parent, Rank};
 use crate::monitor::{ChannelMonitor, Closing, Confirmed, Duty, Stance};
 
 /// How deep a transaction must be before what follows from it cannot be taken back.
@@ -45,6 +45,8 @@ pub(crate) struct Rates {
 pub(crate) struct Moment {
     pub(crate) tip: BlockHeight,
     pub(crate) rates: Rates,
+    /// Blocks that each step of a price takes, for all that waits.
+    pub(crate) pace: u32,
     /// Whether our commitment may go out: not while something that the monitor has learnt could be lost in a crash, as
     /// then the channel would step on past a commitment that is out.
     pub(crate) may_publish: bool,
@@ -88,6 +90,15 @@ pub(crate) struct CoinRequest {
     /// Whether it only asks if the coins of what is out are still there.
     pub(crate) renews: bool,
     pub(crate) purpose: Purpose,
+    /// Before which others it is served.
+    pub(crate) rank: Rank,
+}
+
+/// What is broadcast together: a transaction, or a parent with its child.
+#[derive(Clone, Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) rank: Rank,
+    pub(crate) package: Vec<Transaction>,
 }
 
 /// What must be done outside.
@@ -95,8 +106,7 @@ pub(crate) struct CoinRequest {
 pub(crate) struct Todo {
     pub(crate) events: Vec<MonitorEvent>,
     pub(crate) user_events: Vec<Event>,
-    /// Each a transaction, or a parent with its child.
-    pub(crate) broadcasts: Vec<Vec<Transaction>>,
+    pub(crate) broadcasts: Vec<Outgoing>,
     pub(crate) coin_requests: Vec<CoinRequest>,
     pub(crate) released: Vec<OutPoint>,
     pub(crate) watches: Vec<(OutPoint, ScriptBuf)>,

@@ -15,6 +15,7 @@ mod closes;
 mod coins;
 mod deadlines;
 mod families;
+mod flood;
 mod late;
 mod market;
 mod orders;

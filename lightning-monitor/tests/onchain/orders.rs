@@ -157,6 +157,7 @@ fn told(story: &Story, ways: &[Way]) -> ChannelMonitor {
         }
         if way.restart {
             let (stored, tip) = listener.env.store.crash();
+            listener.env.wallet.restart();
             listener.set = MonitorSet::restore(listener.env.clone(), &stored, tip).expect("restores");
             listener.settle();
         }

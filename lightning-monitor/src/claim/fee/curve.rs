@@ -4,9 +4,14 @@
 //! since estimates may be stale or wrong: in the last block all of it, in the one before a half, before that a quarter. So a
 //! claim with a budget of 50,000 sat offers 1,562 sat five blocks before its last one, and nothing is spent early for nothing.
 //!
+//! When very much waits at once, as after many breaches in one block, not all of it fits into the last block: then each step lasts as
+//! many blocks as all that waits needs (`pace`), so that what is worth most gets in first and there is room for the rest behind it.
+//!
 //! # Invariants
 //! - never above the budget; the budget in the last block and after it
-//! - the later the block, the higher the market, the higher the last offer, the higher the price
+//! - the later the block, the higher the market, the more waits, the higher the last offer, the higher the price
+use core::cmp::Reverse;
+
 use bitcoin::Amount;
 use lightning_traits::units::{BlockHeight, FeeratePerKw};
 
@@ -41,12 +46,16 @@ impl Stake {
         &self,
         market: Rates,
         tip: BlockHeight,
+        pace: u32,
         last: Option<FeeratePerKw>,
     ) -> Option<FeeratePerKw> {
         let cap = self.cap(market)?;
         let (asked, ramp) = match self.deadline {
             None => (market.background, FeeratePerKw::new(0)),
-            Some(_) => (market.urgent, halved(cap, self.blocks_left(tip).saturating_sub(1))),
+            Some(_) => {
+                let steps = self.blocks_left(tip).saturating_sub(1) / pace.max(1);
+                (market.urgent, halved(cap, steps))
+            }
         };
         Some(asked.max(ramp).max(last.unwrap_or_default()).max(market.background).min(cap))
     }
@@ -61,10 +70,36 @@ impl Stake {
         self.blocks_left(tip) <= 1
     }
 
+    /// Before which others it is broadcast.
+    pub(crate) fn rank(&self) -> Rank {
+        Rank { last: self.deadline.map_or(u32::MAX, BlockHeight::get), value: Reverse(self.value) }
+    }
+
     /// Whether no market ever makes the claim worth its fee.
     pub(crate) fn is_hopeless(&self) -> bool {
         rate_of(self.payable, self.weight) < FeeratePerKw::FLOOR
     }
+}
+
+/// Before which others a claim is broadcast, and gets coins: the nearer its last block, the sooner, and then the more it is worth.
+/// What may come at any time comes last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Rank {
+    last: u32,
+    value: Reverse<Amount>,
+}
+
+impl Rank {
+    /// Behind all others.
+    pub(crate) const LAST: Self = Self { last: u32::MAX, value: Reverse(Amount::ZERO) };
+}
+
+/// Weight of which all that waits gets into one block, whatever else is bought there: a quarter of it.
+const SHARE: u64 = 1_000_000;
+
+/// How many blocks a step of the price takes while claims of this weight wait together.
+pub(crate) fn pace(waiting: u64) -> u32 {
+    u32::try_from(waiting / SHARE).unwrap_or(u32::MAX).saturating_add(1)
 }
 
 /// The rate that this fee is for this weight, rounded down.
@@ -111,6 +146,10 @@ mod tests {
         (LAST - 200..LAST + 50).prop_map(BlockHeight::new)
     }
 
+    fn paces() -> impl Strategy<Value = u32> {
+        prop_oneof![Just(1), 1_u32..50, Just(u32::MAX)]
+    }
+
     fn last() -> impl Strategy<Value = Option<FeeratePerKw>> {
         proptest::option::of((0_u32..2_000_000).prop_map(FeeratePerKw::new))
     }
@@ -119,8 +158,8 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
 
         #[test]
-        fn never_above_the_budget(stake in stake(), market in market(), tip in height(), last in last()) {
-            let Some(rate) = stake.feerate(market, tip, last) else { return Ok(()) };
+        fn never_above_the_budget(stake in stake(), market in market(), tip in height(), pace in paces(), last in last()) {
+            let Some(rate) = stake.feerate(market, tip, pace, last) else { return Ok(()) };
             let fee = rate.fee(stake.weight);
             let share = if stake.punishes { stake.value } else { stake.value / 2 };
             prop_assert!(fee <= stake.payable);
@@ -129,32 +168,46 @@ mod tests {
         }
 
         #[test]
-        fn all_of_the_budget_in_the_last_block_and_after(stake in stake(), market in market(), late in 0_u32..40, last in last()) {
+        fn all_of_the_budget_in_the_last_block_and_after(stake in stake(), market in market(), late in 0_u32..40, pace in paces(), last in last()) {
             let stake = Stake { deadline: Some(BlockHeight::new(LAST)), ..stake };
             let tip = BlockHeight::new(LAST - 1 + late);
             prop_assert!(stake.is_last(tip));
-            prop_assert_eq!(stake.feerate(market, tip, last), stake.cap(market));
+            prop_assert_eq!(stake.feerate(market, tip, pace, last), stake.cap(market));
         }
 
         #[test]
-        fn later_is_never_cheaper(stake in stake(), market in market(), tip in height(), more in 0_u32..60, last in last()) {
-            prop_assert!(stake.feerate(market, tip, last) <= stake.feerate(market, tip.plus(more), last));
+        fn later_is_never_cheaper(stake in stake(), market in market(), tip in height(), more in 0_u32..60, pace in paces(), last in last()) {
+            prop_assert!(stake.feerate(market, tip, pace, last) <= stake.feerate(market, tip.plus(more), pace, last));
         }
 
         #[test]
-        fn a_dearer_market_is_never_cheaper(stake in stake(), market in market(), tip in height(), more in 0_u32..500_000, last in last()) {
+        fn a_dearer_market_is_never_cheaper(stake in stake(), market in market(), tip in height(), more in 0_u32..500_000, pace in paces(), last in last()) {
             let dearer = Rates { urgent: FeeratePerKw::new(market.urgent.to_sat_per_kw() + more), ..market };
-            prop_assert!(stake.feerate(market, tip, last) <= stake.feerate(dearer, tip, last));
+            prop_assert!(stake.feerate(market, tip, pace, last) <= stake.feerate(dearer, tip, pace, last));
+        }
+
+        #[test]
+        fn the_more_waits_the_sooner_more_is_offered(stake in stake(), market in market(), tip in height(), pace in paces(), more in 0_u32..50, last in last()) {
+            let crowded = pace.saturating_add(more);
+            prop_assert!(stake.feerate(market, tip, pace, last) <= stake.feerate(market, tip, crowded, last));
+        }
+
+        #[test]
+        fn the_nearer_the_end_the_sooner_and_then_the_dearer(one in stake(), other in stake()) {
+            let last = |stake: &Stake| stake.deadline.map_or(u32::MAX, BlockHeight::get);
+            let expected = (last(&one), other.value).cmp(&(last(&other), one.value));
+            prop_assert_eq!(one.rank().cmp(&other.rank()), expected);
+            prop_assert!(one.rank() <= Rank::LAST);
         }
 
         /// Block by block, whatever the market does: what was offered is offered again, or more.
         #[test]
-        fn an_offer_is_never_lowered(stake in stake(), markets in proptest::collection::vec(market(), 1..60), start in 0_u32..80) {
+        fn an_offer_is_never_lowered(stake in stake(), markets in proptest::collection::vec(market(), 1..60), start in 0_u32..80, steps in proptest::collection::vec(paces(), 60)) {
             let mut last = None;
-            for (blocks, market) in (0..).zip(markets) {
+            for ((blocks, market), pace) in (0..).zip(markets).zip(steps) {
                 let tip = BlockHeight::new(LAST - 80 + start + blocks);
                 // A market that asks for more than is left is waited out; what is out stays out.
-                let Some(rate) = stake.feerate(market, tip, last) else { continue };
+                let Some(rate) = stake.feerate(market, tip, pace, last) else { continue };
                 // The share of the budget bounds everything but a background rate above it, which may fall again.
                 let share = if stake.punishes { stake.value } else { stake.value / 2 };
                 let bound = rate_of(share, stake.weight);
@@ -164,9 +217,9 @@ mod tests {
         }
 
         #[test]
-        fn a_claim_that_waits_for_nobody_pays_for_no_haste(stake in stake(), market in market(), tip in height()) {
+        fn a_claim_that_waits_for_nobody_pays_for_no_haste(stake in stake(), market in market(), tip in height(), pace in paces()) {
             let stake = Stake { deadline: None, ..stake };
-            let rate = stake.feerate(market, tip, None);
+            let rate = stake.feerate(market, tip, pace, None);
             prop_assert!(rate.is_none_or(|rate| rate == market.background));
         }
     }
@@ -184,8 +237,14 @@ mod tests {
                 punishes: false,
             },
         );
-        let fee = |left: u32| stake.feerate(floor, BlockHeight::new(LAST - left), None).unwrap().fee(1_000);
-        let fees: Vec<u64> = [1, 2, 3, 6, 7, 8, 9, 144].map(|left| fee(left).to_sat()).to_vec();
+        let fee = |left: u32, pace| {
+            stake.feerate(floor, BlockHeight::new(LAST - left), pace, None).unwrap().fee(1_000)
+        };
+        let fees: Vec<u64> = [1, 2, 3, 6, 7, 8, 9, 144].map(|left| fee(left, pace(0)).to_sat()).to_vec();
         assert_eq!(fees, [50_000, 25_000, 12_500, 1_562, 781, 390, 253, 253]);
+        // What waits needs ten blocks, each of which leaves a quarter.
+        let pace = pace(10_000_000 - 1);
+        let fees: Vec<u64> = [1, 10, 11, 20, 21, 71, 144].map(|left| fee(left, pace).to_sat()).to_vec();
+        assert_eq!(fees, [50_000, 50_000, 25_000, 25_000, 12_500, 390, 253]);
     }
 }

@@ -11,6 +11,6 @@ mod curve;
 mod replace;
 mod stake;
 
-pub(crate) use curve::{Stake, rate_of};
+pub(crate) use curve::{Rank, Stake, pace, rate_of};
 pub(crate) use replace::{Offer, Price, least_replacing};
 pub(crate) use stake::{COIN_INPUT_WEIGHT, LATE_WINDOW, LONGEST_CHANGE, OFFERED_WINDOW, in_time};

@@ -3,6 +3,7 @@
 pub(crate) mod chain;
 pub(crate) mod pair;
 pub(crate) mod side;
+pub(crate) mod space;
 pub(crate) mod store;
 pub(crate) mod wallet;
 pub(crate) mod world;

@@ -21,10 +21,26 @@ pub(crate) struct Wallet {
 #[derive(Default)]
 struct State {
     coins: BTreeMap<OutPoint, TxOut>,
+    /// Those of them that are lent to nobody.
+    free: BTreeSet<OutPoint>,
     lent: BTreeMap<OutPoint, BTreeSet<OutPoint>>,
     released: Vec<OutPoint>,
     /// Whether anything was lent since the last start.
     has_lent_since: bool,
+}
+
+impl State {
+    fn add(&mut self, outpoint: OutPoint, output: TxOut) {
+        self.coins.insert(outpoint, output);
+        if !self.lent.values().any(|lent| lent.contains(&outpoint)) {
+            self.free.insert(outpoint);
+        }
+    }
+
+    fn count_free(&mut self) {
+        let lent: BTreeSet<&OutPoint> = self.lent.values().flatten().collect();
+        self.free = self.coins.keys().filter(|coin| !lent.contains(coin)).copied().collect();
+    }
 }
 
 fn key() -> SecretKey {
@@ -42,7 +58,7 @@ impl Wallet {
     pub(crate) fn fill(&self, number: u32, value: u64) -> (OutPoint, TxOut) {
         let outpoint = OutPoint { txid: Txid::from_byte_array([0xc0; 32]), vout: number };
         let output = TxOut { value: Amount::from_sat(value), script_pubkey: script() };
-        self.state.borrow_mut().coins.insert(outpoint, output.clone());
+        self.state.borrow_mut().add(outpoint, output.clone());
         (outpoint, output)
     }
 
@@ -52,11 +68,12 @@ impl Wallet {
         for tx in transactions {
             for input in &tx.input {
                 state.coins.remove(&input.previous_output);
+                state.free.remove(&input.previous_output);
             }
             let txid = tx.compute_txid();
             for (vout, output) in (0..).zip(&tx.output) {
                 if output.script_pubkey == script() {
-                    state.coins.insert(OutPoint { txid, vout }, output.clone());
+                    state.add(OutPoint { txid, vout }, output.clone());
                 }
             }
         }
@@ -64,13 +81,16 @@ impl Wallet {
 
     /// A block was taken back: these coins, and no others, are on the chain now.
     pub(crate) fn reorganised(&self, coins: BTreeMap<OutPoint, TxOut>) {
-        self.state.borrow_mut().coins = coins;
+        let mut state = self.state.borrow_mut();
+        state.coins = coins;
+        state.count_free();
     }
 
     /// The process starts again: what was lent is not stored.
     pub(crate) fn restart(&self) {
         let mut state = self.state.borrow_mut();
         state.lent.clear();
+        state.count_free();
         state.has_lent_since = false;
     }
 
@@ -92,25 +112,28 @@ impl Wallet {
 impl CoinSource for Wallet {
     fn reserve(&self, claim: OutPoint, needed: Amount, feerate: FeeratePerKw) -> Option<Coins> {
         let mut state = self.state.borrow_mut();
-        let State { coins, lent, .. } = &mut *state;
+        let State { coins, free, lent, .. } = &mut *state;
         // Outpoint 36, empty script 1, sequence 4; count 1, signature 1 + 72, key 1 + 33.
         let input_weight = 4 * 41 + 108;
         let worth = |value: Amount| value.to_sat().saturating_sub(feerate.fee(input_weight).to_sat());
         let mut chosen = lent.get(&claim).cloned().unwrap_or_default();
         chosen.retain(|coin| coins.contains_key(coin));
         let mut total: u64 = chosen.iter().map(|coin| worth(coins[coin].value)).sum();
-        let free: Vec<OutPoint> =
-            coins.keys().filter(|coin| !lent.values().any(|set| set.contains(coin))).copied().collect();
-        for coin in free {
+        let mut more = Vec::new();
+        for coin in free.iter() {
             if total >= needed.to_sat() {
                 break;
             }
-            total += worth(coins[&coin].value);
-            chosen.insert(coin);
+            total += worth(coins[coin].value);
+            more.push(*coin);
         }
         if total < needed.to_sat() {
             return None;
         }
+        more.iter().for_each(|coin| {
+            free.remove(coin);
+        });
+        chosen.extend(more);
         let inputs = chosen
             .iter()
             .map(|coin| Coin { outpoint: *coin, output: coins[coin].clone(), input_weight })
@@ -125,6 +148,9 @@ impl CoinSource for Wallet {
         let mut state = self.state.borrow_mut();
         assert!(!state.has_lent_since, "said before anything is asked for");
         state.lent.entry(claim).or_default().extend(coins);
+        coins.iter().for_each(|coin| {
+            state.free.remove(coin);
+        });
     }
 
     fn sign(&self, mut transaction: Transaction) -> Option<Transaction> {
@@ -147,7 +173,9 @@ impl CoinSource for Wallet {
 
     fn release(&self, claim: OutPoint) {
         let mut state = self.state.borrow_mut();
-        state.lent.remove(&claim);
+        let back = state.lent.remove(&claim).unwrap_or_default();
+        let back: Vec<OutPoint> = back.into_iter().filter(|coin| state.coins.contains_key(coin)).collect();
+        state.free.extend(back);
         state.released.push(claim);
     }
 }
