@@ -32,6 +32,9 @@ const HASTE: u32 = 6;
 /// Blocks without the breach in the chain after which it is not waited for any more. Should it come, the blobs are there still.
 const PATIENCE: u32 = 144;
 
+/// A breach does not know of others that wait for a block.
+const ALONE: u32 = 1;
+
 /// What the chain costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prices {
@@ -229,7 +232,7 @@ impl Avenger {
         let last = prize.price.map(|(price, _)| price.feerate);
         let own = rate_of(claim.allowance(), claim.weight);
         // Where the curve would rather wait for a cheaper chain, what the signature leaves is paid all the same: it is nobody else's.
-        let wanted = stake.feerate(rates, tip, last).unwrap_or_default();
+        let wanted = stake.feerate(rates, tip, ALONE, last).unwrap_or_default();
         let feerate = wanted.max(own);
         let replaces = prize.price.map(|(price, _)| price.fee);
         if let Some((price, _)) = prize.price
