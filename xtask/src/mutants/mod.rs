@@ -8,6 +8,7 @@ mod bench;
 mod patch;
 mod table;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
@@ -66,9 +67,9 @@ fn chosen<'a>(mutants: &'a [Mutant], ids: &[&str]) -> Result<Vec<&'a Mutant>, Fa
 fn try_all(root: &Path, chosen: &[&Mutant], seeds: u64, is_noted: bool) -> Result<(), Failure> {
     let bench = Bench::prepare(root, chosen)?;
     let mut missed = 0;
-    // One crate after the other, and tests at the end: each change of crate builds two of them.
+    // One crate after the other, and what tests must catch first, as these are built: each change of crate builds two of them.
     let mut chosen = chosen.to_vec();
-    chosen.sort_by_key(|mutant| (mutant.test().is_some(), mutant.touches.clone()));
+    chosen.sort_by_key(|mutant| (mutant.test().is_none(), Reverse(mutant.touches.clone())));
     for mutant in &chosen {
         let began = Instant::now();
         let verdict = bench.try_out(mutant, seeds)?;
