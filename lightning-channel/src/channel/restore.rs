@@ -25,23 +25,32 @@ use crate::terms::Terms;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RestoreError {
-    /// The bytes are damaged, or of a later age.
+    /// The bytes are of a later age, or were never a record.
     #[error("the record does not decode: {0}")]
     Decode(DecodeError),
+    /// A checksum is wrong: the store, or what is below it, has changed what it was given.
+    #[error("the record is damaged: its checksum is wrong")]
+    Damaged,
+}
+
+impl From<DecodeError> for RestoreError {
+    fn from(error: DecodeError) -> Self {
+        if error == DecodeError::BadChecksum { Self::Damaged } else { Self::Decode(error) }
+    }
 }
 
 impl<K: KeysInterface> Channel<K> {
     /// The channel that `snapshot` and the `changes` after it say, the last of which was part of update `last`.
     ///
     /// # Errors
-    /// When the record does not decode.
+    /// When the record is damaged, or does not decode.
     pub fn restore(
         cx: &Context<'_, K>,
         snapshot: &[u8],
         changes: &[Vec<u8>],
         last: UpdateId,
     ) -> Result<Self, RestoreError> {
-        let mut durable = Durable::read(snapshot, changes).map_err(RestoreError::Decode)?;
+        let mut durable = Durable::read(snapshot, changes)?;
         if let Durable::Funded(state) = &mut durable {
             let built = state.build_onions(|recipe| onion::rebuild(cx.secp, recipe));
             built.ok_or(RestoreError::Decode(DecodeError::InvalidValue("what an onion is built from")))?;

@@ -44,6 +44,14 @@ pub enum RecoverError {
         /// Why.
         error: RestoreError,
     },
+    /// What is stored as one channel's is another's.
+    #[error("what is stored as channel {channel} is channel {found}")]
+    OtherChannel {
+        /// Under which name.
+        channel: ChannelId,
+        /// Whose it is.
+        found: ChannelId,
+    },
     /// Two records of one channel.
     #[error("channel {0} is stored twice")]
     Duplicate(ChannelId),
@@ -103,6 +111,9 @@ impl<E: Environment> ChannelManager<E> {
         let restored =
             Channel::restore(&self.context(&now), &stored.record, &stored.record_changes, stored.last_update)
                 .map_err(|error| RecoverError::Channel { channel, error })?;
+        if restored.id() != channel {
+            return Err(RecoverError::OtherChannel { channel, found: restored.id() });
+        }
         self.join(channel, &restored);
         let slot = Arc::new(Slot::new(restored, None));
         if self.add(&slot, true) { Ok(slot) } else { Err(RecoverError::Duplicate(channel)) }

@@ -7,6 +7,7 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use lightning_traits::codec::checksum::{seal, unseal};
 use lightning_traits::codec::{
     Decode, DecodeError, Encode, Reader, TlvRecords, decode_versioned, encode_versioned,
 };
@@ -77,6 +78,12 @@ pub(crate) enum Row {
 impl Row {
     /// Key and value.
     pub(crate) fn encode(&self) -> (Vec<u8>, Vec<u8>) {
+        let (key, value) = self.encode_open();
+        let value = seal(&key, value);
+        (key, value)
+    }
+
+    fn encode_open(&self) -> (Vec<u8>, Vec<u8>) {
         match self {
             Self::Counters { next_event, announced_at } => {
                 let counters = Counters { next_event: *next_event, announced_at: *announced_at };
@@ -93,6 +100,7 @@ impl Row {
 
     /// Reads a row.
     pub(crate) fn decode(key: &[u8], row: &[u8]) -> Result<Self, DecodeError> {
+        let row = unseal(key, row)?;
         let mut reader = Reader::new(key);
         let named: Key = reader.read()?;
         reader.finish()?;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod closing;
+mod damaged;
 mod details;
 mod double_spent;
 mod extremes;

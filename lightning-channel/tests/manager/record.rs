@@ -1,9 +1,12 @@
 //! The manager's own record: what it costs, and what it keeps over restarts (I6, I13; RELIABILITY F17).
+use bitcoin::constants::ChainHash;
+use lightning_channel::channel::RestoreError;
 use lightning_channel::manager::InboundPayment;
-use lightning_channel::recover::RecordRows;
+use lightning_channel::recover::{RecordRows, RecoverError};
 use lightning_traits::event::Event;
+use lightning_traits::monitor::StoredChannels;
 
-use super::world::World;
+use super::world::{Manager, World};
 
 const MSAT: u64 = 10_000;
 
@@ -189,4 +192,101 @@ fn each_row_stands_for_itself_whichever_are_lost_or_damaged() {
     world.settle();
     assert!(matches!(world.endings(0, held)[..], [Event::PaymentSent { .. }]));
     assert_eq!(world.claimed(1, hash).len(), 1);
+}
+
+/// A node with channels, a payment under way and one that is over: what its store has.
+fn stored() -> (World, StoredChannels, RecordRows) {
+    let mut world = World::new(&["a", "b", "c"]);
+    world.open(0, 1, 1_000_000, 0, true);
+    world.open(1, 2, 1_000_000, 0, true);
+    let (paid, _) = world.pay(0, 2, MSAT);
+    world.settle();
+    assert!(matches!(world.endings(0, paid)[..], [Event::PaymentSent { .. }]));
+    world.nodes[2].user.claims = false;
+    world.pay(0, 2, MSAT);
+    world.settle();
+    for node in 0..3 {
+        written(&mut world, node);
+    }
+    let (stored, rows) = (world.nodes[1].env.monitors.stored(), world.nodes[0].record.clone());
+    assert_eq!(stored.len(), 2);
+    assert!(rows.len() >= 2, "{}", rows.len());
+    (world, stored, rows)
+}
+
+fn restored(
+    world: &World,
+    node: usize,
+    stored: &StoredChannels,
+    rows: &RecordRows,
+) -> Result<Manager, RecoverError> {
+    let here = &world.nodes[node];
+    Manager::restore(
+        here.env.clone(),
+        here.config.clone(),
+        ChainHash::REGTEST,
+        here.tip,
+        stored.clone(),
+        rows,
+    )
+}
+
+/// RELIABILITY J12: a node does not start on what its disk has changed, and says which channel it is.
+#[test]
+fn j12_a_node_refuses_a_damaged_record_of_a_channel_and_names_the_channel() {
+    let (mut world, stored, rows) = stored();
+    world.crash(1);
+    assert!(restored(&world, 1, &stored, &rows).is_ok());
+    for which in 0..2 {
+        let channel = stored[which].0;
+        let damaged = RecoverError::Channel { channel, error: RestoreError::Damaged };
+        let record = &stored[which].1.record;
+        for place in (0..record.len()).step_by(11) {
+            let mut stored = stored.clone();
+            stored[which].1.record[place] ^= 0x10;
+            assert_eq!(restored(&world, 1, &stored, &rows).err(), Some(damaged), "byte {place}");
+        }
+        for number in 0..stored[which].1.record_changes.len() {
+            let mut stored = stored.clone();
+            *stored[which].1.record_changes[number].last_mut().unwrap() ^= 1;
+            assert_eq!(restored(&world, 1, &stored, &rows).err(), Some(damaged), "change {number}");
+        }
+    }
+    // Sound records in each other's place.
+    let mut swapped = stored.clone();
+    let [(first, _), (second, _)] = [stored[0].clone(), stored[1].clone()];
+    (swapped[0].0, swapped[1].0) = (second, first);
+    let other = RecoverError::OtherChannel { channel: second, found: first };
+    assert_eq!(restored(&world, 1, &swapped, &rows).err(), Some(other));
+    let mut twice = stored.clone();
+    twice[1] = stored[0].clone();
+    assert_eq!(restored(&world, 1, &twice, &rows).err(), Some(RecoverError::Duplicate(first)));
+}
+
+/// RELIABILITY J12: the manager's own record is a cache: a row that is damaged is left out, whatever byte it was, and the node starts
+/// and ends its payments as the channels know them.
+#[test]
+fn j12_a_damaged_row_of_the_managers_record_is_left_out() {
+    let (mut world, _, rows) = stored();
+    let before = world.manager(0).list_payments();
+    assert_eq!(before.len(), 1);
+    world.crash(0);
+    let stored = world.nodes[0].env.monitors.stored();
+    for (key, value) in &rows {
+        for place in 0..value.len() {
+            let mut rows = rows.clone();
+            rows.get_mut(key).unwrap()[place] ^= u8::try_from(place % 255 + 1).unwrap();
+            let manager = restored(&world, 0, &stored, &rows).expect("it is a cache");
+            let known = manager.list_payments();
+            assert_eq!(known.len(), 1, "the channel knows of the payment");
+            assert_eq!((known[0].id, known[0].hash), (before[0].id, before[0].hash));
+            // Left out, the row is written anew or removed, whatever it was.
+            let again = manager.take_record();
+            assert!(again.iter().all(|change| change.value.as_ref() != rows.get(&change.key)));
+        }
+    }
+    world.start(0);
+    world.connect(0, 1);
+    world.manager(0).timer_tick();
+    world.settle();
 }

@@ -61,7 +61,7 @@ pub(crate) struct Node {
     pub(crate) user: User,
     pub(crate) record: RecordRows,
     pub(crate) gossip: Vec<RoutingMessage>,
-    tip: Tip,
+    pub(crate) tip: Tip,
 }
 
 impl Node {

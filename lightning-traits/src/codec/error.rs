@@ -5,6 +5,9 @@ use thiserror::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum DecodeError {
+    /// The checksum of what was stored is wrong: the bytes are damaged, or something else's.
+    #[error("the checksum is wrong: the bytes are damaged")]
+    BadChecksum,
     /// A length field promises more than the limit of its field.
     #[error("length {0} is above the limit of the field")]
     BadLength(u64),

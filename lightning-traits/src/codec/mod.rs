@@ -6,8 +6,9 @@
 //! - decoding never panics and allocates at most a small multiple of the bytes it was given (I9)
 //! - what decodes encodes again to the same bytes
 //!
-//! See also `tlv.rs` for streams and `versioned.rs` for values that parts of different age exchange.
+//! See also `tlv.rs` for streams, `versioned.rs` for values that parts of different age exchange, and `checksum.rs` for what is stored.
 mod bigsize;
+pub mod checksum;
 mod error;
 mod primitive;
 mod record;

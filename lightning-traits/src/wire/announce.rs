@@ -15,6 +15,7 @@ use secp256k1::ecdsa::Signature;
 
 use super::table::message;
 use super::{Addresses, WireMessage};
+use crate::codec::checksum::crc32c;
 use crate::codec::{Decode, DecodeError, Encode, Reader};
 use crate::feature::Features;
 use crate::id::{ChannelId, NodeId, ShortChannelId};
@@ -255,14 +256,8 @@ impl ChannelUpdateBody {
         // chain_hash (32) | short_channel_id (8) | timestamp (4) | the rest
         let before = bytes.get(..40).unwrap_or_default();
         let after = bytes.get(44..).unwrap_or_default();
-        !before.iter().chain(after).fold(!0, |crc, byte| crc32c_step(crc, *byte))
+        crc32c([before, after])
     }
-}
-
-/// CRC32C (RFC 3720, appendix B.4) one byte further, bit by bit.
-fn crc32c_step(crc: u32, byte: u8) -> u32 {
-    const POLYNOMIAL: u32 = 0x82f6_3b78;
-    (0..8).fold(crc ^ u32::from(byte), |crc, _| if crc & 1 == 0 { crc >> 1 } else { (crc >> 1) ^ POLYNOMIAL })
 }
 
 macro_rules! signed {
@@ -278,17 +273,3 @@ macro_rules! signed {
     )*};
 }
 signed!(ChannelAnnouncementBody, NodeAnnouncementBody, ChannelUpdateBody);
-
-#[cfg(test)]
-mod tests {
-    use super::crc32c_step;
-
-    #[test]
-    fn crc32c_of_rfc_3720() {
-        let crc32c = |bytes: &[u8]| !bytes.iter().fold(!0, |crc, byte| crc32c_step(crc, *byte));
-        assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
-        assert_eq!(crc32c(&[0xff; 32]), 0x62a8_ab43);
-        assert_eq!(crc32c(&core::array::from_fn::<u8, 32, _>(|i| i as u8)), 0x46dd_794e);
-        assert_eq!(crc32c(b"123456789"), 0xe306_9283);
-    }
-}

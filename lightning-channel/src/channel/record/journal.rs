@@ -10,6 +10,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use lightning_traits::codec::checksum::{seal, unseal};
 use lightning_traits::codec::{Decode, encode_versioned};
 use lightning_traits::codec::{
     DecodeError, Encode, Reader, TlvRecords, decode_list, decode_versioned, encode_list,
@@ -218,6 +219,8 @@ impl Journal {
 }
 
 const VERSION: u8 = 1;
+/// What appended changes are sealed under, and so not taken for anything else.
+const CHANGES: &[u8] = b"changes";
 
 struct Entries(Vec<Entry>);
 
@@ -241,11 +244,11 @@ fn encode_entries(entries: &[Entry]) -> Vec<u8> {
             encode_list(self.0, out);
         }
     }
-    encode_versioned(VERSION, &Borrowed(entries), &TlvRecords::default())
+    seal(CHANGES, encode_versioned(VERSION, &Borrowed(entries), &TlvRecords::default()))
 }
 
 /// Reads one appended change.
 pub(crate) fn decode_entries(bytes: &[u8]) -> Result<Vec<Entry>, DecodeError> {
-    let (Entries(entries), _) = decode_versioned(VERSION, bytes)?;
+    let (Entries(entries), _) = decode_versioned(VERSION, unseal(CHANGES, bytes)?)?;
     Ok(entries)
 }

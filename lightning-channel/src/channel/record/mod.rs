@@ -4,6 +4,7 @@
 //! same step, and is the only truth about the channel (I6). Restart: decode the snapshot, apply the changes.
 //!
 //! # Invariants
+//! - all that is stored is sealed by a checksum, and nothing is read whose seal is broken (RELIABILITY J12)
 //! - applying the appended entries to the snapshot gives the state that a new snapshot would encode
 mod facts;
 mod journal;
@@ -12,6 +13,7 @@ mod retreat;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use lightning_traits::codec::checksum::{seal, unseal};
 use lightning_traits::codec::{
     Decode, DecodeError, Encode, Reader, TlvRecords, decode_versioned, encode_versioned,
 };
@@ -33,6 +35,8 @@ pub(crate) enum Durable {
 }
 
 const VERSION: u8 = 1;
+/// What snapshots are sealed under, and so not taken for anything else.
+const SNAPSHOT: &[u8] = b"snapshot";
 
 impl Decode for Durable {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -63,7 +67,7 @@ pub(crate) fn snapshot_funded(state: &Funded) -> Vec<u8> {
             encode_funded(self.0, out);
         }
     }
-    encode_versioned(VERSION, &Borrowed(state), &TlvRecords::default())
+    seal(SNAPSHOT, encode_versioned(VERSION, &Borrowed(state), &TlvRecords::default()))
 }
 
 /// The snapshot of a channel that the chain decides.
@@ -74,13 +78,13 @@ pub(crate) fn snapshot_resolving(state: &Resolving) -> Vec<u8> {
             encode_resolving(self.0, out);
         }
     }
-    encode_versioned(VERSION, &Borrowed(state), &TlvRecords::default())
+    seal(SNAPSHOT, encode_versioned(VERSION, &Borrowed(state), &TlvRecords::default()))
 }
 
 impl Durable {
     /// The state that a snapshot and the changes after it say.
     pub(crate) fn read(snapshot: &[u8], changes: &[Vec<u8>]) -> Result<Self, DecodeError> {
-        let (mut durable, _) = decode_versioned::<Self>(VERSION, snapshot)?;
+        let (mut durable, _) = decode_versioned::<Self>(VERSION, unseal(SNAPSHOT, snapshot)?)?;
         for bytes in changes {
             for entry in decode_entries(bytes)? {
                 durable.apply(&entry);
