@@ -21,6 +21,8 @@ pub enum TowerMode {
     Full,
     /// Punishes revoked commitments; gets the revocation secret of each channel.
     Justice,
+    /// Punishes revoked commitments with signatures that open with them; gets no key and learns nothing before.
+    Blind,
 }
 
 impl TowerMode {
@@ -30,6 +32,7 @@ impl TowerMode {
         match self {
             Self::Full => "full",
             Self::Justice => "justice",
+            Self::Blind => "blind",
         }
     }
 }

@@ -240,7 +240,7 @@ impl Avenger {
         {
             return None;
         }
-        let needed = if feerate <= own {
+        let needed = if wanted.fee(claim.weight) <= claim.allowance() {
             Amount::ZERO
         } else {
             let fixed = claim.weight.saturating_add(change);

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use bitcoin::Txid;
 use lightning_traits::Secp;
-use lightning_traits::id::CommitmentNumber;
+use lightning_traits::id::{ChannelKeysId, CommitmentNumber};
 use lightning_traits::interface::{ChannelSigner, InputToSign, SignError, SigningKey};
 use lightning_traits::monitor::{ChannelMonitorUpdate, MonitorInit, MonitorStep};
 use lightning_traits::tx::{CommitmentKeys, CommitmentSecret, CommitmentTx, HtlcOutput, SecondStage, build};
@@ -68,6 +68,12 @@ impl Scribe {
         let (current, next) = (monitor.theirs.current.clone(), monitor.theirs.next.clone());
         let covers_from = current.number;
         Self { init: Box::new(monitor.init.clone()), current, next, covers_from }
+    }
+
+    /// The name of our keys, of which a signer is made.
+    #[must_use]
+    pub const fn keys(&self) -> &ChannelKeysId {
+        &self.init.keys
     }
 
     /// The first of their commitments against which it signs.

@@ -58,41 +58,45 @@ pub(super) struct Auditor {
 impl<R: RowStore> BlindMonitors<R> {
     /// Asks for one update of a lane; `random` chooses which.
     pub(super) fn audit(&self, random: u64) {
+        let Some((channel, lane, id)) = self.choose(random) else { return };
+        let word = self.remote.word_for(lane);
         let audit = {
             let mut state = self.state.lock();
-            if state.auditor.open.len() >= OPEN {
-                state.auditor.open.clear();
-                state.auditor.alarm(BlindAlarm::Silent);
+            let auditor = &mut state.auditor;
+            if auditor.open.len() >= OPEN {
+                auditor.open.clear();
+                auditor.alarm(BlindAlarm::Silent);
             }
-            // By channel first: a blob of each channel counts alike, whatever its age.
-            let kept = state.channels.iter().filter_map(|(id, channel)| {
-                let there = self.remote.durable(channel.lane)?.0.saturating_add(1);
-                Some((*id, channel.lane, there))
-            });
-            let kept: Vec<(ChannelId, ChannelId, u64)> = kept.collect();
-            let all = kept.iter().map(|(_, _, there)| *there).fold(0, u64::saturating_add);
-            let Some(mut place) = random.checked_rem(all) else { return };
-            let mut chosen = None;
-            for (id, lane, there) in kept {
-                if place < there {
-                    chosen = Some((id, lane, UpdateId(place)));
-                    break;
-                }
-                place = place.saturating_sub(there);
-            }
-            let Some((id, lane, number)) = chosen else { return };
-            let nonce = random ^ state.auditor.next.rotate_left(48);
-            state.auditor.next = state.auditor.next.wrapping_add(1);
-            let audit = Audit { nonce, lane, id: number };
-            let word = self.remote.word_for(lane);
-            state.auditor.open.insert(nonce, (id, audit, word));
+            let nonce = random ^ auditor.next.rotate_left(48);
+            auditor.next = auditor.next.wrapping_add(1);
+            let audit = Audit { nonce, lane, id };
+            auditor.open.insert(nonce, (channel, audit, word));
             audit
         };
         self.remote.say_other(AUDIT, audit.to_bytes());
     }
 
+    /// One of all updates of lanes that the tower has signed for.
+    fn choose(&self, random: u64) -> Option<(ChannelId, ChannelId, UpdateId)> {
+        let lanes: Vec<(ChannelId, ChannelId)> = {
+            let state = self.state.lock();
+            state.channels.iter().map(|(id, channel)| (*id, channel.lane)).collect()
+        };
+        let kept = lanes.into_iter().map(|(id, lane)| (id, lane, self.there(lane)));
+        let kept: Vec<(ChannelId, ChannelId, u64)> = kept.collect();
+        let all = kept.iter().map(|(_, _, there)| *there).fold(0, u64::saturating_add);
+        let mut place = random.checked_rem(all)?;
+        for (id, lane, there) in kept {
+            if place < there {
+                return Some((id, lane, UpdateId(place)));
+            }
+            place = place.saturating_sub(there);
+        }
+        None
+    }
+
     /// Takes what the tower has said of its own mode.
-    fn listen(&self) {
+    pub(super) fn listen(&self) {
         while let Some((kind, body)) = self.remote.next_other() {
             let mut state = self.state.lock();
             if kind != AUDITED {

@@ -151,12 +151,20 @@ impl<R: RowStore> BlindMonitors<R> {
         entry.next = number.saturating_add(1);
         let tag = self.tag(entry.lane, number, &entries);
         let update = LaneContent { entries, tag }.into_update(entry.lane, UpdateId(number));
+        entry.staged.push_back((id, update.clone()));
+        drop(state);
+        // Updates of a channel come one after another.
         self.rows.put(channel, number, &update);
-        entry.staged.push_back((id, update));
+    }
+
+    /// How many of a lane's updates the tower has signed for. Never asked under the lock (I7).
+    fn there(&self, lane: ChannelId) -> u64 {
+        self.remote.durable(lane).map_or(0, |last| last.0.saturating_add(1))
     }
 
     /// Answers what the session asks, notes what the tower has signed for.
     pub fn process(&self) {
+        self.listen();
         while let Some(lane) = self.remote.next_wanted() {
             let channel = self.state.lock().lanes.get(&lane).copied();
             let rows = channel.map(|channel| self.rows.of(channel)).unwrap_or_default();
@@ -183,18 +191,19 @@ impl<R: RowStore> BlindMonitors<R> {
 
     /// Gives receipts for what is at the tower by now, and lets go of its rows.
     fn settle(&self, id: ChannelId) {
+        let there = self.there(self.lane(id));
         let mut state = self.state.lock();
         let State { channels, receipts, .. } = &mut *state;
         let Some(channel) = channels.get_mut(&id) else { return };
-        let there = self.remote.durable(channel.lane).map_or(0, |last| last.0.saturating_add(1));
         while let Some((_, _, receipt)) = channel.waiting.pop_front_if(|(_, needed, _)| *needed <= there) {
             receipts.push_back(receipt);
         }
         // The last stays: the next session compares by it.
-        while channel.first.saturating_add(1) < there.min(channel.next) {
-            self.rows.remove(id, channel.first);
-            channel.first = channel.first.saturating_add(1);
-        }
+        let first = channel.first;
+        channel.first = there.min(channel.next).saturating_sub(1).max(first);
+        let done = first..channel.first;
+        drop(state);
+        done.for_each(|number| self.rows.remove(id, number));
     }
 
     /// About once a minute: one blob is asked for, and lanes that are done with are let go of.
@@ -217,9 +226,8 @@ impl<R: RowStore> BlindMonitors<R> {
     /// How many blobs' updates of the channel the tower has signed for, and how many there are.
     #[must_use]
     pub fn held(&self, channel: ChannelId) -> (u64, u64) {
-        let state = self.state.lock();
-        let Some(channel) = state.channels.get(&channel) else { return (0, 0) };
-        (self.remote.durable(channel.lane).map_or(0, |last| last.0.saturating_add(1)), channel.next)
+        let there = self.there(self.lane(channel));
+        (there, self.state.lock().channels.get(&channel).map_or(0, |channel| channel.next))
     }
 }
 
@@ -236,7 +244,8 @@ impl<R: RowStore> ManyChannelMonitor for BlindMonitors<R> {
 
     fn update_channel(&self, update: ChannelMonitorUpdate) -> Persist {
         let (id, receipt) = (update.id, update.receipt());
-        let (lane, ready) = {
+        let there = self.there(self.lane(update.channel));
+        let ready = {
             let mut state = self.state.lock();
             let State { channels, lanes, .. } = &mut *state;
             let channel = channels.entry(update.channel).or_insert_with(|| self.fresh(update.channel, id));
@@ -250,14 +259,12 @@ impl<R: RowStore> ManyChannelMonitor for BlindMonitors<R> {
                 ready.push(update);
             }
             let needed = channel.next.saturating_sub(channel.staged.len() as u64);
-            let there = self.remote.durable(channel.lane).map_or(0, |last| last.0.saturating_add(1));
             if needed <= there {
                 return Persist::Durable(receipt);
             }
             channel.waiting.push_back((id, needed, receipt));
-            (channel.lane, ready)
+            ready
         };
-        debug_assert!(ready.iter().all(|update| update.channel == lane));
         for update in ready {
             // Of lanes receipts come together, in `settle`.
             let _queued = self.remote.append(update);
@@ -296,9 +303,9 @@ impl<R: RowStore> Member for BlindMonitors<R> {
     }
 
     fn durable(&self, channel: ChannelId) -> Option<UpdateId> {
+        let there = self.there(self.lane(channel));
         let state = self.state.lock();
         let channel = state.channels.get(&channel)?;
-        let there = self.remote.durable(channel.lane).map_or(0, |last| last.0.saturating_add(1));
         if there < channel.base {
             return None;
         }

@@ -290,6 +290,7 @@ pub const METHODS: &[Method] = &[
                 ("held_by", "held by"),
                 ("towers", "of"),
                 ("behind", "behind"),
+                ("blind_from", "blind from"),
             ],
         ),
         read_only: true,

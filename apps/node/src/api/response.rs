@@ -197,6 +197,10 @@ pub struct Covered {
     pub towers: u32,
     /// How many updates the one that is farthest behind lacks; one more than there are if it holds nothing.
     pub behind: u64,
+    /// The first state of the peer's that blind towers can punish, if there are such towers: of those before nothing is signed. Of any state
+    /// of a channel with anchors they punish all but what HTLC-success and HTLC-timeout transactions pay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blind_from: Option<u64>,
 }
 
 /// Where a channel stands.

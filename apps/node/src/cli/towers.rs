@@ -11,9 +11,13 @@ use crate::towers::{TowerEntry, TowerList, TowerMode};
 
 pub(super) fn build(command: Command) -> Command {
     let address = Arg::new("address").value_name("ID@HOST:PORT").required(true);
-    let mode = Arg::new("mode").long("mode").value_parser(["justice", "full"]).default_value("justice").help(
-        "What it may do, and so which keys of each channel it is given; the tower's operator says which",
-    );
+    let mode = Arg::new("mode")
+        .long("mode")
+        .value_parser(["justice", "full", "blind"])
+        .default_value("justice")
+        .help(
+            "What it may do, and so which keys of each channel it is given; the tower's operator says which",
+        );
     let add = Command::new("add")
         .about("Use a watchtower from the next start on")
         .args([address.help("The content of the tower's `tower.address`"), mode]);
@@ -54,7 +58,11 @@ pub(super) fn run(given: &ArgMatches, sources: &Sources, format: Format) -> Resu
         Some(("towers", _)) => ask(&config, "listtowers", format),
         Some(("coverage", _)) => ask(&config, "coverage", format),
         Some(("add", given)) => change(&config, format, |list| {
-            let mode = if text(given, "mode") == "full" { TowerMode::Full } else { TowerMode::Justice };
+            let mode = match text(given, "mode").as_str() {
+                "full" => TowerMode::Full,
+                "blind" => TowerMode::Blind,
+                _ => TowerMode::Justice,
+            };
             list.add(TowerEntry { address: text(given, "address"), mode })
         }),
         Some(("remove", given)) => change(&config, format, |list| list.remove(&text(given, "tower"))),

@@ -3,6 +3,7 @@
 //! `node.rs` puts the parts together, `pump.rs` makes durable what waits and lets it go on, `chain.rs` follows the chain,
 //! `events.rs` answers what the structures report, `backend.rs` does what users ask, `books.rs` remembers for them, and `lock.rs` keeps a second process out.
 mod backend;
+mod blind;
 mod books;
 mod chain;
 mod environment;

@@ -13,19 +13,20 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use lightning_keys::{KEYS_MESSAGE, Power, SeedKeys};
 use lightning_monitor::MonitorSet;
-use lightning_remote::quorum::{Below, Quorum, QuorumConfig, Seat};
+use lightning_remote::quorum::{Below, Member, Quorum, QuorumConfig, Seat};
 use lightning_remote::wire::Mode as WireMode;
 use lightning_remote::wire::chain::Signed;
-use lightning_remote::{RecordPolicy, RemoteConfig, RemoteMonitors, SealKey, Towers};
+use lightning_remote::{BlindMonitors, RecordPolicy, RemoteConfig, RemoteMonitors, SealKey, Towers};
 use lightning_store_redb::RedbStore;
 use lightning_traits::codec::{Encode as _, Reader};
-use lightning_traits::id::{ChannelId, EventId, NodeId};
+use lightning_traits::id::{ChannelId, EventId, NodeId, UpdateId};
 use lightning_traits::interface::{CustomMessageHandler, KeysInterface as _, ManyChannelMonitor};
 use lightning_traits::monitor::{
     ChannelMonitorUpdate, LateRefusal, MonitorEvent, NewMonitor, Persist, Receipt, StoredChannels,
 };
 use lightning_traits::units::BlockHeight;
 
+use super::blind::{BlindDesk, BlindTower, StoreRows, secret};
 use super::environment::{MonitorParts, Monitors};
 use super::pump::Wake;
 use crate::error::ApiError;
@@ -34,13 +35,15 @@ use crate::towers::{TowerEntry, TowerList, TowerMode, id_of};
 /// The last word of each tower, so that it can be held to it over restarts.
 const STATEMENT: &str = "tower/statement/";
 
-type Members = Quorum<Monitors, Arc<RemoteMonitors>>;
+type Members = Quorum<Monitors, Arc<dyn Member + Send + Sync>>;
 
 /// One tower of this node.
 pub(crate) struct TowerSeat {
     pub(crate) entry: TowerEntry,
     pub(crate) id: NodeId,
     pub(crate) remote: Arc<RemoteMonitors>,
+    /// What makes a member of it, if it is blind.
+    pub(crate) blind: Option<Arc<BlindTower>>,
 }
 
 /// All towers of this node, and the gate behind which they stand.
@@ -48,6 +51,7 @@ pub(crate) struct Guards {
     pub(crate) list: TowerList,
     pub(crate) seats: Vec<TowerSeat>,
     pub(crate) quorum: Members,
+    pub(crate) blind: BlindDesk,
     store: Arc<RedbStore>,
     /// Channels that were there when last looked: what is gone since is forgotten.
     known: Mutex<BTreeSet<ChannelId>>,
@@ -78,7 +82,7 @@ impl Gate {
             seats.push(TowerSeat::new(entry, keys, store, stored)?);
         }
         let members = seats.iter().map(|seat| Seat {
-            member: Arc::clone(&seat.remote),
+            member: seat.member(),
             is_required: seat.entry.mode == TowerMode::Full,
             is_trusted: false,
         });
@@ -91,7 +95,9 @@ impl Gate {
         let config = QuorumConfig { needed, below };
         let quorum = Quorum::new(Arc::clone(monitors), members.collect(), config, stored);
         let known = Mutex::new(stored.iter().map(|(channel, _)| *channel).collect());
-        Ok(Self::Guarded(Arc::new(Guards { list, seats, quorum, store: Arc::clone(store), known })))
+        let blind = seats.iter().filter_map(|seat| seat.blind.clone()).collect();
+        let blind = BlindDesk::new(blind, keys, monitors, store);
+        Ok(Self::Guarded(Arc::new(Guards { list, seats, quorum, blind, store: Arc::clone(store), known })))
     }
 
     /// The towers, if there are any.
@@ -112,10 +118,16 @@ impl Gate {
 
 impl ManyChannelMonitor for Gate {
     fn add_channel(&self, new: NewMonitor) -> Persist {
+        if let Self::Guarded(guards) = self {
+            guards.blind.begin(&new.init);
+        }
         self.members().add_channel(new)
     }
 
     fn update_channel(&self, update: ChannelMonitorUpdate) -> Persist {
+        if let Self::Guarded(guards) = self {
+            guards.blind.learn(&update);
+        }
         self.members().update_channel(update)
     }
 
@@ -140,7 +152,7 @@ impl TowerSeat {
     fn new(
         entry: &TowerEntry,
         keys: &SeedKeys,
-        store: &RedbStore,
+        store: &Arc<RedbStore>,
         stored: &StoredChannels,
     ) -> Result<Self, ApiError> {
         let id = id_of(&entry.address)?;
@@ -150,22 +162,46 @@ impl TowerSeat {
         config.mode = match entry.mode {
             TowerMode::Full => WireMode::Full {},
             TowerMode::Justice => WireMode::Justice {},
+            TowerMode::Blind => WireMode::Blind {},
         };
         let last = store.get(&statement_row(id)).map_err(ApiError::from)?;
         let last = last.and_then(|bytes| Reader::new(&bytes).read::<Signed>().ok());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_nanos());
+        let remote = RemoteMonitors::new(config, u64::try_from(now).unwrap_or(u64::MAX), last);
         let power = match entry.mode {
             TowerMode::Full => Power::Enforce,
             TowerMode::Justice => Power::Punish,
+            TowerMode::Blind => {
+                let (remote, rows) = (Arc::new(remote), StoreRows(Arc::clone(store)));
+                let channels = stored.iter().map(|(channel, stored)| (*channel, stored.last_update));
+                let blind = BlindMonitors::new(Arc::clone(&remote), rows, &secret(keys), channels);
+                return Ok(Self { entry: entry.clone(), id, remote, blind: Some(Arc::new(blind)) });
+            }
         };
         let lender = keys.clone();
-        let remote = RemoteMonitors::new(config, u64::try_from(now).unwrap_or(u64::MAX), last);
         let remote = remote.with_introduction(move |init| {
             Some((KEYS_MESSAGE, lender.lend(&init.keys, power).to_message(&init.keys)))
         });
         let remote = Arc::new(remote);
         stored.iter().for_each(|(channel, stored)| remote.expect_channel(*channel, stored));
-        Ok(Self { entry: entry.clone(), id, remote })
+        Ok(Self { entry: entry.clone(), id, remote, blind: None })
+    }
+
+    fn member(&self) -> Arc<dyn Member + Send + Sync> {
+        match &self.blind {
+            Some(blind) => Arc::clone(blind) as Arc<dyn Member + Send + Sync>,
+            None => Arc::clone(&self.remote) as Arc<dyn Member + Send + Sync>,
+        }
+    }
+
+    /// What the tower has to say in words.
+    fn quote(&self, body: &[u8]) -> String {
+        format!("tower {}: {}", self.id, String::from_utf8_lossy(body))
+    }
+
+    /// The last update of the channel that the tower holds, or holds all blobs up to.
+    pub(crate) fn durable(&self, channel: ChannelId) -> Option<UpdateId> {
+        self.member().durable(channel)
     }
 }
 
@@ -174,23 +210,19 @@ fn statement_row(id: NodeId) -> String {
 }
 
 impl Guards {
-    /// Sends whole the channels that towers lack, and says what the user must hear.
+    /// Sends what towers lack, and says what the user must hear.
     pub(crate) fn process(&self) -> Vec<String> {
         let mut said = Vec::new();
         for seat in &self.seats {
-            while let Some(channel) = seat.remote.next_wanted() {
-                // The tip first: what is stored after it may know more blocks, never fewer.
-                let seen =
-                    self.store.load_tip().ok().flatten().map_or(BlockHeight::new(0), |(_, height)| height);
-                match self.store.load_channel(channel) {
-                    Ok(stored) => seat.remote.provide(channel, stored.as_ref(), seen),
-                    Err(error) => {
-                        said.push(format!("a channel cannot be read for tower {}: {error}", seat.id));
-                    }
+            match &seat.blind {
+                Some(blind) => {
+                    blind.process();
+                    let alarms = std::iter::from_fn(|| blind.next_alarm());
+                    said.extend(alarms.map(|alarm| format!("tower {}: {alarm}", seat.id)));
+                    let words = std::iter::from_fn(|| blind.next_said());
+                    said.extend(words.map(|(_, body)| seat.quote(&body)));
                 }
-            }
-            while let Some((_, body)) = seat.remote.next_other() {
-                said.push(format!("tower {}: {}", seat.id, String::from_utf8_lossy(&body)));
+                None => self.serve(seat, &mut said),
             }
             while let Some(alarm) = seat.remote.next_alarm() {
                 said.push(format!("tower {}: {alarm:?}", seat.id));
@@ -202,10 +234,28 @@ impl Guards {
         said
     }
 
+    /// Sends whole the channels that a tower lacks.
+    fn serve(&self, seat: &TowerSeat, said: &mut Vec<String>) {
+        while let Some(channel) = seat.remote.next_wanted() {
+            // The tip first: what is stored after it may know more blocks, never fewer.
+            let seen = self.store.load_tip().ok().flatten().map_or(BlockHeight::new(0), |(_, height)| height);
+            match self.store.load_channel(channel) {
+                Ok(stored) => seat.remote.provide(channel, stored.as_ref(), seen),
+                Err(error) => {
+                    said.push(format!("a channel cannot be read for tower {}: {error}", seat.id));
+                }
+            }
+        }
+        said.extend(std::iter::from_fn(|| seat.remote.next_other()).map(|(_, body)| seat.quote(&body)));
+    }
+
     /// About once a minute: silence is noticed, the towers' last words are kept, what is done with is forgotten.
     pub(crate) fn timer_tick(&self, monitors: &MonitorSet<MonitorParts>) {
         for seat in &self.seats {
             seat.remote.timer_tick();
+            if let Some(blind) = &seat.blind {
+                blind.timer_tick(self.chance());
+            }
             if let Some(signed) = seat.remote.last_statement() {
                 self.store.put(&statement_row(seat.id), signed.to_bytes());
             }
@@ -214,8 +264,15 @@ impl Guards {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         for channel in known.difference(&now) {
             self.quorum.forget(*channel);
+            self.blind.forget(*channel);
         }
         *known = now;
+    }
+
+    /// Which blob a tower is asked for nobody must be able to foresee.
+    fn chance(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.blind.random();
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
     }
 
     /// The channels that may not go on yet, since too few are known to hold what the node started from.

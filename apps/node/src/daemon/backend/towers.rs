@@ -32,7 +32,7 @@ pub(super) fn coverage(node: &Inner) -> response::Coverage {
         // An update counts from 0, so who holds nothing lacks one more than its number.
         let held = |durable: Option<u64>| durable.map_or(0, |durable| durable.saturating_add(1));
         let holds: Vec<u64> =
-            seats.iter().map(|seat| held(seat.remote.durable(channel).map(|update| update.0))).collect();
+            seats.iter().map(|seat| held(seat.durable(channel).map(|update| update.0))).collect();
         let all = last.saturating_add(1);
         Some(response::Covered {
             channel_id: channel.to_string(),
@@ -40,6 +40,7 @@ pub(super) fn coverage(node: &Inner) -> response::Coverage {
             update: last,
             held_by: holds.iter().filter(|held| **held >= all).count() as u32,
             towers: seats.len() as u32,
+            blind_from: node.gate.guards().and_then(|guards| guards.blind.covered_from(channel)),
             behind: holds.iter().min().map_or(0, |least| all.saturating_sub(*least)),
         })
     };
