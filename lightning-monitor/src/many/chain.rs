@@ -57,12 +57,7 @@ impl<E: MonitorEnvironment> ChainListener for MonitorSet<E> {
             state.forget_held(height);
             let closing: Vec<ChannelId> = state.on_chain.iter().copied().collect();
             for channel in closing {
-                let mut todo = Todo::default();
-                if let Some(entry) = state.entries.get_mut(&channel) {
-                    entry.monitor.on_disconnected(height, &mut todo);
-                }
-                state.note(channel, todo);
-                state.reschedule(channel);
+                state.take_back(channel, height);
             }
             state.write_tip();
         }
@@ -121,6 +116,16 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
 }
 
 impl State {
+    /// Blocks from `height` on are not in the chain any more.
+    pub(super) fn take_back(&mut self, channel: ChannelId, height: BlockHeight) {
+        let mut todo = Todo::default();
+        if let Some(entry) = self.entries.get_mut(&channel) {
+            entry.monitor.on_disconnected(height, &mut todo);
+        }
+        self.note(channel, todo);
+        self.reschedule(channel);
+    }
+
     /// The channels of which the block spends something that is watched before it. Each input of each block is looked up here.
     fn concerned_by_block(&self, transactions: &[ConfirmedTransaction<'_>]) -> BTreeSet<ChannelId> {
         let inputs = transactions.iter().flat_map(|confirmed| &confirmed.transaction.input);

@@ -88,6 +88,11 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
                 lent.extend(entry.monitor.coins_out());
                 state.insert(*channel, entry);
                 let height = state.height();
+                // A disk may have what a block did to a channel, and not that the block was heard: what nobody vouches for may
+                // be in no chain any more, and blocks that were never heard are never taken back.
+                if tip.is_some() && state.on_chain.contains(channel) {
+                    state.take_back(*channel, height.plus(1));
+                }
                 let may_sleep = |entry: &Entry| resting && entry.may_sleep(height);
                 if state.entries.get(channel).is_some_and(may_sleep) {
                     state.lull(*channel);

@@ -294,3 +294,66 @@ fn b01_a_channel_that_is_proven_old_stays_passive_when_it_is_given_up() {
         assert!(spends_funding(&world).is_empty(), "{format:?}");
     }
 }
+
+/// The peer's transaction confirms behind an empty block, and of both the disk keeps what became of the channel but not that it
+/// heard of them; then they are taken back while the node is down.
+fn ahead_of_the_tip(format: CommitmentFormat, kind: Kind) -> (World, Transaction) {
+    let mut world = open(format, Restart::Never, true);
+    world.silent = true;
+    world.disk = false;
+    world.censored = true;
+    world.mine_blocks(1);
+    let spend = confirm(&mut world, kind);
+    world.env.store.flush_channels();
+    world.disconnect_unheard();
+    world.disconnect_unheard();
+    world.disk = true;
+    (world, spend)
+}
+
+/// What the disk has of blocks above its tip was never vouched for, and those blocks may be gone: a restart takes it back.
+#[test]
+fn d18_what_is_durable_above_the_tip_does_not_outlive_a_restart() {
+    for format in FORMATS {
+        for kind in COMMITMENTS {
+            let what = format!("{format:?} {kind:?}");
+            let (mut world, _) = ahead_of_the_tip(format, kind);
+            world.crash();
+            assert!(world.monitor().closed_by().is_none(), "{what}");
+            world.mine_blocks(3);
+            world.censored = false;
+            let [ours] = &spends_funding(&world)[..] else { panic!("{what}") };
+            assert_eq!(ours.compute_txid(), world.pair.built_ours().2.tx.compute_txid(), "{what}");
+            world.mine_blocks(2);
+            assert_eq!(world.kinds().last(), Some(&SpendKind::Ours { number: number(1) }), "{what}");
+        }
+    }
+}
+
+/// The spend is in a lower block of the chain that the restarted node hears, and what is above it is taken back: it stays spent,
+/// and is claimed.
+#[test]
+fn d18_a_spend_that_moved_down_while_the_node_was_down_is_known_where_it_is() {
+    for format in FORMATS {
+        for kind in COMMITMENTS {
+            let mut plain = open(format, Restart::Never, true);
+            confirm(&mut plain, kind);
+            plain.learn_preimage(&IN);
+            plain.mine_to(EXPIRY + 200);
+            let what = format!("{format:?} {kind:?}");
+            let (mut world, spend) = ahead_of_the_tip(format, kind);
+            world.chain.mine(vec![spend]);
+            world.chain.mine(vec![]);
+            world.crash();
+            world.disconnect();
+            assert!(world.monitor().closed_by().is_some(), "{what}");
+            world.silent = false;
+            world.censored = false;
+            world.mine_blocks(1);
+            world.learn_preimage(&IN);
+            world.mine_to(EXPIRY + 200);
+            assert_eq!(world.swept_last(), plain.swept_last(), "{what}");
+            assert_eq!(world.sorted_outcomes(), plain.sorted_outcomes(), "{what}");
+        }
+    }
+}

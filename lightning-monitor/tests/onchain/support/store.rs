@@ -79,6 +79,12 @@ impl Store {
         state.apply(write);
     }
 
+    /// Makes everything of channels durable that waits, and loses every tip: a disk may be ahead of what it vouches for.
+    pub(crate) fn flush_channels(&self) {
+        self.state.borrow_mut().queue.retain(|write| !matches!(write, Write::Tip(..)));
+        self.flush();
+    }
+
     /// Bytes there ever were written for channels.
     pub(crate) fn bytes(&self) -> usize {
         self.state.borrow().bytes

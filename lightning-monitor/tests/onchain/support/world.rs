@@ -435,6 +435,15 @@ impl World {
         self.take_events();
     }
 
+    /// Takes the tip back while the node is down.
+    pub(crate) fn disconnect_unheard(&mut self) {
+        self.chain.disconnect();
+        let coins = self.chain.coins.iter();
+        let own = coins.filter(|(_, coin)| coin.output.script_pubkey == super::wallet::script());
+        self.env.wallet.reorganised(own.map(|(outpoint, coin)| (*outpoint, coin.output.clone())).collect());
+        self.mempool.clear();
+    }
+
     /// How many commitments are in the mempool, their children not counted.
     pub(crate) fn commitments_out(&self) -> usize {
         let funding = self.pair.init.funding.outpoint;
