@@ -65,6 +65,8 @@ pub(super) struct Hearsay {
     on_chain: BTreeSet<ChannelId>,
     /// What seats say and nobody confirms.
     pending: BTreeMap<(usize, EventId), MonitorEvent>,
+    /// How far those who take reports have come.
+    taken_in: EventId,
     /// How far each source was heard.
     pub(super) cursors: BTreeMap<Source, EventId>,
     /// Whether something happened since all was weighed.
@@ -163,6 +165,16 @@ impl Hearsay {
     pub(super) fn next(&self, after: Option<EventId>) -> Option<(EventId, MonitorEvent)> {
         let first = after.map_or(EventId(0), EventId::next);
         self.told.range(first..).next().map(|(id, told)| (*id, told.event.clone()))
+    }
+
+    /// Whoever asks for what follows on `after` knows all up to there: of which channels they know by now that they are over,
+    /// by the word of the leader.
+    pub(super) fn take_in(&mut self, after: Option<EventId>) -> BTreeSet<ChannelId> {
+        let Some(last) = after.filter(|last| *last >= self.taken_in) else { return BTreeSet::new() };
+        let first = core::mem::replace(&mut self.taken_in, last.next());
+        let by_leader = |told: &Told| told.sources.iter().any(|(source, _)| *source == Source::Leader);
+        let known = self.told.range(first..=last).filter(|(_, told)| by_leader(told));
+        known.map(|(_, told)| told.event.channel()).collect()
     }
 
     /// What was told is taken; gives whom to tell so, and the channel if that is done with.

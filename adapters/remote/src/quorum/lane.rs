@@ -98,6 +98,8 @@ pub(super) struct Lane {
     pub(super) is_settled: bool,
     /// Whether it was said that it stands still.
     pub(super) was_told: bool,
+    /// Whether the channel has heard from the leader that it is over: no peer will hear of it again.
+    pub(super) is_over: bool,
 }
 
 impl Lane {

@@ -10,7 +10,8 @@
 //! [`Quorum::next_alarm`].
 //!
 //! # Invariants
-//! - a receipt that goes on is the leader's own, and K members hold its update; when fewer are up, by [`Below`] (I3)
+//! - a receipt that goes on is the leader's own, and K members hold its update; when fewer are up, by [`Below`] (I3);
+//!   but of a channel that has heard from the leader that it is over, which says nothing to its peer any more
 //! - a channel's updates reach every member in order; one that freezes, freezes alone
 //! - a member is not called under the lock (I7)
 mod hearsay;
@@ -136,12 +137,13 @@ struct State {
 struct Counts {
     leader: u64,
     start: u64,
+    is_over: bool,
     out: BTreeSet<usize>,
 }
 
 impl Counts {
     fn of(lane: &Lane) -> Self {
-        Self { leader: lane.leader, start: lane.start, out: lane.out.clone() }
+        Self { leader: lane.leader, start: lane.start, is_over: lane.is_over, out: lane.out.clone() }
     }
 }
 
@@ -333,6 +335,9 @@ impl<L: ManyChannelMonitor, M: Member> Quorum<L, M> {
             let ahead = self.seats.iter().position(|seat| seat.member.is_ahead(channel));
             let limit = match ahead {
                 Some(_) => 0,
+                // A member that went to the chain by itself has refused what came after, and holds the gate for what it could
+                // publish. What the chain decides now must not wait for it, or HTLCs would never come back.
+                None if lane.is_over => u64::MAX,
                 None => self.votes(channel, &lane, &up).limit(self.config.below),
             };
             self.state.lock().open(channel, limit, ahead);
@@ -486,7 +491,14 @@ impl<L: ManyChannelMonitor, M: Member> ManyChannelMonitor for Quorum<L, M> {
 
     fn next_monitor_event(&self, after: Option<EventId>) -> Option<(EventId, MonitorEvent)> {
         self.collect_events();
-        self.state.lock().hearsay.next(after)
+        let mut state = self.state.lock();
+        for channel in state.hearsay.take_in(after) {
+            if let Some(lane) = state.lanes.get_mut(&channel) {
+                lane.is_over = true;
+                state.fresh.insert(channel);
+            }
+        }
+        state.hearsay.next(after)
     }
 
     fn acknowledge_monitor_event(&self, id: EventId) {
