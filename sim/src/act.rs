@@ -275,6 +275,9 @@ impl Run {
 
     fn crash(&mut self, node: usize) {
         self.outcome.crashes += 1;
+        if self.world.absent.contains(&node) {
+            return;
+        }
         let (dice, world) = (&mut self.dice, &mut self.world);
         if dice.once_in(2) {
             // The graph is kept now and then only.
@@ -331,12 +334,12 @@ impl Run {
             if self.world.chain.height() >= self.start + most {
                 return;
             }
-            if core::mem::take(&mut self.world.has_decided) && self.profile == Profile::Byzantine {
+            if core::mem::take(&mut self.world.has_decided) && self.profile.has_villains() {
                 self.world.settle_trusty();
             }
             self.world.mine(1);
             self.keep_up();
-            if self.profile == Profile::Byzantine && self.world.chain.height().is_multiple_of(3) {
+            if self.profile.has_villains() && self.world.chain.height().is_multiple_of(3) {
                 self.world.settle_trusty();
             }
         }
@@ -345,8 +348,9 @@ impl Run {
     /// Whoever lags too far behind hears of the blocks, and its disk and signer answer.
     pub(crate) fn keep_up(&mut self) {
         self.world.mischief.haunt();
+        self.world.scan();
         for node in 0..self.world.nodes.len() {
-            if self.world.nodes[node].lag() < MAX_LAG {
+            if self.world.nodes[node].lag() < MAX_LAG || self.world.absent.contains(&node) {
                 continue;
             }
             self.world.nodes[node].be_quick();

@@ -23,7 +23,12 @@ pub(crate) struct SimCoins {
 
 impl SimCoins {
     pub(crate) fn new(number: usize, chain: &EmbeddedChain) -> Self {
-        let key = SecretKey::from_slice(&[0xc0 + number as u8; 32]).unwrap();
+        Self::with_key(0xc0 + number as u8, chain)
+    }
+
+    /// Those of somebody else.
+    pub(crate) fn with_key(byte: u8, chain: &EmbeddedChain) -> Self {
+        let key = SecretKey::from_slice(&[byte; 32]).unwrap();
         Self { chain: chain.clone(), secp: Secp256k1::new(), key, lent: RefCell::default() }
     }
 

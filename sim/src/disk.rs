@@ -26,7 +26,7 @@ use lightning_traits::units::BlockHeight;
 use crate::dice::Dice;
 use crate::media::Fault;
 pub(crate) use crate::store::Durable;
-use crate::store::{Entry, Store};
+use crate::store::{Entry, Kept, Store};
 
 enum Write {
     New {
@@ -422,6 +422,47 @@ impl SimDisk {
 
     pub(crate) fn written(&self) -> u64 {
         self.written.get()
+    }
+
+    /// Writes the first `count` of what waits, in order, and flushes nothing.
+    pub(crate) fn write_first(&self, count: usize) {
+        if self.is_busy() {
+            return;
+        }
+        for _ in 0..count {
+            let Some(write) = ({ self.queue.borrow_mut().pop_front() }) else { return };
+            if !self.append(write, 0) {
+                return;
+            }
+        }
+    }
+
+    /// Puts a whole channel in the place of what is there, after all that waits; `false` when the disk does not take it.
+    pub(crate) fn put_channel(&self, channel: ChannelId, stored: StoredChannel) -> bool {
+        self.write_all();
+        if !self.queue.borrow().is_empty() || self.is_busy() {
+            return false;
+        }
+        let known = self.marks(&channel).unwrap_or_default();
+        let mut store = self.store.borrow_mut();
+        let entries =
+            [Entry::Whole { channel, stored: Kept(stored) }, Entry::Known { channel, marks: known }];
+        entries.into_iter().all(|entry| store.append(entry).is_ok()) && store.flush().is_ok()
+    }
+
+    /// A channel as it would be found after a restart.
+    pub(crate) fn channel(&self, channel: ChannelId) -> Option<StoredChannel> {
+        self.store.borrow().state().channels.get(&channel).cloned()
+    }
+
+    /// The last update of a channel that would survive.
+    pub(crate) fn last_update(&self, channel: ChannelId) -> Option<UpdateId> {
+        self.store.borrow().state().channels.get(&channel).map(|stored| stored.last_update)
+    }
+
+    /// Whether a channel was ever there.
+    pub(crate) fn had_channel(&self, channel: ChannelId) -> bool {
+        self.store.borrow().state().marks.contains_key(&channel)
     }
 
     /// What would survive of a channel.

@@ -83,6 +83,11 @@ impl SimKeys {
         }
     }
 
+    /// Who lends keys to watchtowers.
+    pub(crate) const fn lender(&self) -> &SeedKeys {
+        &self.keys
+    }
+
     fn answer(&self) -> Result<(), SignError> {
         if self.is_slow.get() { Err(SignError::InProgress) } else { Ok(()) }
     }

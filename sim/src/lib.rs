@@ -21,7 +21,8 @@
 //! | `disk.rs` `store.rs` `media.rs` | what waits to be written; a log with checksums, that is read back; files that tear when the power fails |
 //! | `keys.rs` | the keys adapter with entropy from the dice, and a signer that takes its time |
 //! | `parts.rs` | what the structures call, through proxies |
-//! | `towers.rs` | two watchtowers of a node, over the real client, service and quorum (scenario 118) |
+//! | `towers.rs` `guard.rs` `view.rs` | the watchtowers of a node, over the real client, service and quorum; a tower's machine; how it sees the chain |
+//! | `absent.rs` | clients of towers that go, and what happens to their towers then |
 //! | `bank.rs` `coins.rs` | coins of the chain for funding transactions; those of each node for claims |
 //! | `villain.rs` `plot.rs` `heap.rs` `lie.rs` | nodes that do as they like; what they do in a step; how they change what they say |
 //! | `opening.rs` | users who fund several channels at once, with another wallet, or trust their peers |
@@ -40,6 +41,7 @@
     clippy::indexing_slicing,
     reason = "a simulation that goes wrong stops at once and says where"
 )]
+mod absent;
 mod act;
 mod bank;
 mod clash;
@@ -49,6 +51,7 @@ mod dance;
 mod dice;
 mod disk;
 mod follow;
+mod guard;
 mod heap;
 mod journal;
 mod keys;
@@ -75,11 +78,10 @@ mod tree;
 mod trouble;
 mod unbuilt;
 mod user;
+mod view;
 mod villain;
 mod wires;
 mod world;
-#[path = "../../adapters/remote/tests/yard/mod.rs"]
-mod yard;
 
 pub use coverage::Coverage;
 pub use journal::{Boundary, Differs, record, replay};

@@ -26,7 +26,7 @@ struct Arguments {
     /// Which seeds: the first, and the first that is not run.
     #[arg(long, value_parser = range, default_value = "0..100")]
     seeds: Range<u64>,
-    /// What trouble there is: honest, disk, chain or byzantine, or all these in turn; or spikes.
+    /// What trouble there is: honest, disk, chain, byzantine or towers, or all these in turn; or spikes.
     #[arg(long)]
     profile: Option<Profile>,
     /// One scenario instead, by its number, or "all" of them in turn; see below.
@@ -231,11 +231,16 @@ fn report(sum: &Outcome, runs: u64, started: Instant) {
     println!("{runs} seeds in {seconds:.1} s: {:.1} seeds/s", runs as f64 / seconds);
     let Outcome { payments, arrived, crashes, reorgs, writes, opened, closed, .. } = sum;
     let Outcome { published, breaches, tricks, coverage, .. } = sum;
+    let Outcome { absent, tower_crashes, guarded, punished_alone, deepest, .. } = sum;
     println!("{arrived} of {payments} payments arrived; {crashes} crashes, {reorgs} reorgs");
     println!("{} messages, {writes} writes", coverage.arrived);
     println!("{opened} channels opened, {closed} closed");
     println!(
         "villains published {published} commitments and tried {tricks} tricks; {breaches} breaches punished"
+    );
+    println!(
+        "towers punished all of {guarded} breaches, {punished_alone} of them alone; {absent} clients gone for ever, \
+         {tower_crashes} crashes of towers; deepest reorg {deepest}"
     );
     let (legal, unseen) = coverage.unseen();
     println!("phase table: {} of {legal} pairs of phase and message seen", legal - unseen.len());

@@ -26,8 +26,9 @@ use crate::parts::{
 };
 use crate::proxy::bytes::{NearMonitors, NearRoutes};
 use crate::proxy::forward::Forward;
-use crate::towers::Towers;
+use crate::towers::{Policy, Towers};
 use crate::user::User;
+use crate::view::View;
 
 pub(crate) type Manager = ChannelManager<ChannelParts>;
 
@@ -107,6 +108,7 @@ impl Node {
                 journal: journal.clone(),
                 chain: chain.clone(),
                 sent,
+                is_gone: Rc::default(),
             },
             coins: Rc::new(SimCoins::new(number, chain)),
             is_late: Rc::default(),
@@ -186,7 +188,7 @@ impl Node {
         )));
         let parts = ChannelParts {
             monitors: match &mut self.towers {
-                Some(towers) => Box::new(towers.start(near, &stored)),
+                Some(towers) => Box::new(towers.start(near, &self.disk, &stored)),
                 None => near,
             },
             keys: Forward::new(self.keys.clone()),
@@ -226,6 +228,9 @@ impl Node {
 
     /// Hears of all blocks, and answers what the router wants to know of the chain.
     pub(crate) fn follow_chain(&mut self) {
+        if self.is_gone() {
+            return;
+        }
         let running = self.running.as_mut().expect("the node runs");
         // Channels before monitors: these write the durable tip, which must not pass what channels wrote because of the same
         // block, or a crash in between would lose a confirmation.
@@ -245,15 +250,37 @@ impl Node {
         self.chain.utxo(&outpoint).map(|coin| Utxo { outpoint, output: coin.output })
     }
 
-    /// Gives it watchtowers, before it starts.
-    pub(crate) fn guard(&mut self) {
-        self.towers = Some(Towers::new(self.id()));
+    /// Gives it watchtowers, before it starts. `first` tells them from those of others.
+    pub(crate) fn guard(&mut self, policy: Policy, first: usize) {
+        let (keys, view) = (self.keys.lender(), View::of(&self.chain));
+        let mut towers = Towers::new(self.id(), keys, policy, first, &view, &self.fees, &self.journal);
+        towers.scan(self.chain.height());
+        self.towers = Some(towers);
+    }
+
+    /// Its machine is gone for ever.
+    pub(crate) fn leave(&mut self) {
+        self.broadcaster.is_gone.set(true);
+        if let Some(towers) = &mut self.towers {
+            towers.crash();
+        }
+    }
+
+    /// Whether its machine is gone.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.broadcaster.is_gone.get()
+    }
+
+    /// Carries what is ready between it and its towers; whether anything moved.
+    fn pump(&self, towers: &Towers) -> bool {
+        let seen = self.disk.tip().map_or(BlockHeight::new(0), |(_, height)| height);
+        towers.pump(|| self.disk.channels(), seen)
     }
 
     /// Whether it may speak to its peers: what it had before it started is held by enough.
     pub(crate) fn is_settled(&self) -> bool {
         self.towers.as_ref().is_none_or(|towers| {
-            towers.pump(|| self.disk.channels());
+            self.pump(towers);
             towers.is_settled()
         })
     }
@@ -261,7 +288,7 @@ impl Node {
     /// Disk, signer, route finder and towers answer at once.
     pub(crate) fn be_quick(&mut self) {
         if let Some(towers) = &mut self.towers {
-            towers.heal();
+            towers.be_quick();
         }
         self.is_slow = false;
         self.is_late.set(false);
@@ -272,12 +299,15 @@ impl Node {
 
     /// Lets the channels go on with what became durable, and queues their record.
     pub(crate) fn process(&self) {
+        if self.is_gone() {
+            return;
+        }
         if !self.is_slow {
             self.disk.write_all();
         }
         self.manager().process();
         if let Some(towers) = &self.towers {
-            while towers.pump(|| self.disk.channels()) {
+            while self.pump(towers) {
                 self.manager().process();
                 if !self.is_slow {
                     self.disk.write_all();

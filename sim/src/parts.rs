@@ -66,10 +66,15 @@ pub(crate) struct SimBroadcaster {
     pub(crate) chain: EmbeddedChain,
     /// Since somebody looked last.
     pub(crate) sent: Rc<RefCell<Vec<Transaction>>>,
+    /// Whether the machine is gone, and nothing leaves it.
+    pub(crate) is_gone: Rc<Cell<bool>>,
 }
 
 impl BroadcasterInterface for SimBroadcaster {
     fn broadcast(&self, package: &[Transaction]) {
+        if self.is_gone.get() {
+            return;
+        }
         self.journal.note(self.node, Boundary::Broadcasts, || serialize(&package.to_vec()));
         // Refusals are no proof of anything (RELIABILITY L7): a rebroadcast meets the chain as it is then.
         if package.len() == 1 || self.chain.submit_package(package).is_err() {

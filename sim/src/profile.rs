@@ -24,13 +24,15 @@ pub enum Profile {
     Byzantine,
     /// Everybody is honest, and room in blocks becomes a hundred times dearer within six of them.
     Spikes,
+    /// Some nodes are villains, others have watchtowers, and go for ever; blocks go and room is short.
+    Towers,
     /// One scenario of RELIABILITY, by its number there.
     Scenario(u8),
 }
 
 impl Profile {
     /// Those of everything at once.
-    pub const ALL: [Self; 4] = [Self::Honest, Self::Disk, Self::Chain, Self::Byzantine];
+    pub const ALL: [Self; 5] = [Self::Honest, Self::Disk, Self::Chain, Self::Byzantine, Self::Towers];
 
     const fn word(self) -> &'static str {
         match self {
@@ -39,6 +41,7 @@ impl Profile {
             Self::Chain => "chain",
             Self::Byzantine => "byzantine",
             Self::Spikes => "spikes",
+            Self::Towers => "towers",
             Self::Scenario(_) => SCENARIO,
         }
     }
@@ -60,7 +63,12 @@ impl Profile {
 
     /// Whether channels may go to the chain by force from the beginning.
     pub(crate) const fn allows_force(self) -> bool {
-        matches!(self, Self::Chain | Self::Byzantine)
+        matches!(self, Self::Chain | Self::Byzantine | Self::Towers)
+    }
+
+    /// Whether some nodes are villains.
+    pub(crate) const fn has_villains(self) -> bool {
+        matches!(self, Self::Byzantine | Self::Towers)
     }
 
     /// Whether commitments may come to the chain: then fees are low, so that what is lost to them stays below what a payment
@@ -86,6 +94,7 @@ impl Profile {
             Self::Chain => CHAIN,
             Self::Byzantine => BYZANTINE,
             Self::Spikes => SPIKES,
+            Self::Towers => TOWERS,
             Self::Scenario(_) => &[],
         };
         for (act, weight) in COMMON.iter().chain(extra) {
@@ -167,6 +176,29 @@ const BYZANTINE: &[(Move, u32)] = &[
     (Move::Reorg, 4),
 ];
 
+const TOWERS: &[(Move, u32)] = &[
+    (Move::Towers, 40),
+    (Move::Leave, 2),
+    (Move::Stall, 6),
+    (Move::Repeat, 2),
+    (Move::Publish, 10),
+    (Move::Twins, 8),
+    (Move::Drip, 8),
+    (Move::Half, 8),
+    (Move::Parts, 15),
+    (Move::Pay, 30),
+    (Move::Hold, 10),
+    (Move::Open, 2),
+    (Move::Power, 4),
+    (Move::Bury, 12),
+    (Move::Follow, 20),
+    (Move::Reorg, 6),
+    (Move::Deep, 5),
+    (Move::Take, 6),
+    (Move::Spike, 3),
+    (Move::Floor, 3),
+];
+
 impl fmt::Display for Profile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -187,6 +219,6 @@ impl FromStr for Profile {
                 .ok_or_else(|| format!("no scenario {number}"));
         }
         let found = Self::ALL.into_iter().chain([Self::Spikes]).find(|profile| profile.word() == word);
-        found.ok_or_else(|| format!("{word} is none of honest, disk, chain, byzantine, spikes"))
+        found.ok_or_else(|| format!("{word} is none of honest, disk, chain, byzantine, towers, spikes"))
     }
 }

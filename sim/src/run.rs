@@ -11,11 +11,12 @@ use crate::dice::Dice;
 use crate::disk::Durable;
 use crate::journal::Journal;
 use crate::node::Node;
-use crate::oracle::{Broken, Oracle, breach, broken, hold, money};
+use crate::oracle::{Broken, Oracle, breach, broken, hold, money, tower};
 use crate::profile::Profile;
 use crate::scenario::Scenario;
 use crate::script::Script;
 use crate::topology::Shape;
+use crate::towers::{Policy, Towers};
 use crate::trouble::Trouble;
 use crate::user::Plan;
 use crate::world::{Link, World};
@@ -49,6 +50,16 @@ pub struct Outcome {
     pub breaches: u64,
     /// Other tricks of villains.
     pub tricks: u64,
+    /// Clients of towers that went for ever.
+    pub absent: u64,
+    /// Times that a tower died.
+    pub tower_crashes: u64,
+    /// Revoked commitments of which towers had to punish every output, and did.
+    pub guarded: u64,
+    /// Those of them whose client was gone: towers alone.
+    pub punished_alone: u64,
+    /// The most blocks that went at once.
+    pub deepest: u64,
     /// What was seen.
     pub coverage: Coverage,
 }
@@ -66,6 +77,11 @@ impl Outcome {
         self.published += more.published;
         self.breaches += more.breaches;
         self.tricks += more.tricks;
+        self.absent += more.absent;
+        self.tower_crashes += more.tower_crashes;
+        self.guarded += more.guarded;
+        self.punished_alone += more.punished_alone;
+        self.deepest = self.deepest.max(more.deepest);
         self.coverage.add(&more.coverage);
     }
 }
@@ -137,8 +153,9 @@ impl Run {
         let profile = script.profile.base();
         let saved = shape.saved();
         let mut world = World::load(&saved, &mut dice, journal);
-        world.is_war = matches!(profile, Profile::Chain | Profile::Byzantine);
-        world.may_force = profile == Profile::Chain;
+        world.is_war = profile.allows_force();
+        // A client that waits for its towers may have to let deadlines pass.
+        world.may_force = matches!(profile, Profile::Chain | Profile::Towers);
         // What a spike cost, and nobody took in time, may end channels without anchors.
         let has_plain = (0..world.nodes.len()).any(|node| world.shape.is_plain(node));
         world.tree.is_kept = world.may_force || profile == Profile::Spikes && has_plain;
@@ -146,7 +163,7 @@ impl Run {
             world.fees.rate.set(500);
         }
         if script.profile.scenario().is_some_and(Scenario::has_towers) {
-            world.nodes.iter_mut().for_each(Node::guard);
+            world.nodes.iter_mut().enumerate().for_each(|(at, node)| node.guard(Policy::two(), 2 * at));
         }
         world.nodes.iter_mut().for_each(Node::start);
         for (a, b) in world.pairs() {
@@ -165,8 +182,13 @@ impl Run {
             dice,
             before,
         };
-        if profile == Profile::Byzantine {
+        if profile.has_villains() {
             run.cast();
+        }
+        if profile == Profile::Towers {
+            run.guard_some();
+            run.start = run.world.chain.height();
+            run.before = (0..run.world.nodes.len()).map(|node| money::wealth(&run.world, node)).collect();
         }
         run
     }
@@ -185,13 +207,19 @@ impl Run {
         self.world.say(|| "-- the trouble is over".to_owned());
         self.world.journal.begin(script.steps.len());
         self.heal();
-        for node in &self.world.nodes {
-            let fault = node.towers.as_ref().and_then(|towers| towers.fault(&node.disk.channels()));
+        for node in self.world.nodes.iter().filter(|node| !node.is_gone()) {
+            let is_spent = |channel| self.world.is_spent(channel);
+            let fault =
+                node.towers.as_ref().and_then(|towers| towers.fault(&node.disk.channels(), is_spent));
             hold(Oracle::Durable, fault.is_none(), || {
                 format!("node {} and its towers: {fault:?}", node.number)
             });
         }
         self.wind_down();
+        let punished = tower::check_punished(&self.world);
+        (self.outcome.guarded, self.outcome.punished_alone) = (punished.breaches, punished.alone);
+        let towers = self.world.nodes.iter().filter_map(|node| node.towers.as_ref());
+        self.outcome.tower_crashes = towers.map(|towers| towers.crashes).sum();
         self.world.check_batches();
         self.outcome.payments = self.world.payments.len() as u64;
         self.outcome.opened = (self.world.links.len() - self.known) as u64;
@@ -217,6 +245,8 @@ impl Run {
         let was_short = self.world.market.was_short();
         self.world.set_floor(1_000);
         self.world.nodes.iter_mut().for_each(Node::be_quick);
+        self.world.nodes.iter_mut().filter_map(|node| node.towers.as_mut()).for_each(Towers::heal);
+        self.world.scan();
         (0..self.world.nodes.len()).for_each(|node| self.world.mend(node));
         // Villains are never heard of again, or go on as before.
         let vanish = self.dice.once_in(2);
@@ -231,7 +261,7 @@ impl Run {
             if round == 1 {
                 self.ask_again();
                 self.world.settle();
-                for node in 0..self.world.nodes.len() {
+                for node in (0..self.world.nodes.len()).filter(|node| !self.world.absent.contains(node)).collect::<Vec<_>>() {
                     for hash in self.world.nodes[node].user.waiting.clone() {
                         let plan = if self.dice.once_in(3) { Plan::Refuse } else { Plan::Claim };
                         self.world.decide(node, hash, plan);
@@ -259,7 +289,8 @@ impl Run {
     fn leave_villains(&mut self) {
         for link in self.world.links.clone() {
             for end in link.ends.into_iter().filter(|end| self.world.is_trusty(*end)) {
-                if link.ends.iter().any(|other| self.world.villains.contains(other)) {
+                let (villains, absent) = (&self.world.villains, &self.world.absent);
+                if link.ends.iter().any(|other| villains.contains(other) || absent.contains(other)) {
                     let closed = self.world.nodes[end].manager().force_close(link.channel);
                     self.outcome.closed += u64::from(closed.is_ok());
                 }
@@ -293,7 +324,7 @@ impl Run {
     /// Users whose nodes have lost a payment, before any of it was durable, begin it again.
     fn ask_again(&mut self) {
         for payment in self.world.payments.clone() {
-            if self.world.villains.contains(&payment.payer) {
+            if [&self.world.villains, &self.world.absent].iter().any(|others| others.contains(&payment.payer)) {
                 continue;
             }
             let node = &self.world.nodes[payment.payer];
@@ -308,7 +339,7 @@ impl Run {
     /// Blocks come until everything that went to the chain is settled.
     fn wind_down(&mut self) {
         for block in 0..MAX_WIND_DOWN {
-            if block >= 6 && money::noise(&self.world).is_empty() {
+            if block >= 6 && money::noise(&self.world).is_empty() && tower::unpunished(&self.world).is_empty() {
                 return;
             }
             self.world.mine(1);
@@ -321,6 +352,15 @@ impl Run {
                 }
                 self.world.tick();
                 self.world.settle();
+            }
+        }
+        let waits = tower::unpunished(&self.world);
+        if !waits.is_empty() {
+            broken(Oracle::Punished, waits.join("\n"));
+        }
+        for node in &self.world.nodes {
+            if let Some(towers) = &node.towers {
+                self.world.say(|| format!("the towers of {}: {}", node.number, towers.standing()));
             }
         }
         let noise = money::noise(&self.world).join("\n");

@@ -93,6 +93,7 @@ moves! {
     Mislay "mislay" "An acknowledgement of a disk gets lost.",
     Together "together" "A user opens some channels with one transaction, which another wallet may sign.",
     Towers "towers" "Something happens to a watchtower of a node: it goes, comes, slows down, or dies and starts again.",
+    Leave "leave" "A client of watchtowers goes, and does not come back.",
     Again "again" "Every user asks again for all that it has not heard the end of.",
 }
 

@@ -24,6 +24,9 @@ pub(crate) struct Proposal {
 impl World {
     /// Takes all messages of a node to the wires.
     pub(crate) fn collect(&mut self, node: usize) {
+        if self.absent.contains(&node) {
+            return;
+        }
         loop {
             let running = self.nodes[node].running();
             let event = running.manager.next_message().or_else(|| running.router.next_message());

@@ -11,6 +11,7 @@ use bitcoin::{Block, OutPoint, Transaction, Txid};
 use lightning_traits::id::ChannelId;
 
 use crate::bank::nobody;
+use crate::profile::Profile;
 use crate::run::Run;
 use crate::world::World;
 
@@ -184,6 +185,12 @@ impl World {
         transaction.output.get(outpoint.vout as usize).cloned()
     }
 
+    /// Whether the funding output of a channel was spent, or never was.
+    pub(crate) fn is_spent(&self, channel: ChannelId) -> bool {
+        let link = self.links.iter().find(|link| link.channel == channel);
+        link.is_none_or(|link| self.chain.utxo(&link.funding).is_none())
+    }
+
     /// Whether a channel may have been forgotten that is on the chain no more.
     pub(crate) fn is_forgotten(&self, channel: &ChannelId) -> bool {
         self.tree.shaken.get(channel).is_some_and(|depth| *depth >= FORGOTTEN)
@@ -193,6 +200,10 @@ impl World {
 impl Run {
     /// How deep the chain can be left.
     fn most(&self) -> u32 {
+        if self.profile == Profile::Towers {
+            // Whoever has let go of what was a hundred deep has done right, and towers have coins since the start.
+            return (FORGOTTEN - 1).min(self.world.chain.height() - self.start);
+        }
         MAX_DEPTH.min(self.world.chain.height() + SETUP - self.start)
     }
 
@@ -210,6 +221,7 @@ impl Run {
             return;
         }
         self.outcome.reorgs += 1;
+        self.outcome.deepest = self.outcome.deepest.max(u64::from(depth));
         let instead = match self.dice.roll(6) {
             0 | 1 => Instead::Empty,
             2 => Instead::Forgotten,

@@ -61,16 +61,18 @@ impl Run {
                 self.world.nodes[node].disk.mislay();
             }
             Move::Towers => {
-                let node = self.some_node();
+                let node = self.some_client();
+                let height = self.world.chain.height();
                 if let Some(towers) = &mut self.world.nodes[node].towers {
-                    towers.shake(&mut self.dice);
+                    towers.shake(&mut self.dice, height);
                 }
             }
+            Move::Leave => self.leave(),
             other => self.clash(other),
         }
     }
 
-    fn some_node(&mut self) -> usize {
+    pub(crate) fn some_node(&mut self) -> usize {
         self.dice.pick(self.world.nodes.len())
     }
 
@@ -89,6 +91,9 @@ impl Run {
 
     /// The machine stops: some of what was under way is written, and none of that flushed.
     pub(crate) fn cut_power(&mut self, node: usize) {
+        if self.world.absent.contains(&node) {
+            return;
+        }
         self.outcome.crashes += 1;
         let (dice, world) = (&mut self.dice, &mut self.world);
         let disk = &world.nodes[node].disk;

@@ -56,6 +56,9 @@ struct Ghost {
     monitors: Rc<Monitors>,
     disk: Rc<SimDisk>,
     follow: Follow,
+    villain: usize,
+    /// How many of what it has sent were looked at.
+    told: usize,
     sent: Rc<RefCell<Vec<Transaction>>>,
 }
 
@@ -102,6 +105,17 @@ impl Mischief {
     pub(crate) fn haunt(&mut self) {
         self.ghosts.iter_mut().for_each(Ghost::haunt);
     }
+
+    /// What they have sent since the last look, and whose it was.
+    pub(crate) fn take_sent(&mut self) -> Vec<(usize, Transaction)> {
+        let mut all = Vec::new();
+        for ghost in &mut self.ghosts {
+            let sent = ghost.sent.borrow();
+            all.extend(sent.iter().skip(ghost.told).map(|transaction| (ghost.villain, transaction.clone())));
+            ghost.told = sent.len();
+        }
+        all
+    }
 }
 
 impl World {
@@ -133,6 +147,7 @@ impl World {
             journal: Journal::default(),
             chain: self.chain.clone(),
             sent: Rc::default(),
+            is_gone: Rc::default(),
         };
         let parts = MonitorParts {
             keys: Forward::new(node.keys.clone()),
@@ -154,7 +169,7 @@ impl World {
         let update = ChannelMonitorUpdate { channel, id, steps, record, extra: Default::default() };
         let _later = monitors.update_channel(update);
         let sent = Rc::clone(&broadcaster.sent);
-        let mut ghost = Ghost { monitors, disk, follow: Follow::new(&self.chain), sent };
+        let mut ghost = Ghost { monitors, disk, follow: Follow::new(&self.chain), villain, told: 0, sent };
         ghost.haunt();
         self.mischief.ghosts.push(ghost);
         let commitment = broadcaster.sent.borrow().first().cloned();

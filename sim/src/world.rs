@@ -93,6 +93,8 @@ pub(crate) struct World {
     pub(crate) tree: Tree,
     /// Nodes that were restored from an old copy.
     pub(crate) late: BTreeSet<usize>,
+    /// Nodes whose machines are gone.
+    pub(crate) absent: BTreeSet<usize>,
     pub(crate) journal: Journal,
 }
 
@@ -155,6 +157,7 @@ impl World {
             market: Market::default(),
             tree: Tree::default(),
             late: BTreeSet::new(),
+            absent: BTreeSet::new(),
             journal,
         }
     }
@@ -183,9 +186,9 @@ impl World {
         self.journal.say(text);
     }
 
-    /// Whether a node keeps to the rules, and has its memory.
+    /// Whether a node keeps to the rules, is there, and has its memory.
     pub(crate) fn is_trusty(&self, node: usize) -> bool {
-        !self.villains.contains(&node) && !self.late.contains(&node)
+        ![&self.villains, &self.late, &self.absent].iter().any(|others| others.contains(&node))
     }
 
     /// Time of the tip.
@@ -206,7 +209,10 @@ impl World {
 
     /// Both are connected afresh, whatever they believed before, unless they are connected.
     pub(crate) fn connect(&mut self, a: usize, b: usize) {
-        if self.wires.is_up(a, b) || ![a, b].iter().all(|node| self.nodes[*node].is_settled()) {
+        if self.wires.is_up(a, b) || [a, b].iter().any(|node| self.absent.contains(node)) {
+            return;
+        }
+        if ![a, b].iter().all(|node| self.nodes[*node].is_settled()) {
             return;
         }
         self.leave(a, b);
@@ -243,8 +249,8 @@ impl World {
             return;
         }
         self.say(|| format!("{here} is not connected to {there} any more"));
-        let (villains, late) = (&self.villains, &self.late);
-        let is_judged = |node: usize| !villains.contains(&node) && !late.contains(&node);
+        let others = [&self.villains, &self.late, &self.absent];
+        let is_judged = |node: usize| !others.iter().any(|others| others.contains(&node));
         self.htlcs.on_disconnected(here, there, is_judged);
         let peer = self.nodes[there].id();
         if let Some(running) = &self.nodes[here].running {
@@ -269,6 +275,9 @@ impl World {
     /// The node dies and starts again from its disk. `kept` says how many frames of its wires still arrive, and whether the
     /// other side hears that it is gone.
     pub(crate) fn restart(&mut self, node: usize, mut kept: impl FnMut(usize) -> (usize, bool)) {
+        if self.absent.contains(&node) {
+            return;
+        }
         self.say(|| format!("{node} crashes"));
         // What it has broadcast before counts.
         self.judge_broadcasts(node);
@@ -310,6 +319,7 @@ impl World {
     pub(crate) fn judge_broadcasts(&mut self, node: usize) {
         let sent = self.nodes[node].broadcaster.sent.take();
         if self.villains.contains(&node) {
+            sent.iter().for_each(|transaction| self.note_offer(node, transaction));
             return;
         }
         for transaction in sent {
@@ -341,6 +351,9 @@ impl World {
 
     /// The user of a node sees its next event, reacts, and acknowledges it unless `forgets`. `false` when there is none.
     pub(crate) fn react(&mut self, node: usize, forgets: bool) -> bool {
+        if self.absent.contains(&node) {
+            return false;
+        }
         let running = self.nodes[node].running();
         if let Some((id, event)) = running.manager.next_event(None) {
             self.handle(node, id, &event);
@@ -462,7 +475,7 @@ impl World {
         (0..self.nodes.len()).for_each(|node| self.mend(node));
         for _ in 0..10_000 {
             let mut moved = false;
-            for node in 0..self.nodes.len() {
+            for node in (0..self.nodes.len()).filter(|node| !self.absent.contains(node)).collect::<Vec<_>>() {
                 self.nodes[node].disk.write_all();
                 self.nodes[node].process();
                 while self.react(node, false) {
@@ -476,7 +489,7 @@ impl World {
                     moved = true;
                 }
             }
-            if !moved && self.nodes.iter().all(|node| node.disk.is_idle()) {
+            if !moved && self.nodes.iter().all(|node| node.is_gone() || node.disk.is_idle()) {
                 return;
             }
         }
@@ -576,6 +589,7 @@ impl World {
     /// Everybody hears of all blocks, and everything settles.
     pub(crate) fn catch_up(&mut self) {
         self.mischief.haunt();
+        self.scan();
         for node in 0..self.nodes.len() {
             self.hear_blocks(node);
         }
@@ -660,7 +674,9 @@ impl World {
     /// About a minute passes.
     pub(crate) fn tick(&self) {
         for node in &self.nodes {
-            node.manager().timer_tick();
+            if !node.is_gone() {
+                node.manager().timer_tick();
+            }
             if let Some(towers) = &node.towers {
                 towers.tick();
             }

@@ -93,6 +93,23 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
         touched
     }
 
+    /// What the monitor of a channel knows of the chain was seen by somebody else, perhaps on blocks that are gone: all of it is
+    /// undone. It must be shown the blocks since its channel was made again.
+    pub fn undo_chain(&self, channel: ChannelId) {
+        self.wake([channel]);
+        {
+            let mut state = self.state.lock();
+            let mut todo = Todo::default();
+            if let Some(entry) = state.entries.get_mut(&channel) {
+                let birth = entry.monitor.init().birth;
+                entry.monitor.on_disconnected(birth, &mut todo);
+            }
+            state.note(channel, todo);
+            state.reschedule(channel);
+        }
+        self.act();
+    }
+
     /// Broadcasts again all claims that wait for a confirmation, as every block does. Looks only at channels that have
     /// something to do.
     pub fn rebroadcast(&self) {

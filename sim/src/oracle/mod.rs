@@ -6,6 +6,7 @@
 //! | `promise.rs` | what leaves a node: durable before, signed once, never revoked (O3, O4) |
 //! | `breach.rs` | of a revoked commitment nothing stays with whoever published it (O1) |
 //! | `excuse.rs` | what a chain may cost that takes back what was final, or has no room |
+//! | `tower.rs` | what watchtowers promise (T1 to T5) |
 //! | `money.rs` | to the millisatoshi, when all is settled (O1, O6, O7) |
 use std::fmt;
 use std::panic::panic_any;
@@ -15,6 +16,7 @@ pub(crate) mod excuse;
 pub(crate) mod htlc;
 pub(crate) mod money;
 pub(crate) mod promise;
+pub(crate) mod tower;
 
 /// Which promise was broken; the numbers are RELIABILITY's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,6 +39,16 @@ pub enum Oracle {
     Bounded,
     /// O9: no panic, no overflow, no deadlock.
     NoAbort,
+    /// T1: what a tower has acknowledged as revoked is punished, every output above dust, in time.
+    Punished,
+    /// T2: what a tower has acknowledged is durable, and nothing opens that the policy wants held by more.
+    Acknowledged,
+    /// T3: a tower scans block on block.
+    Scan,
+    /// T4: a tower lets go of nothing that is not buried.
+    Kept,
+    /// T5 and L23: a tower tries again whatever it is told, and acts against what is revoked only.
+    Duty,
 }
 
 impl fmt::Display for Oracle {
@@ -51,6 +63,11 @@ impl fmt::Display for Oracle {
             Self::Events => "O7 events",
             Self::Bounded => "O8 bounded",
             Self::NoAbort => "O9 no abort",
+            Self::Punished => "T1 punished",
+            Self::Acknowledged => "T2 acknowledged is durable",
+            Self::Scan => "T3 contiguous scan",
+            Self::Kept => "T4 kept until buried",
+            Self::Duty => "T5 duty",
         })
     }
 }

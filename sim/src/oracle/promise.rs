@@ -112,6 +112,21 @@ impl Promises {
         }
     }
 
+    /// A tower of the node sends its commitment to the chain.
+    pub(crate) fn on_tower_broadcast(&mut self, node: usize, keys: ChannelKeysId, number: CommitmentNumber) {
+        let unrevoked = self.unrevoked(keys);
+        hold(Oracle::Duty, number >= unrevoked, || {
+            format!("a tower publishes commitment {number} of node {node}, which has revoked all before {unrevoked}")
+        });
+        let published = self.published.entry(keys).or_default();
+        *published = (*published).max(number);
+    }
+
+    /// The first commitment of a channel that is not revoked, as the peer knows.
+    pub(crate) fn unrevoked(&self, keys: ChannelKeysId) -> CommitmentNumber {
+        self.unrevoked.get(&keys).copied().unwrap_or_default()
+    }
+
     fn check_published(&self, node: usize, keys: ChannelKeysId) {
         let (published, unrevoked) = (self.published.get(&keys), self.unrevoked.get(&keys));
         if let (Some(published), Some(unrevoked)) = (published, unrevoked) {
