@@ -48,9 +48,11 @@ impl Run {
             self.world.nodes[*node].guard(policy, at * MAX_TOWERS);
             let towers = self.world.nodes[*node].towers.iter().flat_map(|towers| &towers.towers);
             let scripts = towers.map(|tower| tower.machine.coins.script());
-            purse.extend(scripts.flat_map(|script_pubkey| {
-                core::iter::repeat_n(TxOut { value: COIN, script_pubkey }, COINS)
-            }));
+            purse.extend(
+                scripts.flat_map(|script_pubkey| {
+                    core::iter::repeat_n(TxOut { value: COIN, script_pubkey }, COINS)
+                }),
+            );
             self.world.restart(*node, |_| (0, true));
         }
         let gift = self.world.bank.pay(purse);

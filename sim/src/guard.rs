@@ -315,7 +315,12 @@ impl Guard {
             mode: machine.mode,
             parts,
             monitors: RefCell::new(Rc::new(monitors)),
-            inbox: RefCell::new(Inbox { kept_keys, waiting: look_backs.clone(), look_backs, ..Inbox::default() }),
+            inbox: RefCell::new(Inbox {
+                kept_keys,
+                waiting: look_backs.clone(),
+                look_backs,
+                ..Inbox::default()
+            }),
             follower: RefCell::new(ChainFollower::new(machine.view.clone(), Network::Regtest)),
             view: machine.view.clone(),
             broadcasts,
@@ -336,7 +341,10 @@ impl Guard {
 
     /// What waits for the thread of the chain.
     pub(crate) fn do_waiting(&self) {
-        if !self.is_open.get() || !self.inbox.borrow().replacements.is_empty() || !self.looking.borrow().is_empty() {
+        if !self.is_open.get()
+            || !self.inbox.borrow().replacements.is_empty()
+            || !self.looking.borrow().is_empty()
+        {
             self.scan();
         }
     }
@@ -468,10 +476,7 @@ impl Guard {
             let Some((channel, stored)) = next else { return };
             if let Err(why) = self.replace_now(channel, *stored) {
                 self.parts.log.journal.say(|| format!("{channel} is not replaced: {why}"));
-                self.inbox
-                    .borrow_mut()
-                    .replaced
-                    .push_back((channel, Err(MonitorRefusal::Contradiction)));
+                self.inbox.borrow_mut().replaced.push_back((channel, Err(MonitorRefusal::Contradiction)));
             }
         }
     }

@@ -21,7 +21,7 @@
 //! | `disk.rs` `store.rs` `media.rs` | what waits to be written; a log with checksums, that is read back; files that tear when the power fails |
 //! | `keys.rs` | the keys adapter with entropy from the dice, and a signer that takes its time |
 //! | `parts.rs` | what the structures call, through proxies |
-//! | `towers.rs` `guard.rs` `view.rs` | the watchtowers of a node, over the real client, service and quorum; a tower's machine; how it sees the chain |
+//! | `towers.rs` `guard.rs` `view.rs` | watchtowers of a node, over the real client, service and quorum; a tower's machine; how it sees the chain |
 //! | `absent.rs` | clients of towers that go, and what happens to their towers then |
 //! | `bank.rs` `coins.rs` | coins of the chain for funding transactions; those of each node for claims |
 //! | `villain.rs` `plot.rs` `heap.rs` `lie.rs` | nodes that do as they like; what they do in a step; how they change what they say |

@@ -56,7 +56,7 @@ struct Arguments {
     /// Does not look for a shorter script.
     #[arg(long)]
     whole: bool,
-    /// Fails when a message that a channel can take in some phase was never seen there.
+    /// Fails when a message that a channel can take in some phase was never seen there, or towers had nothing to do.
     #[arg(long)]
     complete: bool,
     /// Prints everything that happens.
@@ -108,7 +108,14 @@ fn main() -> ExitCode {
     let started = Instant::now();
     let (sum, runs, failure) = run_seeds(&arguments);
     report(&sum, runs, started);
+    let has_towers =
+        arguments.scenario.is_none() && arguments.profile.is_none_or(|profile| profile == Profile::Towers);
+    let missing = if has_towers { sum.missing_of_towers() } else { Vec::new() };
     match failure {
+        None if arguments.complete && !missing.is_empty() => {
+            println!("FAILED: never seen: {}", missing.join(", "));
+            ExitCode::FAILURE
+        }
         None if arguments.complete && !sum.coverage.unseen().1.is_empty() => {
             println!("FAILED: the schedules do not reach every phase and message");
             ExitCode::FAILURE

@@ -27,6 +27,9 @@ const MAX_WIND_DOWN: u32 = 900;
 /// Blocks within which whoever insists on a feerate is heard or loses the channel, and one more.
 const INSISTING: u32 = 7;
 
+/// Blocks that may go without anything final among them.
+const DEEP: u64 = 6;
+
 /// What happened in a run that kept all promises.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
@@ -65,6 +68,19 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// What must happen to towers, and did not.
+    #[must_use]
+    pub fn missing_of_towers(&self) -> Vec<&'static str> {
+        let all = [
+            (self.guarded, "a breach that towers had to punish"),
+            (self.punished_alone, "a breach that towers punished alone"),
+            (self.absent, "a client that is gone for ever"),
+            (self.tower_crashes, "a tower that died"),
+            (self.deepest.saturating_sub(DEEP), "a reorganisation that takes back what was final"),
+        ];
+        all.into_iter().filter(|(count, _)| *count == 0).map(|(_, what)| what).collect()
+    }
+
     /// Adds what happened in another run.
     pub fn add(&mut self, more: &Self) {
         self.payments += more.payments;
@@ -209,8 +225,7 @@ impl Run {
         self.heal();
         for node in self.world.nodes.iter().filter(|node| !node.is_gone()) {
             let is_spent = |channel| self.world.is_spent(channel);
-            let fault =
-                node.towers.as_ref().and_then(|towers| towers.fault(&node.disk.channels(), is_spent));
+            let fault = node.towers.as_ref().and_then(|towers| towers.fault(&node.disk.channels(), is_spent));
             hold(Oracle::Durable, fault.is_none(), || {
                 format!("node {} and its towers: {fault:?}", node.number)
             });
@@ -261,7 +276,10 @@ impl Run {
             if round == 1 {
                 self.ask_again();
                 self.world.settle();
-                for node in (0..self.world.nodes.len()).filter(|node| !self.world.absent.contains(node)).collect::<Vec<_>>() {
+                for node in (0..self.world.nodes.len())
+                    .filter(|node| !self.world.absent.contains(node))
+                    .collect::<Vec<_>>()
+                {
                     for hash in self.world.nodes[node].user.waiting.clone() {
                         let plan = if self.dice.once_in(3) { Plan::Refuse } else { Plan::Claim };
                         self.world.decide(node, hash, plan);
@@ -324,7 +342,8 @@ impl Run {
     /// Users whose nodes have lost a payment, before any of it was durable, begin it again.
     fn ask_again(&mut self) {
         for payment in self.world.payments.clone() {
-            if [&self.world.villains, &self.world.absent].iter().any(|others| others.contains(&payment.payer)) {
+            if [&self.world.villains, &self.world.absent].iter().any(|others| others.contains(&payment.payer))
+            {
                 continue;
             }
             let node = &self.world.nodes[payment.payer];
@@ -339,7 +358,8 @@ impl Run {
     /// Blocks come until everything that went to the chain is settled.
     fn wind_down(&mut self) {
         for block in 0..MAX_WIND_DOWN {
-            if block >= 6 && money::noise(&self.world).is_empty() && tower::unpunished(&self.world).is_empty() {
+            if block >= 6 && money::noise(&self.world).is_empty() && tower::unpunished(&self.world).is_empty()
+            {
                 return;
             }
             self.world.mine(1);

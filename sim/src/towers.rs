@@ -6,8 +6,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use lightning_keys::{KEYS_MESSAGE, Power, SeedKeys};
 use bitcoin::{BlockHash, Txid};
+use lightning_keys::{KEYS_MESSAGE, Power, SeedKeys};
 use lightning_remote::wire::Mode;
 use lightning_remote::wire::chain::Signed;
 use lightning_remote::{
@@ -237,8 +237,7 @@ impl Towers {
         let told: Rc<RefCell<Told>> = Rc::default();
         let modes = policy.modes.clone().into_iter().enumerate();
         let towers = modes.map(|(at, mode)| {
-            let machine =
-                Machine::new(first + at, mode, client, View::of(&view.chain), fees, journal);
+            let machine = Machine::new(first + at, mode, client, View::of(&view.chain), fees, journal);
             let remote = Rc::new(remote(client, &machine, &record, keys, (0, None)));
             Tower::new(machine, remote, Rc::clone(&told))
         });
@@ -267,7 +266,8 @@ impl Towers {
         self.told.borrow_mut().restart(stored, disk);
         for tower in &mut self.towers {
             let last = tower.remote.last_statement();
-            let fresh = remote(self.client, &tower.machine, &self.record, &self.keys, (self.starts << 20, last));
+            let fresh =
+                remote(self.client, &tower.machine, &self.record, &self.keys, (self.starts << 20, last));
             tower.remote = Rc::new(fresh);
             for (channel, stored) in stored {
                 tower.remote.expect_channel(*channel, stored);
@@ -285,7 +285,11 @@ impl Towers {
         Witness {
             gate,
             leader: Rc::clone(disk),
-            disks: self.towers.iter().map(|tower| (Rc::clone(&tower.machine.disk), tower.is_full())).collect(),
+            disks: self
+                .towers
+                .iter()
+                .map(|tower| (Rc::clone(&tower.machine.disk), tower.is_full()))
+                .collect(),
             policy: self.policy.clone(),
             starts: stored.iter().map(|(channel, stored)| (*channel, stored.last_update)).collect(),
             told: Rc::clone(&self.told),
@@ -306,7 +310,9 @@ impl Towers {
             let (mut quiet, mut turns) = (0, 0);
             while quiet < 4 {
                 turns += 1;
-                hold(Oracle::Live, turns < MAX_TURNS, || format!("a client and its tower never fall silent: {}", self.standing()));
+                hold(Oracle::Live, turns < MAX_TURNS, || {
+                    format!("a client and its tower never fall silent: {}", self.standing())
+                });
                 let did = tower.turn(&stored, seen);
                 quiet = if did { 0 } else { quiet + 1 };
                 moved |= did;
@@ -353,7 +359,11 @@ impl Towers {
     }
 
     /// The same, as far as a tower has signed for it.
-    pub(crate) fn acknowledged_revocation(&self, tower: &Tower, channel: ChannelId) -> Option<CommitmentNumber> {
+    pub(crate) fn acknowledged_revocation(
+        &self,
+        tower: &Tower,
+        channel: ChannelId,
+    ) -> Option<CommitmentNumber> {
         let id = tower.acknowledged.borrow().get(&channel).copied()?;
         self.revocation(channel, Some(id))
     }
@@ -361,7 +371,8 @@ impl Towers {
     /// Something happens to a tower.
     pub(crate) fn shake(&mut self, dice: &mut Dice, height: u32) {
         let at = dice.pick(self.towers.len());
-        let (is_gentle, last) = (self.policy.is_gentle, self.towers.iter().filter(|t| !t.is_dead).count() == 1);
+        let (is_gentle, last) =
+            (self.policy.is_gentle, self.towers.iter().filter(|t| !t.is_dead).count() == 1);
         let tower = &mut self.towers[at];
         if tower.is_dead {
             return;
@@ -427,15 +438,23 @@ impl Towers {
     pub(crate) fn standing(&self) -> String {
         let alarms: Vec<_> = core::iter::from_fn(|| self.gate.as_ref()?.next_alarm()).collect();
         let gate = self.gate.as_ref().map(|gate| gate.standing());
-        let seats: Vec<_> = self.towers.iter().map(|tower| {
-            let alarms: Vec<_> = core::iter::from_fn(|| tower.remote.next_alarm()).collect();
-            format!("{:?} {:?} {alarms:?}", tower.machine.mode, tower.remote.standing())
-        }).collect();
+        let seats: Vec<_> = self
+            .towers
+            .iter()
+            .map(|tower| {
+                let alarms: Vec<_> = core::iter::from_fn(|| tower.remote.next_alarm()).collect();
+                format!("{:?} {:?} {alarms:?}", tower.machine.mode, tower.remote.standing())
+            })
+            .collect();
         format!("{:?} {gate:?} {alarms:?} {seats:#?}", self.policy)
     }
 
     /// What is not as it must be when all is at rest: a channel that a tower holds otherwise than the disk does.
-    pub(crate) fn fault(&self, stored: &StoredChannels, is_spent: impl Fn(ChannelId) -> bool) -> Option<String> {
+    pub(crate) fn fault(
+        &self,
+        stored: &StoredChannels,
+        is_spent: impl Fn(ChannelId) -> bool,
+    ) -> Option<String> {
         let is_bad = |alarm: &QuorumAlarm| match alarm {
             QuorumAlarm::Old { .. } => true,
             QuorumAlarm::Refused { refusal, .. } => !is_spent(refusal.channel),
@@ -449,13 +468,17 @@ impl Towers {
         for tower in self.towers.iter().filter(|tower| !tower.is_dead) {
             let is_bad = |alarm: &lightning_remote::Alarm| match alarm {
                 lightning_remote::Alarm::Refused { refusal } => !is_spent(refusal.channel),
+                // A tower that has seen the end a hundred deep lets go of it before a client that lags.
+                lightning_remote::Alarm::Lost { channel, .. } => !is_spent(*channel),
                 _ => true,
             };
             if let Some(alarm) = core::iter::from_fn(|| tower.remote.next_alarm()).find(is_bad) {
                 return Some(format!("{alarm:?}"));
             }
             let disk = &tower.machine.disk;
-            for (channel, stored) in stored.iter().filter(|(channel, _)| !is_spent(*channel)) {
+            // What is done with is forgotten, though a reorganisation may bring it back.
+            let is_sent = |channel: ChannelId| !is_spent(channel) && tower.remote.durable(channel).is_some();
+            for (channel, stored) in stored.iter().filter(|(channel, _)| is_sent(*channel)) {
                 let Some(kept) = disk.channel(*channel) else {
                     return Some(format!("a tower does not hold {channel}"));
                 };
@@ -592,14 +615,19 @@ impl Tower {
             let is_there = disk.last_update(*channel).is_some_and(|held| held >= *id)
                 || disk.had_channel(*channel) && !disk.has_channel(channel);
             hold(Oracle::Acknowledged, is_there, || {
-                format!("a tower has signed for {id} of {channel}, and holds {:?} {when}", disk.last_update(*channel))
+                format!(
+                    "a tower has signed for {id} of {channel}, and holds {:?} {when}",
+                    disk.last_update(*channel)
+                )
             });
         }
     }
 
     /// Notes which channels are watched no more.
     fn note_gone(&self) {
-        let (Some((guard, _)), Some(tip)) = (&self.process, self.machine.scanned.borrow().tip()) else { return };
+        let (Some((guard, _)), Some(tip)) = (&self.process, self.machine.scanned.borrow().tip()) else {
+            return;
+        };
         let now: BTreeSet<ChannelId> = guard.channels().into_iter().collect();
         let before = self.watched.replace(now.clone());
         self.gone.borrow_mut().extend(before.difference(&now).map(|channel| (*channel, tip)));

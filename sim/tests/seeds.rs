@@ -16,7 +16,7 @@ struct Least {
     tricks: u64,
 }
 
-fn seeds(seeds: std::ops::Range<u64>, profile: Profile, least: &Least) {
+fn seeds(seeds: std::ops::Range<u64>, profile: Profile, least: &Least) -> Outcome {
     let mut sum = Outcome::default();
     for seed in seeds {
         let outcome = run(&Script::of_seed(profile, seed, 400), false);
@@ -37,6 +37,7 @@ fn seeds(seeds: std::ops::Range<u64>, profile: Profile, least: &Least) {
         sum.tricks >= least.tricks,
     ];
     assert!(enough.iter().all(|is_enough| *is_enough), "the schedules test little: {sum:?}");
+    sum
 }
 
 #[test]
@@ -61,6 +62,16 @@ fn channels_that_go_to_the_chain_with_all_that_is_in_flight() {
 fn villains_gain_nothing() {
     let least = Least { arrived: 12, published: 8, tricks: 70, closed: 10, ..Least::default() };
     seeds(0..48, Profile::Byzantine, &least);
+}
+
+#[test]
+fn towers_punish_for_clients_that_are_gone() {
+    let least = Least { arrived: 2, crashes: 20, reorgs: 30, published: 30, ..Least::default() };
+    let sum = seeds(0..60, Profile::Towers, &least);
+    assert!(
+        sum.guarded >= 4 && sum.absent >= 6 && sum.tower_crashes >= 40,
+        "towers are tested little: {sum:?}"
+    );
 }
 
 #[test]

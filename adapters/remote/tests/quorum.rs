@@ -505,6 +505,41 @@ fn a_channel_that_is_over_does_not_wait_for_a_tower_that_went_to_the_chain_befor
     }
 }
 
+/// Found by the simulator: what a channel writes down of its own end never came back to it.
+#[test]
+fn a_channel_that_is_done_with_goes_on_with_the_leader_alone() {
+    for is_quick in [false, true] {
+        let mut rig = Rig::with(3, 3, Below::Freeze, true);
+        rig.heal();
+        rig.start(1);
+        rig.step(1);
+        rig.heal();
+        let kind = SpendKind::Mutual {};
+        let (txid, height) = (Txid::all_zeros(), BlockHeight::new(9));
+        let spent = MonitorEvent::FundingSpent { channel: channel(1), txid, kind, height };
+        rig.local.report(1, spent);
+        rig.local.report(2, MonitorEvent::Resolved { channel: channel(1) });
+        let mut after = None;
+        while let Some((id, _)) = rig.quorum.next_monitor_event(after) {
+            rig.quorum.acknowledge_monitor_event(id);
+            after = Some(id);
+        }
+        assert_eq!(rig.towers[0].remote.durable(channel(1)), None, "forgotten");
+        rig.over.insert(channel(1));
+        rig.local.is_quick.set(is_quick);
+        for id in 2..5 {
+            match rig.quorum.update_channel(update(1, id, id)) {
+                Persist::Durable(receipt) if is_quick => assert_eq!(receipt.id(), UpdateId(id)),
+                Persist::InProgress if !is_quick => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        rig.heal();
+        assert_eq!(rig.open[&channel(1)], if is_quick { 2 } else { 5 });
+        assert_eq!(rig.towers[0].monitors.head(channel(1)), Some(UpdateId(1)));
+    }
+}
+
 #[test]
 fn the_word_of_a_tower_that_a_channel_is_over_opens_nothing() {
     let mut rig = Rig::with(2, 3, Below::Freeze, true);

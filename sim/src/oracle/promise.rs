@@ -116,7 +116,9 @@ impl Promises {
     pub(crate) fn on_tower_broadcast(&mut self, node: usize, keys: ChannelKeysId, number: CommitmentNumber) {
         let unrevoked = self.unrevoked(keys);
         hold(Oracle::Duty, number >= unrevoked, || {
-            format!("a tower publishes commitment {number} of node {node}, which has revoked all before {unrevoked}")
+            format!(
+                "a tower publishes commitment {number} of node {node}, which has revoked all before {unrevoked}"
+            )
         });
         let published = self.published.entry(keys).or_default();
         *published = (*published).max(number);

@@ -226,7 +226,8 @@ impl Delay for MonitorInit {
 
 /// What is not worth to be punished: what no mempool takes, and what would cost more than half of it.
 fn policy_dust(world: &World) -> u64 {
-    let rate = u64::from(world.fees.rate.get().max(world.fees.floor.get()).max(world.market.dearest).max(WAR_RATE));
+    let rate =
+        u64::from(world.fees.rate.get().max(world.fees.floor.get()).max(world.market.dearest).max(WAR_RATE));
     (DUST as u64 / 1_000).max(2 * rate * PUNISHED_WEIGHT / 1_000)
 }
 
@@ -292,7 +293,9 @@ pub(crate) fn check_archived(world: &World, node: usize, channel: ChannelId, tip
     let Some((transaction, height)) = spends.of_output(&link.funding) else {
         // One that was never funded may be given up.
         let is_funded = spends.all.contains_key(&link.funding.txid);
-        return hold(Oracle::Kept, !is_funded, || format!("{channel} of node {node} is let go of, and is open"));
+        return hold(Oracle::Kept, !is_funded, || {
+            format!("{channel} of node {node} is let go of, and is open")
+        });
     };
     hold(Oracle::Kept, is_buried(height), || {
         format!("{channel} of node {node} is let go of at {tip}, and its end came at {height}")
@@ -304,7 +307,8 @@ pub(crate) fn check_archived(world: &World, node: usize, channel: ChannelId, tip
     }
     let breach = Breach { towers, node, init, transaction, height };
     for (outpoint, _, fate) in breach.fates(world, &spends) {
-        let is_done = matches!(fate, Fate::Punished(height) if is_buried(height)) || matches!(fate, Fate::Lost(_));
+        let is_done =
+            matches!(fate, Fate::Punished(height) if is_buried(height)) || matches!(fate, Fate::Lost(_));
         hold(Oracle::Kept, is_done, || {
             format!("{channel} of node {node} is let go of at {tip}, and {outpoint} is not buried")
         });
@@ -354,7 +358,9 @@ fn judge_one(world: &mut World, node: usize, is_full: bool, transaction: &Transa
         let number = revealed(world, node, guards(world, node), link, &parent).map(|(number, _)| number);
         let is_revoked = number.is_some() && number < guards(world, node).revocation(link.channel, None);
         hold(Oracle::Duty, is_revoked, || {
-            format!("a tower of node {node} that may only punish spends {spent}, of the peer's commitment {number:?}")
+            format!(
+                "a tower of node {node} that may only punish spends {spent}, of the peer's commitment {number:?}"
+            )
         });
     }
 }

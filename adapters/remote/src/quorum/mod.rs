@@ -260,6 +260,9 @@ impl<L: ManyChannelMonitor, M: Member> Quorum<L, M> {
             state.forwards.extend(ready);
             state.busy.insert(channel);
             state.fresh.insert(channel);
+        } else {
+            // Done with, but for what its channel has to write down of that.
+            state.receipts.push_back(receipt);
         }
     }
 
@@ -347,7 +350,14 @@ impl<L: ManyChannelMonitor, M: Member> Quorum<L, M> {
     fn hand_over(&self, channel: ChannelId, id: UpdateId, handed: Handed) -> Persist {
         {
             let mut state = self.state.lock();
-            let lane = state.lanes.entry(channel).or_insert_with(Lane::begin);
+            let lane = match handed {
+                Handed::New(_) => Some(state.lanes.entry(channel).or_insert_with(Lane::begin)),
+                Handed::Update(_) => state.lanes.get_mut(&channel),
+            };
+            let Some(lane) = lane else {
+                drop(state);
+                return self.hand_to_leader(handed);
+            };
             if lane.is_waiting(id) {
                 return Persist::InProgress;
             }
@@ -356,11 +366,7 @@ impl<L: ManyChannelMonitor, M: Member> Quorum<L, M> {
                 lane.hold(id, handed.clone());
             }
         }
-        let answer = match handed {
-            Handed::New(new) => self.leader.add_channel(*new),
-            Handed::Update(update) => self.leader.update_channel(update),
-        };
-        match answer {
+        match self.hand_to_leader(handed) {
             Persist::Durable(receipt) => {
                 let is_held = self.state.lock().lanes.get(&channel).is_some_and(|lane| lane.is_waiting(id));
                 if !is_held {
@@ -382,6 +388,13 @@ impl<L: ManyChannelMonitor, M: Member> Quorum<L, M> {
                 }
                 Persist::Refused(why)
             }
+        }
+    }
+
+    fn hand_to_leader(&self, handed: Handed) -> Persist {
+        match handed {
+            Handed::New(new) => self.leader.add_channel(*new),
+            Handed::Update(update) => self.leader.update_channel(update),
         }
     }
 
