@@ -381,7 +381,7 @@ impl Towers {
             0 => tower.cut(),
             1 | 2 => tower.wants = self.gate.is_some(),
             3 => tower.is_slow = !tower.is_slow,
-            4 => drop(tower.machine.disk.write_first(1 + dice.roll(4) as usize)),
+            4 => tower.machine.disk.write_first(1 + dice.roll(4) as usize),
             5 | 6 => {
                 self.crashes += 1;
                 tower.crash(dice);
