@@ -19,6 +19,7 @@ pub mod cpu;
 pub mod crypto;
 pub mod ldk;
 pub mod ours;
+pub mod route;
 pub mod watch;
 
 /// What each payment carries: far above dust, so that each HTLC has an output and a signature.
