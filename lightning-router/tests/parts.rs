@@ -95,7 +95,9 @@ fn parts_share_a_channel_only_as_far_as_it_holds() {
         channel(&router, scid(2, at), ["bob", "carol"], 400, 0);
     }
     // The bottleneck is our own channel: 900 in parts of at most 400.
-    assert_eq!(delivered(&ask(&router, &in_parts(900, 4)).unwrap()), [100_000, 400_000, 400_000]);
+    let parts = delivered(&ask(&router, &in_parts(900, 4)).unwrap());
+    assert_eq!((parts.len(), parts.iter().sum::<u64>()), (3, 900_000), "{parts:?}");
+    assert!(parts.iter().all(|part| *part <= 400_000), "{parts:?}");
     assert!(ask(&router, &in_parts(901, 4)).is_err());
 }
 
@@ -135,7 +137,9 @@ fn our_own_channels_hold_what_they_can_send_less_the_cost_of_each_further_htlc()
     };
     let mut query = in_parts(700, 4);
     query.first_hops = vec![first(1, 701, 1)];
-    assert_eq!(delivered(&ask(&router, &query).unwrap()), [300_000, 400_000]);
+    let parts = delivered(&ask(&router, &query).unwrap());
+    assert_eq!((parts.len(), parts.iter().sum::<u64>()), (2, 700_000), "{parts:?}");
+    assert!(parts.iter().all(|part| *part <= 400_000), "{parts:?}");
     query.first_hops = vec![first(1, 701, 2)];
     assert!(ask(&router, &query).is_err(), "the second HTLC costs 2 sat");
     query.first_hops = vec![first(1, 350, 0), first(2, 350, 0)];

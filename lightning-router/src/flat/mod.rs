@@ -203,6 +203,12 @@ impl FlatGraph {
         self.channels.get((direction >> 1) as usize).map(|channel| channel.scid)
     }
 
+    /// The node that an edge leads to.
+    pub(crate) fn end_of(&self, edge: &Edge) -> Option<u32> {
+        let [first, second] = self.channels.get((edge.direction >> 1) as usize)?.nodes;
+        Some(if edge.direction & 1 == 0 { second } else { first })
+    }
+
     /// The nodes at the ends of a channel.
     pub(crate) fn ends_of(&self, scid: ShortChannelId) -> Option<[u32; 2]> {
         self.channel(scid).map(|channel| channel.nodes)

@@ -6,9 +6,11 @@
 //! | `prices.rs` | what is made small: fees, lock time, doubt |
 //! | `path.rs` | the search for one path, from both ends |
 //! | `workspace.rs` `radix.rs` | what it writes on; its queue |
-//! | `parts.rs` `widest.rs` | several paths, when one does not carry it all; the path that carries most |
+//! | `parts.rs` | several paths, when one does not carry it all |
+//! | `flow/` `widest.rs` | over which ways these go: the cheapest flow; the path that carries most |
 //! | `explain.rs` | why there is none |
 mod explain;
+mod flow;
 mod parts;
 mod path;
 mod prices;
@@ -67,8 +69,8 @@ impl Pathfinder {
 
     /// How many edges its searches have looked at: what they cost, whatever the machine.
     #[must_use]
-    pub const fn looked_at(&self) -> u64 {
-        self.space.looked_at
+    pub fn looked_at(&self) -> u64 {
+        self.space.looked_at()
     }
 
     /// The cheapest path if one carries it all, else up to `max_parts` that do so together.

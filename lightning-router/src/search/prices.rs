@@ -41,6 +41,7 @@ pub(super) const PARTS: u64 = 64;
 /// The prices for one amount.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tariff {
+    amount: u64,
     fees: u64,
     block: u64,
     bit: u64,
@@ -54,12 +55,13 @@ impl Tariff {
         };
         match aim {
             Aim::Cost(prices) => Self {
+                amount,
                 fees: PARTS,
                 block: share(prices.delay_millionths),
                 bit: share(prices.risk_millionths).saturating_add(u64::from(prices.risk_base_msat) * PARTS),
             },
-            Aim::Delay => Self { fees: 0, block: PARTS, bit: 0 },
-            Aim::Hops => Self { fees: 0, block: 0, bit: 0 },
+            Aim::Delay => Self { amount, fees: 0, block: PARTS, bit: 0 },
+            Aim::Hops => Self { amount, fees: 0, block: 0, bit: 0 },
         }
     }
 
@@ -75,10 +77,22 @@ impl Tariff {
         let mut cost = self.fees.saturating_mul(fee).saturating_add(1);
         cost = cost.saturating_add(self.block.saturating_mul(u64::from(blocks)));
         if self.bit != 0 {
-            let bits = question.knowledge.bits(question.flat, edge, amount, question.height());
-            cost = cost.saturating_add(self.risk(bits));
+            cost = cost.saturating_add(self.risk(question.bits(edge, amount)));
         }
         cost
+    }
+
+    /// What a piece of the amount that the tariff is for adds to the cost of an edge, but for its risk.
+    pub(super) fn without_risk(&self, fee: u64, blocks: u32, piece: u64) -> u64 {
+        let fees = self.fees.saturating_mul(fee).saturating_add(1);
+        let waiting =
+            u128::from(self.block).saturating_mul(u128::from(blocks)).saturating_mul(u128::from(piece));
+        let waiting = waiting / u128::from(self.amount.max(1));
+        fees.saturating_add(u64::try_from(waiting).unwrap_or(u64::MAX))
+    }
+
+    pub(super) const fn weighs_risk(&self) -> bool {
+        self.bit != 0
     }
 
     /// What so many bits cost.

@@ -52,10 +52,10 @@ impl Known {
 
 /// A set of small numbers.
 #[derive(Clone, Debug, Default)]
-struct Marks(Vec<u64>);
+pub(super) struct Marks(Vec<u64>);
 
 impl Marks {
-    fn mark(&mut self, number: u32) {
+    pub(super) fn mark(&mut self, number: u32) {
         let word = (number >> 6) as usize;
         if self.0.len() <= word {
             self.0.resize(word.saturating_add(1), 0);
@@ -65,7 +65,7 @@ impl Marks {
         }
     }
 
-    fn has(&self, number: u32) -> bool {
+    pub(super) fn has(&self, number: u32) -> bool {
         self.0.get((number >> 6) as usize).is_some_and(|word| word & (1 << (number & 63)) != 0)
     }
 }
@@ -321,6 +321,46 @@ impl<'a> Question<'a> {
             Some(at) => self.extra.get(at as usize).map(|extra| extra.scid),
             None => self.flat.scid_of(self.flat.edge(slot)?.direction),
         }
+    }
+
+    /// An edge with what it can carry now.
+    pub(super) fn edge(&self, slot: u32) -> Option<Edge> {
+        if self.is_known.has(slot) {
+            return self.known.get(&slot).map(|known| known.edge);
+        }
+        self.terms_of(slot).map(|(edge, _, _)| edge)
+    }
+
+    /// Whether more is known of an edge than its terms.
+    pub(super) fn is_known(&self, slot: u32) -> bool {
+        self.is_known.has(slot)
+    }
+
+    /// What all further parts together can carry over an edge, and what is used of it.
+    pub(super) fn room(&self, slot: u32) -> (u64, u64) {
+        if self.is_known.has(slot)
+            && let Some(known) = self.known.get(&slot)
+        {
+            let left = known.capacity.saturating_sub(known.used);
+            return (left.min(known.limit.saturating_sub(known.taken)), known.used);
+        }
+        self.terms_of(slot).map_or((0, 0), |(_, capacity, _)| (capacity, 0))
+    }
+
+    /// The nodes that an edge leaves and leads to.
+    pub(super) fn ends_of(&self, slot: u32) -> Option<(u32, u32)> {
+        match slot.checked_sub(self.flat.edge_slots() as u32) {
+            Some(at) => self.extra.get(at as usize).map(|extra| (extra.edge.from, extra.to)),
+            None => {
+                let edge = self.flat.edge(slot)?;
+                Some((edge.from, self.flat.end_of(edge)?))
+            }
+        }
+    }
+
+    /// How unlikely it is that an edge carries so much, in bits.
+    pub(super) fn bits(&self, edge: &Edge, amount: u64) -> u32 {
+        self.knowledge.bits(self.flat, edge, amount, self.query.height)
     }
 
     /// Whether an edge may be used at all: nobody forwards over a dead end, and our own channels are known better than

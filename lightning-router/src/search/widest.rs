@@ -5,6 +5,7 @@
 use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
 
+use super::workspace::END;
 use super::{Finder, MAX_HOPS};
 use crate::flat::Edge;
 
@@ -21,6 +22,9 @@ struct Width {
     delay: u32,
     hops: u8,
     settled: bool,
+    /// The edge that leaves the node towards the payee, and the node at its end.
+    slot: u32,
+    next: u32,
 }
 
 impl Width {
@@ -39,13 +43,22 @@ impl Width {
 }
 
 impl Finder<'_> {
-    /// About the most that a single path delivers, up to `most`. Fees are rounded against the answer, but lock time and
-    /// fees are not searched for the best: whoever wants to know for sure asks for a path.
-    pub(super) fn widest(&self, most: u64, max_fee: u64) -> u64 {
+    /// The edges of about the widest path, and about what it delivers, up to `most`. Fees are rounded against the answer, but
+    /// lock time and fees are not searched for the best: whoever wants to know for sure asks for a path.
+    pub(super) fn widest(&self, most: u64, max_fee: u64) -> Option<(Vec<u32>, u64)> {
         let mut labels: Vec<Option<Width>> = alloc::vec![None; self.question.node_count()];
         let mut queue = BinaryHeap::new();
         let delay = u32::from(self.question.query.final_cltv_delta.get());
-        let start = Width { delivered: most, rate: MILLION, base: 0, delay, hops: 0, settled: false };
+        let start = Width {
+            delivered: most,
+            rate: MILLION,
+            base: 0,
+            delay,
+            hops: 0,
+            settled: false,
+            slot: END,
+            next: END,
+        };
         if let Some(place) = labels.get_mut(self.question.payee as usize) {
             *place = Some(start);
             queue.push((start.delivered, self.question.payee));
@@ -58,13 +71,14 @@ impl Finder<'_> {
             label.settled = true;
             let label = *label;
             if node == self.question.payer {
-                return label.delivered;
+                return Some((slots_from(&labels, label), label.delivered));
             }
             if label.hops >= MAX_HOPS {
                 continue;
             }
-            self.question.for_each_into(node, |_, edge| {
+            self.question.for_each_into(node, |slot, edge| {
                 let Some(next) = self.widen(&label, edge, max_fee) else { return };
+                let next = Width { slot, next: node, ..next };
                 let Some(place) = labels.get_mut(edge.from as usize) else { return };
                 let better = place.is_none_or(|known| {
                     let rank = |width: &Width| (width.delivered, core::cmp::Reverse(width.rate));
@@ -76,7 +90,7 @@ impl Finder<'_> {
                 }
             });
         }
-        0
+        None
     }
 
     /// What `edge`, which leads to the label's node, lets its start deliver.
@@ -100,8 +114,19 @@ impl Finder<'_> {
             delay: label.delay.saturating_add(u32::from(edge.cltv_delta)),
             hops,
             settled: false,
+            ..*label
         };
         let fee = next.arriving(delivered).saturating_sub(u128::from(delivered));
         (fee <= u128::from(max_fee) && next.delay <= self.question.query.max_total_cltv).then_some(next)
     }
+}
+
+/// The edges from the payer on.
+fn slots_from(labels: &[Option<Width>], start: Width) -> Vec<u32> {
+    let (mut slots, mut label) = (Vec::new(), Some(start));
+    while let Some(width) = label.filter(|width| width.slot != END && slots.len() < usize::from(MAX_HOPS)) {
+        slots.push(width.slot);
+        label = labels.get(width.next as usize).copied().flatten();
+    }
+    slots
 }

@@ -3,6 +3,7 @@
 //! A label counts only if it bears the number of the search.
 use alloc::vec::Vec;
 
+use super::flow::FlowSpace;
 use super::radix::RadixHeap;
 
 /// The best known way from a node to the payee.
@@ -41,11 +42,17 @@ pub(crate) struct Workspace {
     ahead: Vec<Ahead>,
     pub(super) queue: RadixHeap,
     pub(super) queue_ahead: RadixHeap,
+    pub(super) flow: FlowSpace,
     /// Edges looked at since it was made: what searches cost, whatever the machine.
     pub(super) looked_at: u64,
 }
 
 impl Workspace {
+    /// Edges looked at by searches and flows.
+    pub(super) fn looked_at(&self) -> u64 {
+        self.looked_at.wrapping_add(self.flow.looked_at())
+    }
+
     /// Begins a search among so many nodes.
     pub(super) fn begin(&mut self, nodes: usize) {
         if self.labels.len() < nodes {
