@@ -196,6 +196,9 @@ echo! {
         fn unspent(&self, outpoint: &OutPoint) -> Result<Option<Unspent>, SourceError> {
             Ok(Some(Unspent { output: TxOut::NULL, confirmations: outpoint.vout, coinbase: false }))
         }
+        fn waiting_spenders(&self, outpoints: &[OutPoint]) -> Result<Vec<Transaction>, SourceError> {
+            Ok(vec![transaction(); outpoints.len()])
+        }
     }
     BroadcasterInterface {
         fn broadcast(&self, package: &[Transaction]) -> () { () }
@@ -393,7 +396,7 @@ macro_rules! drive {
     };
 }
 
-drive!(block_source: BlockSource, 8, |subject| [
+drive!(block_source: BlockSource, 9, |subject| [
     subject.tip(),
     subject.hash_at(3),
     subject.header(&BlockHash::all_zeros()),
@@ -402,6 +405,7 @@ drive!(block_source: BlockSource, 8, |subject| [
     subject.feerate(6),
     subject.least_feerate(),
     subject.unspent(&outpoint()),
+    subject.waiting_spenders(&[outpoint()]),
 ]);
 
 drive!(broadcaster: BroadcasterInterface, 1, |subject| [subject.broadcast(&[transaction()])]);

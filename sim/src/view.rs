@@ -92,4 +92,9 @@ impl BlockSource for View {
         self.reach()?;
         self.chain.unspent(outpoint)
     }
+
+    fn waiting_spenders(&self, outpoints: &[OutPoint]) -> Result<Vec<Transaction>, SourceError> {
+        self.reach()?;
+        self.chain.waiting_spenders(outpoints)
+    }
 }

@@ -3,6 +3,7 @@
 //! # Invariants
 //! - a block is answered only if it is the one asked for, merkle root and witness commitment included
 //! - network and credentials are never guessed: what is wrong is said (RELIABILITY A18, L10)
+use std::collections::BTreeSet;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -11,7 +12,9 @@ use bitcoin::consensus::encode::{deserialize_hex, serialize_hex};
 use bitcoin::hashes::Hash;
 use bitcoin::hex::FromHex;
 use bitcoin::pow::{CompactTarget, Work};
-use bitcoin::{Amount, Block, BlockHash, Network, OutPoint, ScriptBuf, Transaction, TxMerkleNode, TxOut};
+use bitcoin::{
+    Amount, Block, BlockHash, Network, OutPoint, ScriptBuf, Transaction, TxMerkleNode, TxOut, Txid,
+};
 use lightning_traits::units::FeeratePerKw;
 use serde_json::{Value, json};
 
@@ -23,6 +26,10 @@ const MISC_ERROR: i64 = -1;
 const INVALID_ADDRESS_OR_KEY: i64 = -5;
 const INVALID_PARAMETER: i64 = -8;
 const ALREADY_CONFIRMED: i64 = -27;
+const METHOD_NOT_FOUND: i64 = -32_601;
+
+/// Outpoints that one call asks for, so that no request grows without bound.
+const OUTPOINTS_PER_CALL: usize = 500;
 
 /// A bitcoind on one network.
 #[derive(Debug)]
@@ -183,6 +190,42 @@ impl BlockSource for BitcoindClient {
             confirmations: number(method, answer.get("confirmations"))?,
             coinbase: answer.get("coinbase").and_then(Value::as_bool).unwrap_or(false),
         }))
+    }
+
+    fn waiting_spenders(&self, outpoints: &[OutPoint]) -> Result<Vec<Transaction>, SourceError> {
+        let mut spenders = BTreeSet::new();
+        for outpoints in outpoints.chunks(OUTPOINTS_PER_CALL) {
+            let (method, place) = (
+                "gettxspendingprevout",
+                |outpoint: &OutPoint| json!({ "txid": outpoint.txid.to_string(), "vout": outpoint.vout }),
+            );
+            let places: Vec<Value> = outpoints.iter().map(place).collect();
+            let answer = match self.call(method, &json!([places])) {
+                Ok(answer) => answer,
+                // A bitcoind before 24.
+                Err(SourceError::Rpc { code: METHOD_NOT_FOUND, .. }) => return Ok(Vec::new()),
+                Err(other) => return Err(other),
+            };
+            let rows = answer.as_array().ok_or_else(|| malformed(method, "no list"))?;
+            for spender in rows.iter().filter_map(|row| row.get("spendingtxid")) {
+                spenders.insert(parse::<Txid>(method, Some(spender))?);
+            }
+        }
+        let method = "getrawtransaction";
+        let mut waiting = Vec::new();
+        for txid in spenders {
+            match self.call(method, &json!([txid.to_string()])) {
+                Ok(answer) => {
+                    let hex = answer.as_str().ok_or_else(|| malformed(method, "no hex"))?;
+                    waiting
+                        .push(deserialize_hex(hex).map_err(|error| malformed(method, &error.to_string()))?);
+                }
+                // Gone meanwhile.
+                Err(SourceError::Rpc { code: INVALID_ADDRESS_OR_KEY, .. }) => {}
+                Err(other) => return Err(other),
+            }
+        }
+        Ok(waiting)
     }
 }
 

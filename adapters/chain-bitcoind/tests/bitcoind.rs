@@ -161,6 +161,7 @@ fn transactions_and_packages_are_broadcast() {
     let one = |tx: &Transaction| client.broadcast(std::slice::from_ref(tx)).unwrap().remove(0);
     assert_eq!(one(&tx), Broadcast::Accepted);
     assert_eq!(one(&tx), Broadcast::Accepted, "again");
+    assert_eq!(client.waiting_spenders(&[OutPoint { vout: 7, ..coin }, coin]), Ok(vec![tx.clone()]));
     assert!(matches!(one(&spend(coin, value, 10_001)), Broadcast::Refused { code: -26, .. }));
     let (coin, value) = coinbase(client, 2);
     assert!(matches!(one(&spend(coin, value, 0)), Broadcast::Refused { code: -26, .. }));
@@ -171,6 +172,7 @@ fn transactions_and_packages_are_broadcast() {
     assert_eq!(client.broadcast(&[parent, child]), Ok(vec![Broadcast::Accepted; 2]));
     client.generate(1, &address()).unwrap();
     assert_eq!(one(&tx), Broadcast::Confirmed);
+    assert_eq!(client.waiting_spenders(&[tx.input[0].previous_output]), Ok(vec![]));
     let unspent = client.unspent(&OutPoint { txid: tx.compute_txid(), vout: 0 }).unwrap().unwrap();
     assert_eq!((unspent.confirmations, unspent.coinbase), (1, false));
 }

@@ -1,6 +1,8 @@
 //! The embedded chain as a block source for programs in the same process: no socket, same code on top.
+use std::collections::BTreeSet;
+
 use bitcoin::pow::Work;
-use bitcoin::{Block, BlockHash, Network, OutPoint, Transaction};
+use bitcoin::{Block, BlockHash, Network, OutPoint, Transaction, Txid};
 use lightning_traits::interface::{BlockSource, Broadcast, HeaderInfo, SourceError, Tip, Unspent};
 use lightning_traits::units::FeeratePerKw;
 
@@ -54,6 +56,12 @@ impl BlockSource for EmbeddedChain {
             confirmations: height.saturating_sub(coin.height).saturating_add(1),
             coinbase: coin.coinbase,
         }))
+    }
+
+    fn waiting_spenders(&self, outpoints: &[OutPoint]) -> Result<Vec<Transaction>, SourceError> {
+        let spenders: BTreeSet<Txid> =
+            outpoints.iter().filter_map(|outpoint| self.mempool_spender(outpoint)).collect();
+        Ok(spenders.iter().filter_map(|txid| self.mempool_entry(txid)).map(|entry| entry.tx).collect())
     }
 }
 

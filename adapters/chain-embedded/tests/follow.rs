@@ -96,6 +96,9 @@ impl BlockSource for Faulty {
     fn unspent(&self, outpoint: &OutPoint) -> Result<Option<Unspent>, SourceError> {
         self.up()?.unspent(outpoint)
     }
+    fn waiting_spenders(&self, outpoints: &[OutPoint]) -> Result<Vec<Transaction>, SourceError> {
+        self.up()?.waiting_spenders(outpoints)
+    }
 }
 
 fn setup(blocks: u32) -> (EmbeddedChain, Faulty, ChainFollower<Faulty>, Recorder) {

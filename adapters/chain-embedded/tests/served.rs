@@ -120,6 +120,30 @@ fn broadcast_says_what_became_of_each() {
 }
 
 #[test]
+fn what_waits_and_spends_an_output_is_found() {
+    let Funds { chain, coins } = funded(3);
+    let served = Served::new(chain.clone());
+    let client = served.client();
+    let tx = spend(&coins[0], 1, &p2wpkh(2), FEE);
+    let rival = spend(&coins[0], 1, &p2wpkh(3), 2 * FEE);
+    let [asked, other] =
+        [tx.input[0].previous_output, spend(&coins[1], 1, &p2wpkh(2), FEE).input[0].previous_output];
+    for source in [&client as &dyn BlockSource, &chain] {
+        assert_eq!(source.waiting_spenders(&[]), Ok(vec![]));
+        assert_eq!(source.waiting_spenders(&[asked, other]), Ok(vec![]));
+    }
+    for waits in [&tx, &rival] {
+        assert_eq!(client.broadcast(std::slice::from_ref(waits)), Ok(vec![Broadcast::Accepted]));
+        for source in [&client as &dyn BlockSource, &chain] {
+            assert_eq!(source.waiting_spenders(&[other, asked, asked]), Ok(vec![waits.clone()]));
+            assert_eq!(source.waiting_spenders(&[other]), Ok(vec![]));
+        }
+    }
+    chain.mine(1, &p2wpkh(9));
+    assert_eq!(client.waiting_spenders(&[asked]), Ok(vec![]), "it waits no more");
+}
+
+#[test]
 fn a_package_that_is_none_is_offered_one_by_one() {
     let Funds { chain, coins } = funded(2);
     let served = Served::new(chain.clone());

@@ -33,6 +33,8 @@ use crate::vault::{News, Vault};
 const REFRESH: Duration = Duration::from_secs(60);
 /// Old blocks looked at in one turn.
 const BLOCKS_BACK: u32 = 100;
+/// After how many blocks without an update a monitor is kept in the store only: of very many channels few are in use.
+const REST_AFTER: u32 = 6;
 
 /// How the scan stands, for the status page.
 #[derive(Clone, Copy, Debug, Default)]
@@ -116,8 +118,10 @@ impl<'a> Scan<'a> {
         }
         guards.iter().for_each(|guard| self.report(guard));
         if is_new {
+            guards.iter().for_each(|guard| _ = guard.monitors().rest(REST_AFTER));
             tower.block_seen();
         }
+        self.look_for_preimages(&guards);
         self.note(tower.shared.broadcaster.take_reports());
         if let Err(error) = tower.wallet.keep() {
             tower.alarms.raise(Trouble::Disk, "wallet", error.to_string());
@@ -307,6 +311,21 @@ impl<'a> Scan<'a> {
             guard.vault().inspect(|vault| vault.rebroadcast());
         }
         self.note(self.tower.shared.broadcaster.rebroadcast());
+    }
+
+    /// Looks into the source's mempool for preimages: who takes a claim out of mempools shows them there (RELIABILITY D14).
+    fn look_for_preimages(&self, guards: &[Arc<Guard>]) {
+        for guard in guards {
+            let monitors = guard.monitors();
+            let contested = monitors.contested();
+            if contested.is_empty() {
+                continue;
+            }
+            match self.tower.source.waiting_spenders(&contested) {
+                Ok(spenders) => spenders.iter().for_each(|spender| monitors.unconfirmed_seen(spender)),
+                Err(error) => tracing::debug!("the mempool cannot be looked at now: {error}"),
+            }
+        }
     }
 
     fn note(&self, reports: Vec<Report>) {

@@ -29,7 +29,7 @@ use lightning_traits::interface::{
 };
 use lightning_traits::monitor::{
     ChannelMonitorUpdate, MonitorInit, MonitorRefusal, MonitorSnapshot, NewMonitor, Persist, Receipt,
-    RecordChange, StoredChannel,
+    RecordChange, StoredChannel, StoredChannels,
 };
 use lightning_traits::tx::ChannelPublicKeys;
 use lightning_traits::units::BlockHeight;
@@ -55,6 +55,8 @@ const KEYS: &str = "keys/";
 const MEMORY: &str = "memory";
 /// How many channels' keys may wait for their channels.
 const WAITING_KEYS: usize = 64;
+/// How many channels of a client are in memory from the start: who comes back finds them there.
+const AWAKE_AT_START: usize = 1_000;
 /// Looks again after this long, whatever happens.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -341,6 +343,18 @@ pub struct Guard {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// The monitors of a client after a start. Of few channels all are in memory; what is not used rests later.
+fn restored(
+    parts: GuardParts,
+    stored: &StoredChannels,
+    tip: Option<(BlockHash, BlockHeight)>,
+) -> Result<MonitorSet<GuardParts>, RestoreError> {
+    if stored.len() > AWAKE_AT_START {
+        return MonitorSet::restore_resting(parts, stored, tip);
+    }
+    MonitorSet::restore(parts, stored, tip)
+}
+
 impl Guard {
     /// Opens or makes the client's store in `folder`, and starts its thread.
     ///
@@ -372,7 +386,7 @@ impl Guard {
             let keys = LentKeys::from_bytes(&bytes).ok_or_else(|| damaged("they do not decode"))?;
             parts.keys.put(&new.init, &keys);
         }
-        let monitors = Arc::new(MonitorSet::restore(parts.clone(), &stored, store.load_tip()?)?);
+        let monitors = Arc::new(restored(parts.clone(), &stored, store.load_tip()?)?);
         let damaged = |error: DecodeError| StoreError::Damaged(format!("what was signed: {error}"));
         let memory = store.get(MEMORY)?.map(|bytes| Memory::from_versioned(&bytes).map_err(damaged));
         let is_blind = client.mode == Mode::Blind;
@@ -464,7 +478,7 @@ impl Guard {
         }
         let (channel, name) = (new.init.channel, new.init.keys);
         let monitors = self.monitors.read().unwrap_or_else(PoisonError::into_inner);
-        if monitors.monitor(channel).is_none() {
+        if !monitors.has(channel) {
             if monitors.channels().len() >= self.client().max_channels as usize {
                 self.raise_quota("it has as many channels here as it may");
                 return Persist::Refused(MonitorRefusal::UnknownChannel);
@@ -595,7 +609,7 @@ impl Guard {
         lock(&self.inbox).receipts.extend(others);
         let all = self.parts.store.load_channels().map_err(|error| text(&error))?;
         let tip = monitors.best_block();
-        let fresh = MonitorSet::restore(self.parts.clone(), &all, tip).map_err(|error| text(&error))?;
+        let fresh = restored(self.parts.clone(), &all, tip).map_err(|error| text(&error))?;
         *monitors = Arc::new(fresh);
         drop(monitors);
         let look_back = LookBack { channel, from: seen.plus(1), funding: new.init.funding.outpoint };

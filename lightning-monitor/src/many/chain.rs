@@ -3,7 +3,7 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use bitcoin::block::Header;
-use bitcoin::{BlockHash, Transaction};
+use bitcoin::{BlockHash, OutPoint, Transaction};
 use lightning_traits::Secp;
 use lightning_traits::id::ChannelId;
 use lightning_traits::interface::{ChainListener, ConfirmedTransaction, KeysInterface};
@@ -108,6 +108,31 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
             state.reschedule(channel);
         }
         self.act();
+    }
+
+    /// A transaction that waits in some mempool: a preimage that it shows is used at once, as if it were confirmed. Nothing need be
+    /// shown here; what is most worth looking for is what spends [`MonitorSet::contested`].
+    pub fn unconfirmed_seen(&self, transaction: &Transaction) {
+        {
+            let mut state = self.state.lock();
+            // One that sleeps has nothing on the chain.
+            for channel in state.concerned_by(transaction) {
+                let mut todo = Todo::default();
+                if let Some(entry) = state.entries.get_mut(&channel) {
+                    entry.monitor.on_unconfirmed(transaction, &mut todo);
+                }
+                state.note(channel, todo);
+            }
+        }
+        self.act();
+    }
+
+    /// HTLC outputs on the chain that a peer can take with a preimage that we do not know.
+    #[must_use]
+    pub fn contested(&self) -> Vec<OutPoint> {
+        let state = self.state.lock();
+        let entries = state.on_chain.iter().filter_map(|channel| state.entries.get(channel));
+        entries.flat_map(|entry| entry.monitor.contested()).collect()
     }
 
     /// Broadcasts again all claims that wait for a confirmation, as every block does. Looks only at channels that have

@@ -5,8 +5,9 @@
 //! concern. `entry.rs` is one channel with its unacknowledged reports, `log.rs` how long what is stored of it is, `sleep.rs`
 //! monitors that are not in memory, `actions.rs` what is done outside the lock, `chain.rs` the blocks, `restore.rs` the restart.
 //!
-//! Methods: getters [`MonitorSet::balances`], [`MonitorSet::channels`], [`MonitorSet::monitor`]; inputs `block_connected`,
-//! `filtered_block_connected`, `block_disconnected`, `add_channel`, `update_channel`; commands
+//! Methods: getters [`MonitorSet::asleep`], [`MonitorSet::balances`], [`MonitorSet::channels`], [`MonitorSet::closed_by`],
+//! [`MonitorSet::contested`], [`MonitorSet::has`], [`MonitorSet::monitor`]; inputs `block_connected`, `filtered_block_connected`,
+//! `block_disconnected`, [`MonitorSet::unconfirmed_seen`], `add_channel`, `update_channel`; commands
 //! [`MonitorSet::rebroadcast`], [`MonitorSet::rest`]; outputs `next_receipt`, `next_refusal`, `next_monitor_event`, `next_event`.
 //!
 //! # Invariants
@@ -26,7 +27,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::sync::atomic::AtomicBool;
 
-use bitcoin::BlockHash;
+use bitcoin::{BlockHash, Txid};
 use lightning_traits::Secp;
 use lightning_traits::event::Event;
 use lightning_traits::id::{ChannelId, EventId, UpdateId};
@@ -35,7 +36,7 @@ use lightning_traits::interface::{
     KeysInterface, Logger, ManyChannelMonitor, MonitorStore,
 };
 use lightning_traits::monitor::{
-    ChannelMonitorUpdate, LateRefusal, MonitorEvent, MonitorRefusal, NewMonitor, Persist, Receipt,
+    ChannelMonitorUpdate, LateRefusal, MonitorEvent, MonitorRefusal, NewMonitor, Persist, Receipt, SpendKind,
 };
 use lightning_traits::sync::{Mutex, assert_unlocked};
 use lightning_traits::units::BlockHeight;
@@ -158,6 +159,25 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
     pub fn channels(&self) -> Vec<ChannelId> {
         let state = self.state.lock();
         state.entries.keys().chain(state.asleep.keys()).copied().collect()
+    }
+
+    /// Whether the channel is monitored. Asks no store.
+    #[must_use]
+    pub fn has(&self, channel: ChannelId) -> bool {
+        let state = self.state.lock();
+        state.entries.contains_key(&channel) || state.asleep.contains_key(&channel)
+    }
+
+    /// What spent the funding output of a channel, once that is confirmed. Asks no store: nothing sleeps that is on the chain.
+    #[must_use]
+    pub fn closed_by(&self, channel: ChannelId) -> Option<(Txid, SpendKind)> {
+        self.state.lock().entries.get(&channel)?.monitor.closed_by()
+    }
+
+    /// How many of the monitors sleep.
+    #[must_use]
+    pub fn asleep(&self) -> usize {
+        self.state.lock().asleep.len()
     }
 
     /// A copy of one channel's monitor. One that sleeps is read from the store, and `None` if that cannot be read.

@@ -73,7 +73,8 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
             let mut state = set.state.lock();
             state.tip = tip;
             for (channel, stored) in stored {
-                let entry = set.restore_entry(*channel, stored)?;
+                let used = state.height();
+                let entry = Entry { used, ..set.restore_entry(*channel, stored)? };
                 let is_known = state.entries.contains_key(channel) || state.asleep.contains_key(channel);
                 if is_known || state.index.get(&entry.monitor.init().funding.outpoint).is_some() {
                     let refusal = MonitorRefusal::Duplicate;

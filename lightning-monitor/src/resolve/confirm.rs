@@ -4,8 +4,8 @@
 //! - an HTLC output is matched by its outpoint, a preimage by its hash (RELIABILITY D4, D17)
 use alloc::vec::Vec;
 
-use bitcoin::TxIn;
 use bitcoin::hashes::{Hash as _, sha256};
+use bitcoin::{OutPoint, Transaction, TxIn};
 use lightning_traits::Secp;
 use lightning_traits::event::Event;
 use lightning_traits::interface::ChannelSigner;
@@ -60,6 +60,32 @@ impl ChannelMonitor {
             Some(Closing { txid, kind, height, outputs, claims, missing, resolved: false, history });
         todo.events.push(MonitorEvent::FundingSpent { channel: self.init.channel, txid, kind, height });
         todo.changed = true;
+    }
+
+    /// A transaction that is in no block. A preimage that it shows for an output of the closing is known from then on, whatever becomes
+    /// of the transaction: who takes an HTLC out of mempools again and again must show it each time (RELIABILITY D14).
+    pub(crate) fn on_unconfirmed(&mut self, transaction: &Transaction, todo: &mut Todo) {
+        let outputs = self.closing.iter().flat_map(|closing| &closing.outputs);
+        let spent = outputs.flat_map(|output| {
+            let inputs = transaction.input.iter().filter(|input| input.previous_output == output.outpoint);
+            inputs.filter_map(|input| Some((output.clone(), preimage_in(output, input)?)))
+        });
+        let shown: Vec<(Output, Preimage)> = spent.collect();
+        for (output, preimage) in shown {
+            todo.changed |= self.preimages.insert(preimage.hash(), preimage.clone()).is_none();
+            if let Some(htlc) = output.htlc.filter(|_| output.is_offered_by_us()) {
+                self.report(htlc.id, HtlcOutcome::Claimed { preimage }, todo);
+            }
+        }
+    }
+
+    /// Outputs of HTLCs that we offered, which the peer can have with a preimage that we do not know.
+    pub(crate) fn contested(&self) -> impl Iterator<Item = OutPoint> {
+        let outputs = self.closing.iter().flat_map(|closing| &closing.outputs);
+        let contested = outputs.filter(|output| {
+            output.is_offered_by_us() && output.spent.is_none() && self.preimage_of(output).is_none()
+        });
+        contested.map(|output| output.outpoint)
     }
 
     /// Something spends outputs of the closing.

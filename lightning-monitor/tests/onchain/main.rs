@@ -13,6 +13,7 @@ mod blind;
 mod breach;
 mod closes;
 mod coins;
+mod cycling;
 mod deadlines;
 mod families;
 mod flood;

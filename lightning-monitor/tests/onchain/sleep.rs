@@ -96,6 +96,80 @@ fn a_deadline_wakes_it_in_time() {
     }
 }
 
+/// Whatever happens to one that sleeps wakes it, and then it is as if it had never slept.
+#[test]
+fn every_kind_of_event_wakes_it() {
+    type Happens = fn(&mut World);
+    let out = offered(1, 100_000, 11, EXPIRY + 20);
+    let events: [(&str, Happens); 10] = [
+        ("an update", |world| {
+            let steps = world.pair.commit(&adding(&[received(9, 50_000, 9, EXPIRY + 40)]));
+            world.learn(steps);
+        }),
+        ("an update that teaches nothing", |world| world.learn(vec![])),
+        ("a preimage", |world| world.learn_preimage(&received(2, 90_000, 12, EXPIRY + 30))),
+        ("a shutdown", |world| world.learn(vec![MonitorStep::ShutdownStarted {}])),
+        ("a force-close", |world| world.learn(vec![MonitorStep::ForceClose {}])),
+        ("data loss", |world| {
+            let point = world.pair.them.point(number(77));
+            world.learn(vec![MonitorStep::DataLoss { point }]);
+        }),
+        ("a breach", |world| world.mine(vec![world.pair.their_commitment(1)])),
+        ("their commitment", |world| world.mine(vec![world.pair.their_commitment(2)])),
+        ("our commitment", |world| world.mine(vec![world.pair.our_commitment()])),
+        ("a deadline", |world| world.mine_to(EXPIRY + 23)),
+    ];
+    for format in FORMATS {
+        for (name, happens) in events {
+            let open = || {
+                let mut world = World::new(format, Restart::Never);
+                let steps = world.pair.commit(&adding(&[out, received(2, 90_000, 12, EXPIRY + 30)]));
+                world.learn(steps);
+                let steps = world.pair.commit(&Delta::default());
+                world.learn(steps);
+                world
+            };
+            let (mut world, mut plain) = (open(), open());
+            assert_eq!((world.set.rest(0), world.set.asleep()), (1, 1), "{name}");
+            happens(&mut world);
+            happens(&mut plain);
+            assert_eq!(world.set.asleep(), 0, "{name}");
+            assert_eq!(world.monitor(), plain.monitor(), "{name}");
+            assert_eq!((&world.mempool, &world.events), (&plain.mempool, &plain.events), "{name}");
+        }
+    }
+}
+
+/// What is only asked for, and blocks that are taken back, wake nobody; who asks for the same channel again is answered.
+#[test]
+fn questions_wake_nobody() {
+    for format in FORMATS {
+        let mut world = World::new(format, Restart::Never);
+        let steps = world.pair.commit(&adding(&[offered(1, 100_000, 11, EXPIRY + 20)]));
+        world.learn(steps);
+        world.mine_blocks(3);
+        let (channel, balances) = (world.channel(), world.set.balances());
+        assert_eq!(world.set.rest(0), 1);
+        let reads = world.env.store.reads.get();
+        assert!(world.set.has(channel) && world.set.closed_by(channel).is_none());
+        assert_eq!((world.set.channels(), world.set.balances()), (vec![channel], balances));
+        assert_eq!(world.set.contested(), []);
+        world.set.rebroadcast();
+        world.set.unconfirmed_seen(&world.pair.their_commitment(1));
+        for _ in 0..2 {
+            let block = world.chain.mine(vec![]);
+            world.set.block_connected(&block, BlockHeight::new(world.chain.height()));
+        }
+        for _ in 0..3 {
+            let (block, height) = world.chain.disconnect();
+            world.set.block_disconnected(&block.header, BlockHeight::new(height));
+        }
+        assert_eq!((world.env.store.reads.get(), world.set.asleep()), (reads, 1));
+        assert!(matches!(world.set.add_channel(world.pair.new_monitor()), Persist::Durable(_)));
+        assert_eq!((world.env.store.reads.get(), world.set.asleep()), (reads + 1, 0), "it may be another");
+    }
+}
+
 /// The store cannot be read when the breach confirms, nor for some blocks after; what was spent meanwhile counts once it can.
 #[test]
 fn a_breach_waits_for_a_store_that_cannot_be_read_and_no_tip_passes_it() {

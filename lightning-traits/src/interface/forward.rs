@@ -70,6 +70,7 @@ forward! {
         fn feerate(&self, blocks: u16) -> Result<Option<FeeratePerKw>, SourceError>;
         fn least_feerate(&self) -> Result<FeeratePerKw, SourceError>;
         fn unspent(&self, outpoint: &OutPoint) -> Result<Option<Unspent>, SourceError>;
+        fn waiting_spenders(&self, outpoints: &[OutPoint]) -> Result<Vec<Transaction>, SourceError>;
     }
     Logger {
         fn log(&self, record: &LogRecord<'_>);

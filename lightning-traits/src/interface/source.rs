@@ -160,4 +160,7 @@ pub trait BlockSource {
 
     /// An output if it is confirmed and unspent in the best chain; waiting transactions do not count.
     fn unspent(&self, outpoint: &OutPoint) -> Result<Option<Unspent>, SourceError>;
+
+    /// What spends each of these and waits for a block, as far as the source has seen it.
+    fn waiting_spenders(&self, outpoints: &[OutPoint]) -> Result<Vec<Transaction>, SourceError>;
 }

@@ -78,6 +78,7 @@ proxies! {
         fn feerate(&self, blocks: u16) -> Result<Option<FeeratePerKw>, SourceError>;
         fn least_feerate(&self) -> Result<FeeratePerKw, SourceError>;
         fn unspent(&self, outpoint: &OutPoint) -> Result<Option<Unspent>, SourceError>;
+        fn waiting_spenders(&self, outpoints: &[OutPoint]) -> Result<Vec<Transaction>, SourceError>;
     }
     BroadcasterInterface {
         fn broadcast(&self, package: &[Transaction]);

@@ -48,6 +48,7 @@ const METHODS: &[(&str, Method)] = &[
     ("getrawmempool", getrawmempool),
     ("getrawtransaction", getrawtransaction),
     ("gettxout", gettxout),
+    ("gettxspendingprevout", gettxspendingprevout),
     ("invalidateblock", invalidateblock),
     ("sendrawtransaction", sendrawtransaction),
     ("submitblock", submitblock),
@@ -280,6 +281,23 @@ fn getrawtransaction(chain: &EmbeddedChain, params: &Params<'_>) -> Answer {
     };
     let tx = found.ok_or_else(|| not_found("No such mempool transaction; name its block"))?;
     Ok(json!(serialize_hex(&tx)))
+}
+
+fn gettxspendingprevout(chain: &EmbeddedChain, params: &Params<'_>) -> Answer {
+    let places =
+        params.0.first().and_then(Value::as_array).ok_or_else(|| invalid("a list of outputs is needed"))?;
+    let row = |place: &Value| {
+        let txid = place.get("txid").and_then(Value::as_str).and_then(|txid| txid.parse().ok());
+        let vout = place.get("vout").and_then(Value::as_u64).and_then(|vout| u32::try_from(vout).ok());
+        let outpoint = txid.zip(vout).map(|(txid, vout)| OutPoint { txid, vout });
+        let outpoint = outpoint.ok_or_else(|| invalid("an output has txid and vout"))?;
+        let mut row = json!({ "txid": outpoint.txid.to_string(), "vout": outpoint.vout });
+        if let (Some(spender), Some(row)) = (chain.mempool_spender(&outpoint), row.as_object_mut()) {
+            row.insert("spendingtxid".to_owned(), json!(spender.to_string()));
+        }
+        Ok(row)
+    };
+    places.iter().map(row).collect::<Result<Vec<Value>, _>>().map(Value::Array)
 }
 
 fn gettxout(chain: &EmbeddedChain, params: &Params<'_>) -> Answer {

@@ -104,6 +104,12 @@ pub const KEYS: &[Key] = &[
         "Confirmations before we use a channel that a peer funded",
     ),
     key(
+        "channels.rest_after_blocks",
+        KeyKind::Number(0, 1_000_000),
+        "144",
+        "Blocks without use after which what guards a channel is kept on disk only, until something happens",
+    ),
+    key(
         "channels.bind_close_address",
         KeyKind::Bool,
         "true",

@@ -90,6 +90,8 @@ pub struct Config {
     pub chain: ChainConfig,
     /// Time between looks for a new block.
     pub chain_poll: Duration,
+    /// After how many blocks without use a channel's monitor is kept in the store only.
+    pub rest_after: u32,
     /// Limits and policies of the library.
     pub user: UserConfig,
     /// How to log.
@@ -163,6 +165,7 @@ impl Config {
             api_listen,
             chain: read.chain(network, &data_dir, &dir)?,
             chain_poll: Duration::from_millis(read.number("chain.poll_ms")?),
+            rest_after: read.number("channels.rest_after_blocks")?,
             user: user_config(&read)?,
             log: LogConfig { filter: read.filter("log.filter")?, json: read.text("log.format")? == "json" },
             dir,

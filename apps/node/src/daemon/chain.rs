@@ -64,6 +64,10 @@ fn run(node: &Inner, mut follower: ChainFollower<Source>) {
                 }
             }
         }
+        if node.height() != before {
+            node.monitors.rest(node.options.rest_after);
+        }
+        look_for_preimages(node);
         for report in node.broadcaster.take_reports() {
             tracing::debug!(?report, "broadcast");
         }
@@ -76,6 +80,22 @@ fn run(node: &Inner, mut follower: ChainFollower<Source>) {
             node.wake.raise();
         }
         node.chain_wake.wait(node.options.poll);
+    }
+}
+
+/// Looks into the source's mempool for preimages of HTLCs that we could lose: a peer may take our claims out of mempools again and
+/// again, but must show the preimage each time (RELIABILITY D14).
+fn look_for_preimages(node: &Inner) {
+    let contested = node.monitors.contested();
+    if contested.is_empty() {
+        return;
+    }
+    match node.source.waiting_spenders(&contested) {
+        Ok(spenders) => spenders.iter().for_each(|spender| node.monitors.unconfirmed_seen(spender)),
+        Err(error) => tracing::debug!("the mempool cannot be looked at now: {error}"),
+    }
+    if node.monitors.contested().len() != contested.len() {
+        node.wake.raise();
     }
 }
 

@@ -38,4 +38,6 @@ pub struct NodeOptions {
     pub user: UserConfig,
     /// How often to look for new blocks.
     pub poll: Duration,
+    /// After how many blocks without use a channel's monitor is kept in the store only.
+    pub rest_after: u32,
 }

@@ -32,6 +32,7 @@ pub fn run(config: &Config) -> Result<(), ApiError> {
         color: config.color,
         user: config.user.clone(),
         poll: config.chain_poll,
+        rest_after: config.rest_after,
     };
     runtime.block_on(serve(config, options))
 }

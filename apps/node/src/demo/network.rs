@@ -150,6 +150,8 @@ impl Network {
                 color: [0; 3],
                 user,
                 poll: Duration::from_millis(50),
+                // Whatever is idle is let go of at once, so that the story also shows it come back.
+                rest_after: 0,
             };
             Person { name, options, node: None }
         });

@@ -108,6 +108,11 @@ impl BlockSource for Flaky {
         self.up()?;
         self.chain.unspent(outpoint)
     }
+
+    fn waiting_spenders(&self, outpoints: &[OutPoint]) -> Result<Vec<Transaction>, SourceError> {
+        self.up()?;
+        self.chain.waiting_spenders(outpoints)
+    }
 }
 
 /// Waits until `done`, looking often.

@@ -28,9 +28,7 @@ pub(in crate::daemon) fn funded_row(node: &Inner, channel: ChannelId) -> Option<
     let details = find(node, ChannelRef::Id(channel)).ok().filter(|details| details.funded.is_some());
     let mut found = details.map(|details| row(node, &details)).or(known)?;
     if found.closing_txid.is_none() {
-        let monitor = node.monitors.monitor(channel);
-        found.closing_txid =
-            monitor.and_then(|monitor| monitor.closed_by()).map(|(txid, _)| txid.to_string());
+        found.closing_txid = node.monitors.closed_by(channel).map(|(txid, _)| txid.to_string());
     }
     Some(found)
 }
@@ -122,8 +120,7 @@ pub(super) fn row(node: &Inner, details: &ChannelDetails) -> response::Channel {
         row.hidden = funded.channel_type.has(Feature::ScidAlias);
         row.local_reserve_msat = funded.our_reserve.to_msat();
         row.remote_reserve_msat = funded.their_reserve.to_msat();
-        let monitor = node.monitors.monitor(details.channel);
-        row.closing_txid = monitor.and_then(|monitor| monitor.closed_by()).map(|(txid, _)| txid.to_string());
+        row.closing_txid = node.monitors.closed_by(details.channel).map(|(txid, _)| txid.to_string());
     }
     row
 }
