@@ -64,6 +64,16 @@ macro_rules! spoil_shared {
 
 #[test]
 fn a10_a14_whatever_numbers_open_channel_has_what_is_taken_keeps_every_bound() {
+    every_open_channel(4_000);
+}
+
+#[test]
+#[ignore = "at the catalogue's size: 1,000,000 samples, for release builds"]
+fn a10_a14_a_million_open_channels_of_extreme_numbers_keep_every_bound() {
+    every_open_channel(500_000);
+}
+
+fn every_open_channel(samples: u32) {
     for zero_reserve in [false, true] {
         let mut pair = Pair::new();
         let good = good_open(&mut pair);
@@ -73,7 +83,7 @@ fn a10_a14_whatever_numbers_open_channel_has_what_is_taken_keeps_every_bound() {
         let config = pair.nodes[1].config.handshake.clone();
         let mut random = Random(20_261_122);
         let (mut taken, mut refused) = (0, 0);
-        for _ in 0..4_000 {
+        for _ in 0..samples {
             let mut open = good.clone();
             open.funding_satoshis = Amount::from_sat(random.spoil(1_000_000, u64::MAX));
             open.push_msat = Msat::new(random.spoil(PUSH.to_msat(), u64::MAX));

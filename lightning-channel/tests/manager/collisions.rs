@@ -320,6 +320,11 @@ fn a13_connections_that_come_twice_open_a_channel_once_or_not_at_all() {
 /// RELIABILITY A3: strangers come and go, each with a key of its own, and propose what they never fund.
 #[test]
 fn a03_a_flood_of_strangers_costs_a_bounded_number_of_channels_and_nothing_once_they_are_gone() {
+    flood(2_000, 5);
+}
+
+/// So many strangers, each with so many proposals.
+pub(crate) fn flood(strangers: u32, each: u8) {
     let mut world = World::new(&["a", "b", "c"]);
     let channel = world.open(0, 2, 1_000_000, 0, false);
     world.connect(1, 2);
@@ -339,14 +344,14 @@ fn a03_a_flood_of_strangers_costs_a_bounded_number_of_channels_and_nothing_once_
     };
     let mut most = 0;
     let mut peers = BTreeSet::new();
-    for stranger in 1..=2_000_u32 {
+    for stranger in 1..=strangers {
         let mut key = [7; 32];
         key[..4].copy_from_slice(&stranger.to_be_bytes());
         let key = bitcoin::secp256k1::SecretKey::from_slice(&key).unwrap();
         let peer = NodeId::from(key.public_key(&secp));
         victim.peer_connected(peer, &init, true).unwrap();
         peers.insert(peer);
-        for number in 0..5_u8 {
+        for number in 0..each {
             let mut open = open.clone();
             open.temporary_channel_id = ChannelId([number; 32]);
             victim.on_channel_message(peer, ChannelMessage::OpenChannel(open));

@@ -130,11 +130,16 @@ fn a16_the_transaction_leaves_only_when_the_last_channel_is_durable() {
 /// Whoever dies, and whenever: the transaction is out and everybody knows every channel, or it never was and nobody does.
 #[test]
 fn a16_a_crash_at_each_step_of_a_batch_funds_all_channels_or_none() {
-    for peers in 1..=3 {
+    crash_in_batches(1..=3);
+}
+
+/// Every victim, every step, of batches with so many peers.
+pub(crate) fn crash_in_batches(sizes: core::ops::RangeInclusive<usize>) {
+    for peers in sizes {
         for signed in [true, false] {
             for (victim, slow) in [(0, false), (0, true), (1, false)] {
-                let (mut funded, mut dropped) = (0, 0);
-                for at in 0..80 {
+                let (mut funded, mut dropped, mut is_over) = (0, 0, false);
+                for at in 0..160 {
                     let (mut world, temporaries, transaction) = proposed(peers);
                     world.nodes[0].env.monitors.set_slow(slow);
                     let given = if signed { transaction.clone() } else { unsigned(&transaction) };
@@ -170,9 +175,11 @@ fn a16_a_crash_at_each_step_of_a_batch_funds_all_channels_or_none() {
                         assert_nothing(&mut world, &transaction);
                     }
                     if steps < at {
+                        is_over = true;
                         break;
                     }
                 }
+                assert!(is_over, "{peers} {signed} {victim} {slow}: there are more steps");
                 assert!(funded > 0, "{peers} {signed} {victim} {slow}: {funded} {dropped}");
                 assert!(dropped > 0, "{peers} {signed} {victim} {slow}: {funded} {dropped}");
             }

@@ -20,6 +20,7 @@ mod probes;
 mod record;
 mod refusals;
 mod resuming;
+mod sizes;
 mod stuck;
 mod undecided;
 mod world;

@@ -186,6 +186,19 @@ impl Monitors {
         disk.events.insert(id, event);
     }
 
+    /// What is resolved is put away.
+    pub(crate) fn archive(&self, channel: ChannelId) {
+        let mut disk = self.0.lock();
+        disk.stored.remove(&channel);
+        disk.steps.remove(&channel);
+        disk.expected.remove(&channel);
+    }
+
+    /// Nothing is left of what was stored.
+    pub(crate) fn wipe(&self) {
+        *self.0.lock() = Disk::default();
+    }
+
     /// From now on the channel's commitment is out: no other is taken.
     pub(crate) fn go_to_chain(&self, channel: ChannelId) {
         self.0.lock().on_chain.insert(channel);

@@ -202,6 +202,15 @@ impl World {
         }
     }
 
+    /// The node loses its disk, and begins anew.
+    pub(crate) fn wipe(&mut self, node: usize) {
+        self.crash(node);
+        self.nodes[node].env.monitors.wipe();
+        self.nodes[node].record.clear();
+        self.nodes[node].user.seen.clear();
+        self.start(node);
+    }
+
     /// Starts again from the disk.
     pub(crate) fn start(&mut self, node: usize) {
         let here = &mut self.nodes[node];
