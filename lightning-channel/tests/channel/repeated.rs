@@ -1,4 +1,4 @@
-//! Messages that come twice, in pieces, or by the thousand (RELIABILITY B4, B5, B10).
+//! Messages that come twice, in pieces, by the thousand, or from an old connection (RELIABILITY B4, B5, B6, B10).
 use lightning_channel::channel::PhaseName;
 use lightning_traits::feature::Feature;
 use lightning_traits::units::Msat;
@@ -102,6 +102,50 @@ fn b05_a_duplicate_update_is_taken_once() {
             }
             assert!(points >= 8, "only {points} updates");
         }
+    }
+}
+
+/// RELIABILITY B6: whenever the connection ends, whoever restarts, and whatever waits for a disk: the first that either side says on the
+/// next connection is `channel_reestablish`, and it says nothing else before it has heard the other's.
+#[test]
+fn b06_whenever_a_connection_ends_nothing_of_it_leaves_on_the_next() {
+    for bits in 0..12_u8 {
+        let (anchors, slow) = (bits & 1 == 0, bits & 2 != 0);
+        let restart = [None, Some(0), Some(1)][usize::from(bits >> 2)];
+        let mut points = 0;
+        // Every third step, each time others.
+        for at in (1 + usize::from(bits % 3)..400).step_by(3) {
+            let what = format!("anchors {anchors}, slow {slow}, restart {restart:?}, step {at}");
+            let mut pair = busy(anchors);
+            let mut steps = 0;
+            while steps < at && (pair.move_once() || pair.manage()) {
+                // What is decided last waits for its write.
+                if slow && at - steps <= 3 {
+                    pair.nodes.iter_mut().for_each(|node| node.slow_disk = true);
+                }
+                steps += 1;
+            }
+            if steps < at {
+                break;
+            }
+            points += 1;
+            pair.disconnect();
+            if let Some(side) = restart {
+                pair.crash(side);
+            }
+            pair.connect();
+            for node in &mut pair.nodes {
+                while node.step() || node.write_one() {}
+                node.slow_disk = false;
+                while node.step() {}
+                let said: Vec<u16> = node.outgoing.iter().map(Message::type_id).collect();
+                assert_eq!(said, [136], "{what}");
+                assert_eq!(node.channel().phase(), PhaseName::Syncing, "{what}");
+            }
+            pair.run();
+            check(&pair, &what);
+        }
+        assert!(points > 10, "only {points} steps");
     }
 }
 

@@ -246,7 +246,8 @@ fn f15_a_held_payment_that_nobody_decides_on_goes_back_and_its_user_hears_of_it(
 /// Claims at every height around the deadline: in time it is paid, late it goes back, and never both.
 #[test]
 fn f04_a_claim_is_in_time_or_refused() {
-    for early in 0..4 {
+    let (mut claimed, mut refused) = (0, 0);
+    for (early, restart) in (-5..=60_i64).flat_map(|early| [(early, false), (early, true)]) {
         let mut world = World::new(&["a", "b"]);
         world.open(0, 1, 1_000_000, 0, false);
         world.nodes[1].user.claims = false;
@@ -255,14 +256,21 @@ fn f04_a_claim_is_in_time_or_refused() {
         let events = world.seen(1, |event| matches!(event, Event::PaymentClaimable { .. }));
         let [Event::PaymentClaimable { deadline, .. }] = &events[..] else { panic!() };
         let left = deadline.get() - world.height();
-        world.mine(left - early);
+        world.mine(u32::try_from(i64::from(left) - early).unwrap_or_default());
+        if restart {
+            world.restart(1);
+            world.settle();
+        }
         let in_time = early > 0;
-        assert_eq!(world.manager(1).claim(hash).is_ok(), in_time);
+        assert_eq!(world.manager(1).claim(hash).is_ok(), in_time, "{early} {restart}");
         world.settle();
-        assert_eq!(matches!(world.endings(0, id)[..], [Event::PaymentSent { .. }]), in_time);
-        assert_eq!(world.claimed(1, hash).len(), usize::from(in_time));
-        assert_eq!(world.nodes[1].htlcs(), 0);
+        let sent = matches!(world.endings(0, id)[..], [Event::PaymentSent { .. }]);
+        assert_eq!(sent, in_time, "{early} {restart}");
+        assert_eq!(world.claimed(1, hash).len(), usize::from(in_time), "{early} {restart}");
+        assert_eq!(world.nodes[1].htlcs(), 0, "{early} {restart}");
+        *(if in_time { &mut claimed } else { &mut refused }) += 1;
     }
+    assert_eq!((claimed, refused), (120, 12));
 }
 
 #[test]
