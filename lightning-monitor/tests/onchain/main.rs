@@ -11,6 +11,7 @@
 
 mod blind;
 mod breach;
+mod candidates;
 mod closes;
 mod coins;
 mod cycling;

@@ -91,12 +91,49 @@ fn d09_every_swap_of_commitments_ends_as_the_last_one_alone() {
     }
 }
 
+/// As deep as anything is watched: whatever was claimed and reported meanwhile, what is on the chain in the end is claimed whole, and
+/// nothing is reported twice.
+#[test]
+fn d09_d20_any_commitment_gives_way_to_any_other_up_to_99_deep() {
+    for format in FORMATS {
+        for last in KINDS {
+            let ended = |first: Option<(Kind, u32)>| {
+                let mut world = open(format);
+                world.learn_preimage(&IN);
+                if let Some((first, depth)) = first {
+                    confirm(&mut world, first);
+                    world.mine_blocks(depth - 1);
+                    (0..depth).for_each(|_| drop(world.disconnect()));
+                    assert!(world.monitor().closed_by().is_none());
+                }
+                confirm(&mut world, last);
+                world.mine_blocks(340);
+                world
+            };
+            let plain = ended(None);
+            for first in KINDS {
+                for depth in [7, 20, 60, 99] {
+                    let world = ended(Some((first, depth)));
+                    let context = format!("{format:?} {first:?} {last:?} {depth}");
+                    assert_eq!(world.swept_last(), plain.swept_last(), "{context}");
+                    assert_eq!(world.resolved_events(), 1, "{context}");
+                    let mut outcomes = world.sorted_outcomes();
+                    outcomes.dedup();
+                    assert_eq!(outcomes.len(), world.outcomes().len(), "{context}: twice");
+                    assert!(world.env.wallet.lent().is_empty(), "{context}");
+                    assert_eq!(world.env.store.archived(), [world.channel()], "{context}");
+                }
+            }
+        }
+    }
+}
+
 /// Claims that confirmed are taken back: they go out again.
 #[test]
 fn claims_that_are_taken_back_go_out_again() {
     for format in FORMATS {
         for kind in KINDS {
-            for depth in [1, 2, 5] {
+            for depth in [1, 2, 5, 33, 99] {
                 let mut world = open(format);
                 world.learn_preimage(&IN);
                 confirm(&mut world, kind);
