@@ -7,7 +7,7 @@
 //!
 //! # Invariants
 //! - nothing is forgotten for an answer of the source, only for blocks; its word that a transaction is confirmed
-//!   counts from the present tip
+//!   is asked for again with every block, and taken for good when it has said so for six (RELIABILITY D16)
 //! - no lock is held while the source is asked (I7)
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -56,6 +56,8 @@ struct Settled {
     height: BlockHeight,
     /// Not confirmed: another transaction took its coin, or its parent's.
     dead: bool,
+    /// Nothing was seen, the source says so: at which height it did last.
+    told: Option<BlockHeight>,
 }
 
 impl<S: BlockSource> BitcoindBroadcaster<S> {
@@ -89,7 +91,12 @@ impl<S: BlockSource> BitcoindBroadcaster<S> {
     fn offer(&self, package: &[Transaction]) {
         let open: Vec<Transaction> = {
             let state = self.state.lock();
-            package.iter().filter(|tx| !state.settled.contains_key(&tx.compute_txid())).cloned().collect()
+            let height = state.best.map(|(_, height)| height);
+            let is_open = |tx: &&Transaction| {
+                let settled = state.settled.get(&tx.compute_txid());
+                settled.is_none_or(|settled| settled.told.is_some() && settled.told != height)
+            };
+            package.iter().filter(is_open).cloned().collect()
         };
         if open.is_empty() {
             return;
@@ -104,9 +111,7 @@ impl<S: BlockSource> BitcoindBroadcaster<S> {
                 },
                 Err(error) => Err(error.clone()),
             };
-            if let (Ok(Broadcast::Confirmed), Some((_, height))) = (&outcome, state.best) {
-                state.settled.entry(tx.compute_txid()).or_insert(Settled { height, dead: false });
-            }
+            state.take_word(tx.compute_txid(), &outcome);
             if state.reports.len() >= MAX_REPORTS {
                 state.reports.pop_front();
             }
@@ -145,6 +150,21 @@ impl<S: BlockSource> ChainListener for BitcoindBroadcaster<S> {
 }
 
 impl State {
+    /// The source's word on whether a transaction is confirmed, which it may take back.
+    fn take_word(&mut self, txid: Txid, outcome: &Result<Broadcast, SourceError>) {
+        let Some((_, height)) = self.best else { return };
+        match (outcome, self.settled.get_mut(&txid)) {
+            (Ok(Broadcast::Confirmed), Some(Settled { told: Some(told), .. })) => *told = height,
+            (Ok(Broadcast::Confirmed), None) => {
+                self.settled.insert(txid, Settled { height, dead: false, told: Some(height) });
+            }
+            (Ok(Broadcast::Accepted | Broadcast::Refused { .. }), Some(Settled { told: Some(_), .. })) => {
+                self.settled.remove(&txid);
+            }
+            _ => {}
+        }
+    }
+
     fn connect(&mut self, header: &Header, block: &[ConfirmedTransaction<'_>], height: BlockHeight) {
         self.best = Some((header.block_hash(), height));
         if self.packages.is_empty() {
@@ -162,12 +182,20 @@ impl State {
                 .any(|input| self.settled.get(&input.previous_output.txid).is_some_and(|parent| parent.dead));
             if gone || orphan {
                 let dead = !block.iter().any(|other| other.transaction.compute_txid() == txid);
-                self.settled.entry(txid).or_insert(Settled { height, dead });
+                let seen = Settled { height, dead, told: None };
+                let entry = self.settled.entry(txid).or_insert(seen);
+                if entry.told.is_some() {
+                    *entry = seen;
+                }
             }
         }
         let settled = &self.settled;
         let buried = |tx: &Transaction| {
-            settled.get(&tx.compute_txid()).is_some_and(|settled| settled.height.depth_at(height) >= BURIED)
+            settled.get(&tx.compute_txid()).is_some_and(|settled| {
+                // A word that was not said again with the last block is none.
+                let is_said = settled.told.is_none_or(|told| told.plus(1) >= height);
+                is_said && settled.height.depth_at(height) >= BURIED
+            })
         };
         self.packages.retain(|_, package| !package.iter().all(buried));
         let open: BTreeSet<Txid> = self.packages.values().flatten().map(Transaction::compute_txid).collect();

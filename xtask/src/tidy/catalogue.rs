@@ -10,11 +10,15 @@ use crate::tree::SourceFile;
 
 /// Where the tests are looked for.
 const PLACES: [&str; 3] = ["lightning-channel/", "lightning-monitor/", "lightning-offers/"];
+/// Where those of towers are.
+const TOWER_PLACES: [&str; 3] = ["apps/watchtower/", "adapters/remote/", "lightning-monitor/"];
 
 /// The page on channels.
 pub(crate) const CHANNELS: &str = "lightning-channel/tests/README.md";
 /// The page on what happens on chain.
 pub(crate) const ON_CHAIN: &str = "lightning-monitor/tests/README.md";
+/// The page on watchtowers.
+pub(crate) const TOWERS: &str = "apps/watchtower/tests/README.md";
 
 /// Ids that must have a test: opening, dance of commitments, fees and dust, payments, durability, closing.
 const CHANNEL_IDS: &[&str] = &[
@@ -32,15 +36,37 @@ const ON_CHAIN_IDS: &[&str] = &[
     "d18", "d19", "d20", "d21", "d22", "d25", "d26", "d27", "d29",
 ];
 
-/// Ids without a test, and without a line on their page: of `channels` and of `on_chain`, the texts of the pages.
-pub(crate) fn check(sources: &[SourceFile], channels: &str, on_chain: &str) -> Vec<Violation> {
-    let mut violations = check_page(sources, CHANNELS, channels, CHANNEL_IDS);
-    violations.extend(check_page(sources, ON_CHAIN, on_chain, ON_CHAIN_IDS));
+/// Ids that must have a test: towers. Not l17, as there are no splices.
+const TOWER_IDS: &[&str] = &[
+    "l01", "l02", "l03", "l04", "l05", "l06", "l07", "l08", "l09", "l10", "l11", "l12", "l13", "l14", "l15",
+    "l16", "l18", "l19", "l20", "l21", "l22", "l23",
+];
+
+/// The texts of the pages.
+pub(crate) struct Pages<'a> {
+    /// [`CHANNELS`].
+    pub(crate) channels: &'a str,
+    /// [`ON_CHAIN`].
+    pub(crate) on_chain: &'a str,
+    /// [`TOWERS`].
+    pub(crate) towers: &'a str,
+}
+
+/// Ids without a test, and without a line on their page.
+pub(crate) fn check(sources: &[SourceFile], pages: &Pages<'_>) -> Vec<Violation> {
+    let mut violations = check_page(sources, &PLACES, (CHANNELS, pages.channels), CHANNEL_IDS);
+    violations.extend(check_page(sources, &PLACES, (ON_CHAIN, pages.on_chain), ON_CHAIN_IDS));
+    violations.extend(check_page(sources, &TOWER_PLACES, (TOWERS, pages.towers), TOWER_IDS));
     violations
 }
 
-fn check_page(sources: &[SourceFile], path: &str, page: &str, all: &[&str]) -> Vec<Violation> {
-    let places = sources.iter().filter(|source| PLACES.iter().any(|place| source.path.starts_with(place)));
+fn check_page(
+    sources: &[SourceFile],
+    places: &[&str],
+    (path, page): (&str, &str),
+    all: &[&str],
+) -> Vec<Violation> {
+    let places = sources.iter().filter(|source| places.iter().any(|place| source.path.starts_with(place)));
     let proven: BTreeSet<&str> = places.flat_map(|source| names(&source.text)).flat_map(ids).collect();
     let unproven =
         all.iter().filter(|id| !proven.contains(**id)).map(|id| (id, "has no test whose name begins so"));
@@ -77,6 +103,13 @@ mod tests {
     fn an_id_without_a_test_is_seen() {
         let source = |path: &str, text: &str| SourceFile { path: path.to_owned(), text: text.to_owned() };
         let ids = || CHANNEL_IDS.iter().chain(ON_CHAIN_IDS);
+        let towers: String =
+            TOWER_IDS.iter().map(|id| format!("| {id} | what |\n    fn {id}_x() {{}}\n")).collect();
+        let tower = source("apps/watchtower/src/a.rs", &towers);
+        let check = |sources: &[SourceFile], channels: &str, on_chain: &str| {
+            let sources = [sources, core::slice::from_ref(&tower)].concat();
+            super::check(&sources, &Pages { channels, on_chain, towers: &towers })
+        };
         let all: String = ids().map(|id| format!("    fn {id}_x() {{}}\n")).collect();
         let page: String = ids().map(|id| format!("| {id} | what |\n")).collect();
         assert_eq!(check(&[source("lightning-channel/src/a.rs", &all)], &page, &page), []);
@@ -86,6 +119,11 @@ mod tests {
         assert_eq!(elsewhere.len(), ids().count(), "elsewhere is nowhere");
         let unlisted = check(&[source("lightning-channel/src/a.rs", &all)], "", &page);
         assert_eq!(unlisted.len(), CHANNEL_IDS.len());
+        // What a tower must show a channel cannot.
+        let channel = source("lightning-channel/src/a.rs", &towers);
+        let pages = Pages { channels: &page, on_chain: &page, towers: &towers };
+        let unproven = super::check(&[channel, source("lightning-offers/src/a.rs", &all)], &pages);
+        assert_eq!(unproven.len(), TOWER_IDS.len());
     }
 
     #[test]

@@ -92,8 +92,10 @@ pub(crate) fn run(tree: &Tree) -> Result<(), Failure> {
     violations.extend(lock::check(&tree.read("Cargo.lock")?, &policy));
     violations.extend(licence::check(&tree.licences()?, &policy));
     violations.extend(documents::check(tree)?);
-    let pages = (tree.read(catalogue::CHANNELS)?, tree.read(catalogue::ON_CHAIN)?);
-    violations.extend(catalogue::check(&tree.sources, &pages.0, &pages.1));
+    let (channels, on_chain) = (tree.read(catalogue::CHANNELS)?, tree.read(catalogue::ON_CHAIN)?);
+    let towers = tree.read(catalogue::TOWERS)?;
+    let pages = catalogue::Pages { channels: &channels, on_chain: &on_chain, towers: &towers };
+    violations.extend(catalogue::check(&tree.sources, &pages));
     violations.extend(tree.sources.iter().flat_map(text::check));
     violations.extend(syntax::check(tree)?);
     let mut violations = exceptions::apply(violations, exceptions::EXCEPTIONS);

@@ -125,7 +125,7 @@ fn what_another_thread_commits_is_known_to_be_written() {
 }
 
 #[test]
-fn a_client_that_is_removed_is_guarded_on_and_takes_no_more_room() {
+fn l14_a_client_that_is_removed_is_guarded_on_and_takes_no_more_room() {
     let mut world = World::new(Mode::Justice);
     let pair = guarded(&world, 1, ANCHORS);
     clients::remove(world.folder.path(), world.client).unwrap();

@@ -22,7 +22,7 @@ use crate::world::{World, wait};
 const ANCHORS: CommitmentFormat = CommitmentFormat::AnchorsZeroFeeHtlc;
 
 /// The client's end of one channel.
-struct Client {
+pub struct Client {
     pair: Pair,
     scribe: Scribe,
     secp: Secp,
@@ -58,8 +58,12 @@ impl Client {
         }
     }
 
+    pub fn breach(&self, index: u64) -> Transaction {
+        self.pair.their_commitment(index)
+    }
+
     /// Everything in the breach that the tower can take.
-    fn stake(&self, index: u64) -> Vec<OutPoint> {
+    pub fn stake(&self, index: u64) -> Vec<OutPoint> {
         let mut stake = self.pair.at_stake(index);
         stake.push(self.pair.our_balance(index));
         stake
@@ -67,7 +71,7 @@ impl Client {
 }
 
 /// Commitment 1 has HTLCs both ways and is revoked, so is the empty 2.
-fn guarded(world: &World, index: u8, format: CommitmentFormat) -> Client {
+pub fn guarded(world: &World, index: u8, format: CommitmentFormat) -> Client {
     let mut client = Client::open(world, index, format);
     let expiry = world.chain().height() + 60;
     for state in [&htlcs(expiry)[..], &[], &[]] {

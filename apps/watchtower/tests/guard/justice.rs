@@ -1,6 +1,7 @@
 //! Breaches, with the client away.
 use lightning_traits::tx::CommitmentFormat;
-use lightning_watchtower::clients::Mode;
+use lightning_traits::units::FeeratePerKw;
+use lightning_watchtower::clients::{Client, Mode};
 
 use crate::pair::{Htlc, Pair, anyone};
 use crate::world::{World, wait};
@@ -110,6 +111,75 @@ fn l03_claims_that_are_dropped_come_back_over_every_restart() {
         world.seen();
         world.expect_taken(&pair.at_stake(1), 3);
     });
+}
+
+#[test]
+fn l04_a_claim_is_made_at_the_price_of_the_day() {
+    each(|world, format| {
+        let pair = guarded(&world, 1, format);
+        // 100 sat/vB to be mined; what pays less than 60 is not even relayed. The state was signed at 4.
+        world.chain().set_fee_estimate(Some(FeeratePerKw::new(25_000)));
+        world.chain().set_min_relay_fee(60_000);
+        world.mine_exactly(&[pair.their_commitment(1)]);
+        world.expect_taken(&pair.at_stake(1), 4);
+        // And one that becomes dear when the claims are out already.
+        world.chain().set_fee_estimate(Some(FeeratePerKw::new(1_000)));
+        world.chain().set_min_relay_fee(1_000);
+        let pair = guarded(&world, 2, format);
+        world.mine_exactly(&[pair.their_commitment(1)]);
+        world.seen();
+        wait("claims", || world.chain().mempool().len() >= 5);
+        world.chain().set_fee_estimate(Some(FeeratePerKw::new(25_000)));
+        world.chain().set_min_relay_fee(60_000);
+        for entry in world.chain().mempool() {
+            world.chain().forget(entry.tx.compute_txid());
+        }
+        world.expect_taken(&pair.at_stake(1), 6);
+    });
+}
+
+#[test]
+fn l06_whatever_the_cheater_takes_first_the_rest_is_taken() {
+    for format in FORMATS {
+        // Each of its HTLCs that it can take at once: those that we offered, with their preimages.
+        for subset in 1..4_u64 {
+            let world = World::new(Mode::Justice);
+            let pair = guarded(&world, 1, format);
+            let expiry = guarded_expiry(&pair);
+            let taken: Vec<Htlc> = (0..2)
+                .filter(|id| subset >> id & 1 == 1)
+                .map(|id| Htlc { by_us: true, id, expiry })
+                .collect();
+            world.mine_exactly(&[pair.their_commitment(1)]);
+            world.seen();
+            let mut stake = pair.at_stake(1);
+            for htlc in taken {
+                let stage = pair.their_second_stage(world.chain(), 1, &htlc);
+                world.mine_exactly(std::slice::from_ref(&stage));
+                world.seen();
+                stake.retain(|outpoint| *outpoint != stage.input[0].previous_output);
+                stake.push(bitcoin::OutPoint::new(stage.compute_txid(), 0));
+            }
+            assert_eq!(stake.len(), 5);
+            world.expect_taken(&stake, 4);
+        }
+    }
+}
+
+#[test]
+fn l16_fifty_breaches_in_one_block_are_all_punished() {
+    let world = World::new(Mode::Justice);
+    let quota = Client { max_channels: 1_000, max_bytes: 100_000_000, ..world.guard().client() };
+    world.admit(quota);
+    wait("the quota", || world.guard().client().max_channels == 1_000);
+    world.chain().mine(120, &anyone().to_p2wsh());
+    let pairs: Vec<Pair> =
+        (0..50_u8).map(|index| guarded(&world, index, FORMATS[usize::from(index % 2)])).collect();
+    let breaches: Vec<_> = pairs.iter().map(|pair| pair.their_commitment(1)).collect();
+    world.mine_exactly(&breaches);
+    let stake: Vec<_> = pairs.iter().flat_map(|pair| pair.at_stake(1)).collect();
+    assert_eq!(stake.len(), 250);
+    world.expect_taken(&stake, 12);
 }
 
 #[test]

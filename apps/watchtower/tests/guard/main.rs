@@ -13,6 +13,7 @@
 )]
 
 mod admission;
+mod answers;
 mod blind;
 mod justice;
 mod pair;

@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bitcoin::{Block, BlockHash, Network, OutPoint, Transaction};
+use lightning_chain_bitcoind::BitcoindClient;
 use lightning_chain_embedded::EmbeddedChain;
 use lightning_traits::id::NodeId;
 use lightning_traits::interface::{
@@ -40,6 +41,8 @@ pub struct Faults {
 #[derive(Clone)]
 pub struct Flaky {
     pub chain: EmbeddedChain,
+    /// Through what transactions go, instead of straight to the chain.
+    pub wire: Option<Arc<BitcoindClient>>,
     pub faults: Arc<Mutex<Faults>>,
 }
 
@@ -92,7 +95,10 @@ impl BlockSource for Flaky {
             return Ok(vec![refused; package.len()]);
         }
         drop(faults);
-        self.chain.broadcast(package)
+        match &self.wire {
+            Some(wire) => wire.broadcast(package),
+            None => self.chain.broadcast(package),
+        }
     }
 
     fn feerate(&self, blocks: u16) -> Result<Option<FeeratePerKw>, SourceError> {
@@ -142,7 +148,10 @@ impl World {
     }
 
     pub fn on(chain: &EmbeddedChain, mode: Mode) -> Self {
-        let source = Flaky { chain: chain.clone(), faults: Arc::default() };
+        Self::of(Flaky { chain: chain.clone(), wire: None, faults: Arc::default() }, mode)
+    }
+
+    pub fn of(source: Flaky, mode: Mode) -> Self {
         let client = NodeId::from(
             lightning_keys::SeedKeys::new(lightning_keys::Seed::new([9; 32]), Arc::new(anyone()))
                 .unwrap()
