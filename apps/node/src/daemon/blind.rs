@@ -19,6 +19,8 @@ use super::environment::Monitors;
 
 /// The first of the peer's commitments that blobs were made against, by channel.
 const FROM: &str = "blind/from/";
+/// The blind towers of the last start.
+const NAMES: &str = "blind/towers";
 
 /// The node's own store, as the place where blobs wait.
 pub(crate) struct StoreRows(pub(crate) Arc<RedbStore>);
@@ -68,9 +70,17 @@ impl BlindDesk {
     ) -> Self {
         let (keys, monitors, store) = (keys.clone(), Arc::clone(monitors), Arc::clone(store));
         let desk = Self { towers, keys, monitors, store, scribes: Mutex::default() };
+        let names: String =
+            desk.towers.iter().map(|tower| format!("{} ", tower.remote().config().tower)).collect();
+        // A tower that is new, or was away, lacks what was revoked before.
+        let are_same = desk.store.get(NAMES).ok().flatten().as_deref() == Some(names.as_bytes());
+        if !are_same {
+            desk.store.put(NAMES, names.into_bytes());
+        }
         if !desk.towers.is_empty() {
             for channel in desk.monitors.channels() {
-                if let Some(scribe) = desk.scribe_of(channel) {
+                let is_known = are_same && desk.covered_from(channel).is_some();
+                if let Some(scribe) = desk.scribe_of(channel, is_known) {
                     desk.put(channel, scribe);
                 }
             }
@@ -78,10 +88,10 @@ impl BlindDesk {
         desk
     }
 
-    /// From where the channel's own monitor stands.
-    fn scribe_of(&self, channel: ChannelId) -> Option<Scribe> {
+    /// From where the channel's own monitor stands; covered from there on, unless it is known to be covered from before.
+    fn scribe_of(&self, channel: ChannelId, is_known: bool) -> Option<Scribe> {
         let scribe = Scribe::of(&self.monitors.monitor(channel)?);
-        if self.covered_from(channel).is_none() {
+        if !is_known {
             self.store.put(&row(channel), scribe.covers_from().0.to_be_bytes().to_vec());
         }
         Some(scribe)
@@ -110,7 +120,7 @@ impl BlindDesk {
         let channel = update.channel;
         // Not under the lock: other channels sign at the same time.
         let known = self.scribes.lock().unwrap_or_else(PoisonError::into_inner).remove(&channel);
-        let Some(mut scribe) = known.or_else(|| self.scribe_of(channel)) else {
+        let Some(mut scribe) = known.or_else(|| self.scribe_of(channel, false)) else {
             tracing::error!(%channel, "nothing is known of the channel that blobs could be made of");
             return;
         };
