@@ -100,7 +100,9 @@ impl Bench {
 
     /// Plants a mutant and looks for it in the first seeds, or with its test; why it was not caught, if it was not.
     pub(super) fn try_out(&self, mutant: &Mutant, seeds: u64) -> Result<Result<Found, String>, Failure> {
-        apply(&self.copy, mutant, &[])?;
+        if let Err(failure) = apply(&self.copy, mutant, &[]) {
+            return Ok(Err(failure.to_string()));
+        }
         let found = match &mutant.catcher {
             Catcher::Simulator { profile, oracles } => self.simulate(profile, oracles, seeds),
             Catcher::Test(test) => self.test(test).map(|verdict| match verdict {
