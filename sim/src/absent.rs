@@ -21,8 +21,8 @@ impl World {
         for node in 0..self.nodes.len() {
             let Some(towers) = &mut self.nodes[node].towers else { continue };
             towers.scan(height);
-            for (channel, tip) in towers.archived() {
-                tower::check_archived(self, node, channel, tip);
+            for archived in towers.archived() {
+                tower::check_archived(self, node, &archived);
             }
         }
         tower::judge_sent(self);

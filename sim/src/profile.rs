@@ -32,7 +32,7 @@ pub enum Profile {
 
 impl Profile {
     /// Those of everything at once.
-    pub const ALL: [Self; 5] = [Self::Honest, Self::Disk, Self::Chain, Self::Byzantine, Self::Towers];
+    pub const ALL: [Self; 4] = [Self::Honest, Self::Disk, Self::Chain, Self::Byzantine];
 
     const fn word(self) -> &'static str {
         match self {
@@ -218,7 +218,8 @@ impl FromStr for Profile {
                 .map(|known| Self::Scenario(known.number))
                 .ok_or_else(|| format!("no scenario {number}"));
         }
-        let found = Self::ALL.into_iter().chain([Self::Spikes]).find(|profile| profile.word() == word);
+        let found =
+            Self::ALL.into_iter().chain([Self::Spikes, Self::Towers]).find(|profile| profile.word() == word);
         found.ok_or_else(|| format!("{word} is none of honest, disk, chain, byzantine, towers, spikes"))
     }
 }

@@ -307,8 +307,13 @@ impl Run {
     fn leave_villains(&mut self) {
         for link in self.world.links.clone() {
             for end in link.ends.into_iter().filter(|end| self.world.is_trusty(*end)) {
-                let (villains, absent) = (&self.world.villains, &self.world.absent);
-                if link.ends.iter().any(|other| villains.contains(other) || absent.contains(other)) {
+                let world = &self.world;
+                // Who waits for towers that are gone for ever meets nobody.
+                let is_stuck = |node: &usize| world.may_force && !world.nodes[*node].is_settled();
+                let is_lost = |node: &usize| {
+                    world.villains.contains(node) || world.absent.contains(node) || is_stuck(node)
+                };
+                if link.ends.iter().any(is_lost) {
                     let closed = self.world.nodes[end].manager().force_close(link.channel);
                     self.outcome.closed += u64::from(closed.is_ok());
                 }

@@ -16,8 +16,8 @@ use lightning_remote::{
 use lightning_traits::id::{ChannelId, CommitmentNumber, EventId, NodeId, UpdateId};
 use lightning_traits::interface::ManyChannelMonitor;
 use lightning_traits::monitor::{
-    ChannelMonitorUpdate, LateRefusal, MonitorEvent, MonitorInit, MonitorStep, NewMonitor, Persist, Receipt,
-    StoredChannels,
+    ChannelMonitorUpdate, LateRefusal, MonitorEvent, MonitorInit, MonitorRefusal, MonitorStep, NewMonitor,
+    Persist, Receipt, StoredChannels,
 };
 use lightning_traits::units::BlockHeight;
 
@@ -207,6 +207,15 @@ pub(crate) struct Tower {
     starts: u64,
 }
 
+/// A channel of which a tower has let go.
+pub(crate) struct Archived {
+    pub(crate) channel: ChannelId,
+    /// Up to where it had looked.
+    pub(crate) tip: BlockHash,
+    /// The first commitment of the peer that is not revoked, as far as it has signed for that.
+    pub(crate) revoked: Option<CommitmentNumber>,
+}
+
 /// The towers of one node.
 pub(crate) struct Towers {
     client: NodeId,
@@ -346,8 +355,15 @@ impl Towers {
     }
 
     /// Channels of which towers have let go since the last look.
-    pub(crate) fn archived(&self) -> Vec<(ChannelId, BlockHash)> {
-        self.towers.iter().flat_map(|tower| tower.gone.take()).collect()
+    pub(crate) fn archived(&self) -> Vec<Archived> {
+        let mut all = Vec::new();
+        for tower in &self.towers {
+            for (channel, tip) in tower.gone.take() {
+                let revoked = self.acknowledged_revocation(tower, channel);
+                all.push(Archived { channel, tip, revoked });
+            }
+        }
+        all
     }
 
     /// The first commitment of the peer that is not revoked, as the client has told whoever has update `at`, or all.
@@ -455,9 +471,12 @@ impl Towers {
         stored: &StoredChannels,
         is_spent: impl Fn(ChannelId) -> bool,
     ) -> Option<String> {
+        // A tower in full mode may go to the chain before its client hears of that.
+        let is_refusal =
+            |refusal: &LateRefusal| refusal.why != MonitorRefusal::OnChain && !is_spent(refusal.channel);
         let is_bad = |alarm: &QuorumAlarm| match alarm {
             QuorumAlarm::Old { .. } => true,
-            QuorumAlarm::Refused { refusal, .. } => !is_spent(refusal.channel),
+            QuorumAlarm::Refused { refusal, .. } => is_refusal(refusal),
             _ => false,
         };
         let alarms: Vec<_> = core::iter::from_fn(|| self.gate.as_ref()?.next_alarm()).collect();
@@ -467,7 +486,7 @@ impl Towers {
         }
         for tower in self.towers.iter().filter(|tower| !tower.is_dead) {
             let is_bad = |alarm: &lightning_remote::Alarm| match alarm {
-                lightning_remote::Alarm::Refused { refusal } => !is_spent(refusal.channel),
+                lightning_remote::Alarm::Refused { refusal } => is_refusal(refusal),
                 // A tower that has seen the end a hundred deep lets go of it before a client that lags.
                 lightning_remote::Alarm::Lost { channel, .. } => !is_spent(*channel),
                 _ => true,

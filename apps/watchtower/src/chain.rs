@@ -24,8 +24,9 @@ use lightning_traits::monitor::{MonitorEvent, SpendKind};
 use lightning_traits::units::BlockHeight;
 
 use crate::book::{Breach, ClaimRow};
-use crate::guard::{Guard, LookBack, Monitors, Source};
+use crate::guard::{Guard, Monitors, Source};
 use crate::health::Trouble;
+use crate::past::LookBack;
 use crate::tower::{Inner, lock};
 use crate::vault::{News, Vault};
 
@@ -200,6 +201,8 @@ impl<'a> Scan<'a> {
         };
         let mut from: Option<BlockHeight> = None;
         for look_back in &waiting {
+            // What a node says that it has seen may be of blocks that are gone.
+            guard.monitors().undo_chain(look_back.channel);
             match self.first_block(look_back, tip) {
                 Ok(Some(first)) => from = Some(from.map_or(first, |from| from.min(first))),
                 Ok(None) => {}
@@ -213,6 +216,7 @@ impl<'a> Scan<'a> {
         let Some(from) = from else {
             if !self.late.contains(&guard.id) {
                 self.tower.alarms.clear(Trouble::PastMissing, &guard.id.to_string());
+                guard.looked_back();
             }
             return;
         };
@@ -279,6 +283,7 @@ impl<'a> Scan<'a> {
                 match self.behind.poll(&[&*guard.monitors()]) {
                     Ok(Progress::Synced(_)) => {
                         self.late.remove(&id);
+                        guard.looked_back();
                         self.tower.alarms.clear(Trouble::PastMissing, &id.to_string());
                         self.tower.alarms.clear(Trouble::LookingBack, &id.to_string());
                     }
@@ -290,7 +295,7 @@ impl<'a> Scan<'a> {
                     }
                 }
             }
-            if !self.late.contains(&id) {
+            if !self.late.contains(&id) && guard.looks_back() {
                 let (done, waiting) =
                     std::mem::take(&mut self.replaced).into_iter().partition(|(of, _)| *of == id);
                 self.replaced = waiting;

@@ -41,6 +41,7 @@ use thiserror::Error;
 use crate::clients::{Client, Mode};
 use crate::health::{Alarms, Trouble};
 use crate::logging::TracingLogger;
+use crate::past::{LookBack, Pasts};
 use crate::seed::{private_file, private_folder};
 use crate::vault::Vault;
 use crate::wake::Wake;
@@ -299,24 +300,12 @@ impl MonitorStore for NoStore {
     }
 }
 
-/// A channel whose past must be looked at, from this height on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LookBack {
-    /// The channel.
-    pub channel: ChannelId,
-    /// The first block to look at.
-    pub from: BlockHeight,
-    /// Its funding output: while it is unspent there is nothing to find.
-    pub funding: bitcoin::OutPoint,
-}
-
 #[derive(Default)]
 struct Inbox {
     /// Keys that came before their channel.
     keys: BTreeMap<ChannelKeysId, LentKeys>,
-    look_backs: VecDeque<LookBack>,
     /// Channels that replace what is kept of them, when the chain's thread has time for it.
-    replacements: VecDeque<(ChannelId, Box<StoredChannel>, BlockHeight)>,
+    replacements: VecDeque<(ChannelId, Box<StoredChannel>)>,
     replaced: VecDeque<(ChannelId, Result<(), MonitorRefusal>)>,
     /// Collected while a channel was replaced.
     receipts: VecDeque<Receipt>,
@@ -338,6 +327,7 @@ pub struct Guard {
     monitors: RwLock<Monitors>,
     vault: Option<Vault>,
     inbox: Mutex<Inbox>,
+    pasts: Pasts,
     wake: Arc<Wake>,
     committed: Mutex<Option<Box<dyn Fn() + Send + Sync>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -400,6 +390,7 @@ impl Guard {
             monitors: RwLock::new(monitors),
             vault,
             inbox: Mutex::new(inbox),
+            pasts: Pasts::open(&store)?,
             wake,
             committed: Mutex::default(),
             thread: Mutex::default(),
@@ -488,7 +479,7 @@ impl Guard {
                 return Persist::Refused(MonitorRefusal::UnknownChannel);
             }
             let (from, funding) = (new.init.birth, new.init.funding.outpoint);
-            lock(&self.inbox).look_backs.push_back(LookBack { channel, from, funding });
+            self.pasts.note(LookBack { channel, from, funding });
         }
         debug_assert!(self.parts.keys.has(&name));
         if new.record == (RecordChange::Same {}) {
@@ -545,8 +536,7 @@ impl Guard {
             }
             return self.wake.raise();
         }
-        let ChannelState { stored, seen } = state;
-        lock(&self.inbox).replacements.push_back((channel, Box::new(stored), seen));
+        lock(&self.inbox).replacements.push_back((channel, Box::new(state.stored)));
     }
 
     /// The next replacement that is done.
@@ -562,8 +552,8 @@ impl Guard {
     pub fn do_replacements(&self) -> Vec<ChannelId> {
         let waiting: Vec<_> = lock(&self.inbox).replacements.drain(..).collect();
         let mut done = Vec::new();
-        for (channel, stored, seen) in waiting {
-            match self.replace_now(channel, *stored, seen) {
+        for (channel, stored) in waiting {
+            match self.replace_now(channel, *stored) {
                 Ok(()) => done.push(channel),
                 Err(why) => {
                     tracing::warn!(client = %self.id, %channel, "{why}: the channel is not replaced");
@@ -584,12 +574,7 @@ impl Guard {
         }
     }
 
-    fn replace_now(
-        &self,
-        channel: ChannelId,
-        stored: StoredChannel,
-        seen: BlockHeight,
-    ) -> Result<(), String> {
+    fn replace_now(&self, channel: ChannelId, stored: StoredChannel) -> Result<(), String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
         let new = NewMonitor::from_versioned(&stored.new).map_err(|error| text(&error))?;
         if new.init.channel != channel {
@@ -601,6 +586,8 @@ impl Guard {
         MonitorSet::restore(silent, &alone, None).map_err(|error| text(&error))?;
         let mut monitors = self.monitors.write().unwrap_or_else(PoisonError::into_inner);
         self.take_keys(&new.init)?;
+        let (from, funding) = (new.init.birth, new.init.funding.outpoint);
+        self.pasts.note(LookBack { channel, from, funding });
         self.parts.store.put_channel(channel, stored);
         self.parts.store.commit().map_err(|error| text(&error))?;
         // What was taken of the channel before is void.
@@ -612,8 +599,6 @@ impl Guard {
         let fresh = restored(self.parts.clone(), &all, tip).map_err(|error| text(&error))?;
         *monitors = Arc::new(fresh);
         drop(monitors);
-        let look_back = LookBack { channel, from: seen.plus(1), funding: new.init.funding.outpoint };
-        lock(&self.inbox).look_backs.push_back(look_back);
         Ok(())
     }
 
@@ -676,12 +661,22 @@ impl Guard {
 
     /// Channels whose past is still to be looked at.
     pub fn take_look_backs(&self) -> Vec<LookBack> {
-        lock(&self.inbox).look_backs.drain(..).collect()
+        self.pasts.take()
     }
 
     /// They could not be looked at yet.
     pub fn look_back_later(&self, look_backs: Vec<LookBack>) {
-        lock(&self.inbox).look_backs.extend(look_backs);
+        self.pasts.later(look_backs);
+    }
+
+    /// Whether all of them were begun with.
+    pub(crate) fn looks_back(&self) -> bool {
+        self.pasts.are_begun()
+    }
+
+    /// All that was begun with was looked at, up to the tip.
+    pub(crate) fn looked_back(&self) {
+        self.pasts.done();
     }
 
     /// Makes durable what was signed for the client.

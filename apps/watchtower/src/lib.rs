@@ -26,6 +26,7 @@ pub mod guard;
 pub mod health;
 pub mod http;
 pub mod logging;
+pub mod past;
 pub mod seed;
 pub mod status;
 pub mod tower;

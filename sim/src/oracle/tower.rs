@@ -14,13 +14,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bitcoin::block::Header;
 use bitcoin::{BlockHash, OutPoint, ScriptBuf, Transaction, Txid};
-use lightning_traits::id::{ChannelId, CommitmentNumber};
+use lightning_traits::id::CommitmentNumber;
 use lightning_traits::monitor::MonitorInit;
 use lightning_traits::tx::{number_of, script};
 
 use super::money::DUST;
 use super::{Oracle, broken, hold};
-use crate::towers::{Tower, Towers};
+use crate::towers::{Archived, Tower, Towers};
 use crate::world::{Link, World};
 
 /// Weight units of one punished input with its share of the transaction, at most.
@@ -285,7 +285,8 @@ pub(crate) fn check_punished(world: &World) -> Punished {
 }
 
 /// A tower has let go of a channel (T4).
-pub(crate) fn check_archived(world: &World, node: usize, channel: ChannelId, tip: BlockHash) {
+pub(crate) fn check_archived(world: &World, node: usize, archived: &Archived) {
+    let Archived { channel, tip, revoked } = *archived;
     let Some(link) = world.links.iter().find(|link| link.channel == channel) else { return };
     let spends = Spends::below(world, tip);
     let tip = spends.tip;
@@ -302,7 +303,7 @@ pub(crate) fn check_archived(world: &World, node: usize, channel: ChannelId, tip
     });
     let Some(towers) = world.nodes[node].towers.as_ref() else { return };
     let Some((number, init)) = revealed(world, node, towers, link, transaction) else { return };
-    if towers.revocation(channel, None) <= Some(number) {
+    if revoked <= Some(number) {
         return;
     }
     let breach = Breach { towers, node, init, transaction, height };

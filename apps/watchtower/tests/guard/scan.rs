@@ -3,7 +3,9 @@ use std::time::Duration;
 
 use bitcoin::hashes::Hash as _;
 use bitcoin::{BlockHash, OutPoint};
+use lightning_remote::wire::state::ChannelState;
 use lightning_traits::interface::SourceError;
+use lightning_traits::monitor::{ChannelMonitorUpdate, NewMonitor, RecordChange, StoredChannel};
 use lightning_traits::tx::CommitmentFormat;
 use lightning_watchtower::clients::Mode;
 use lightning_watchtower::health::Trouble;
@@ -92,6 +94,95 @@ fn l09_a_channel_that_comes_after_its_breach_is_punished_still() {
         world.mine_exactly(&[other.their_commitment(1)]);
         world.expect_taken(&other.at_stake(1), 3);
     }
+}
+
+/// What is acknowledged is guarded, though the tower dies before it has looked at the blocks since the channel was made.
+#[test]
+fn l09_a_past_that_was_not_looked_at_before_a_crash_is_looked_at_after_it() {
+    for (mode, is_whole) in
+        [(Mode::Justice, false), (Mode::Full, false), (Mode::Justice, true), (Mode::Full, true)]
+    {
+        let mut world = World::new(mode);
+        let mut pair = Pair::open(world.chain(), 1, ANCHORS);
+        let expiry = world.chain().height() + 60;
+        let updates = [pair.commit(&htlcs(expiry)), pair.commit(&[]), pair.commit(&[])];
+        let whole = is_whole.then(|| whole_of(&pair, &updates));
+        world.mine_exactly(&[pair.their_commitment(1)]);
+        world.mine(5);
+        // The chain goes away just when the channel comes.
+        world.source.faults.lock().unwrap().down = true;
+        wait("the alarm", || has(&world, Trouble::ChainUnreachable));
+        match whole {
+            Some(state) => {
+                let guard = world.guard();
+                assert!(guard.give_keys(pair.init.keys, pair.lent(guard.mode().power().unwrap())));
+                guard.replace(pair.init.channel, state);
+                wait("the channel", || guard.store().load_channel(pair.init.channel).unwrap().is_some());
+                std::thread::sleep(Duration::from_millis(50));
+                assert_eq!(guard.next_replaced(), None, "its past was not looked at");
+            }
+            None => {
+                world.hand_over(&pair);
+                updates.into_iter().for_each(|update| world.learn(update));
+            }
+        }
+        world.stop();
+        world.source.faults.lock().unwrap().down = false;
+        world.start();
+        world.seen();
+        world.expect_taken(&pair.at_stake(1), 4);
+        wait("the end of looking back", || !has(&world, Trouble::LookingBack));
+        // It is looked at once.
+        world.restart();
+        world.seen();
+        assert!(world.guard().take_look_backs().is_empty());
+    }
+}
+
+/// A node hands a channel over whole, and its monitor has seen a chain that was left since: with a breach in it, and how it was
+/// punished. None of that is believed (found by the simulator).
+#[test]
+fn l15_what_a_node_saw_on_blocks_that_are_gone_is_not_believed() {
+    for mode in [Mode::Justice, Mode::Full] {
+        for is_restarted in [false, true] {
+            let mut world = World::new(mode);
+            let pair = guarded(&world, 1, ANCHORS);
+            world.mine(8);
+            world.mine_exactly(&[pair.their_commitment(1)]);
+            world.seen();
+            world.expect_taken(&pair.at_stake(1), 3);
+            let (channel, stored) = world.guard().store().load_channels().unwrap().remove(0);
+            let seen = world.guard().tip().unwrap().1;
+            world.stop();
+            for _ in 0..6 {
+                world.chain().disconnect_tip();
+            }
+            for entry in world.chain().mempool() {
+                world.chain().forget(entry.tx.compute_txid());
+            }
+            world.chain().mine_empty(20, &anyone().to_p2wsh());
+            world.mine_exactly(&[pair.their_commitment(1)]);
+            world.start();
+            world.guard().replace(channel, ChannelState { stored, seen });
+            if is_restarted {
+                world.restart();
+            }
+            world.seen();
+            world.expect_taken(&pair.at_stake(1), 4);
+        }
+    }
+}
+
+/// The channel as its node's disk would have it.
+fn whole_of(pair: &Pair, updates: &[ChannelMonitorUpdate]) -> ChannelState {
+    let new = pair.new_monitor();
+    let stored = StoredChannel {
+        new: NewMonitor { record: RecordChange::Same {}, ..new }.to_versioned(),
+        updates: updates.iter().map(|update| update.to_versioned()).collect(),
+        last_update: updates.last().unwrap().id,
+        ..StoredChannel::default()
+    };
+    ChannelState { stored, seen: pair.init.birth }
 }
 
 /// A channel comes late, and the blocks in which it must be looked for are pruned: that is red, whatever the tip.
