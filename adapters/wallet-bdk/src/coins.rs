@@ -14,7 +14,7 @@ use crate::wallet::{Loan, OnchainWallet, State};
 
 /// A P2WPKH input: 41 bytes that count four times, and a witness of a count, a signature of at most 72 bytes with
 /// its length, and a key of 33 with its own.
-const INPUT_WEIGHT: u64 = 41 * 4 + 1 + 1 + 72 + 1 + 33;
+pub(crate) const INPUT_WEIGHT: u64 = 41 * 4 + 1 + 1 + 72 + 1 + 33;
 const COINBASE_MATURITY: u32 = 100;
 
 impl CoinSource for OnchainWallet {

@@ -9,6 +9,7 @@ use bitcoin::address::NetworkUnchecked;
 use bitcoin::{Address, Amount, FeeRate, OutPoint, ScriptBuf, Transaction};
 use lightning_traits::units::FeeratePerKw;
 
+use crate::coins::INPUT_WEIGHT;
 use crate::error::WalletError;
 use crate::wallet::{OnchainWallet, State};
 
@@ -125,7 +126,7 @@ impl OnchainWallet {
         feerate: FeeratePerKw,
         ask: impl FnOnce(&mut TxBuilder<'_, DefaultCoinSelectionAlgorithm>),
     ) -> Result<(Transaction, Amount), WalletError> {
-        let barred = state.barred();
+        let barred = state.barred(feerate);
         let mut builder = state.bdk.build_tx();
         builder.unspendable(barred).fee_rate(FeeRate::from_sat_per_kwu(u64::from(feerate.to_sat_per_kw())));
         ask(&mut builder);
@@ -157,12 +158,16 @@ fn build_error(error: CreateTxError) -> WalletError {
 }
 
 impl State {
-    /// Coins that no transaction of ours may spend now. bdk itself leaves out those that are locked or unripe.
-    fn barred(&self) -> Vec<OutPoint> {
+    /// Coins that no transaction of ours may spend now. bdk itself leaves out those that are locked or unripe, but not those that cost
+    /// more than they bring, by which it finds too little where there is enough (RELIABILITY D22).
+    fn barred(&self, feerate: FeeratePerKw) -> Vec<OutPoint> {
+        let cost = feerate.fee(INPUT_WEIGHT);
+        let dear = self.bdk.list_unspent().filter(|output| output.txout.value <= cost);
+        let dear: Vec<OutPoint> = dear.map(|output| output.outpoint).collect();
         let lent = self.lent.values().flat_map(|loan| loan.coins.iter().copied());
         let foreign = self.bdk.list_unspent().filter(|output| {
             !output.chain_position.is_confirmed() && output.keychain == KeychainKind::External
         });
-        lent.chain(foreign.map(|output| output.outpoint)).collect()
+        lent.chain(foreign.map(|output| output.outpoint)).chain(dear).collect()
     }
 }
