@@ -1,6 +1,7 @@
 //! A thousand payments over the main network: ours and LDK's pathfinder, in turns, in the same run, and a plain search.
 //!
-//! Without `--bench` (as a test) it asks a few only. `-- --questions N` asks so many.
+//! Without `--bench` (as a test) it asks a few only. `-- --questions N` asks so many; `--payments N` pays so many of them over hidden
+//! balances, `--seeds N` for so many seeds.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -9,6 +10,7 @@
 )]
 
 use lightning_benches::route::data::{self, Network, Question};
+use lightning_benches::route::hidden::{self, Ours, Payer, Spread, Theirs, World};
 use lightning_benches::route::ldk::Ldk;
 use lightning_benches::route::plain::Plain;
 use lightning_benches::route::table::{HEAD, Sample, percentile, row};
@@ -22,15 +24,23 @@ const PARTS: u16 = 30;
 fn main() {
     let Some(network) = data::load() else { return };
     let args: Vec<String> = std::env::args().collect();
-    let given = args.iter().position(|arg| arg == "--questions").map(|at| args[at + 1].parse().unwrap());
-    let usual = if args.iter().any(|arg| arg == "--bench") { network.questions.len() } else { 12 };
-    let count: usize = given.unwrap_or(usual).min(network.questions.len());
-    let questions = &network.questions[..count];
+    let is_bench = args.iter().any(|arg| arg == "--bench");
+    let given = |name: &str, usual: usize, test: usize| {
+        let place = args.iter().position(|arg| arg == name);
+        let usual = if is_bench { usual } else { test };
+        place.map_or(usual, |at| args[at + 1].parse().unwrap()).min(network.questions.len())
+    };
+    let questions = &network.questions[..given("--questions", 1_000, 12)];
+    let payments = &network.questions[..given("--payments", 200, 6)];
+    let seeds = given("--seeds", 1, 1) as u64;
 
     let graph = ours::graph(&network);
     println!("flat graph: {:?}", graph.counts());
     single(&network, questions);
     in_parts(&network, questions);
+    for spread in [Spread::Uniform, Spread::Bimodal] {
+        over_hidden_balances(&network, payments, spread, seeds);
+    }
 }
 
 /// One path: the cheapest, and the best by probability, beside the plain search.
@@ -98,5 +108,32 @@ fn in_parts(network: &Network, questions: &[Question]) {
             percentile(&theirs, hundredths).as_secs_f64() / percentile(&ours, hundredths).as_secs_f64()
         };
         println!("| {name}, times as fast | | {:.0} | {:.0} | {:.0} | | |", ratio(50), ratio(95), ratio(99));
+    }
+}
+
+/// Payments until they arrive or are given up, each router learning from what becomes of its attempts.
+fn over_hidden_balances(network: &Network, questions: &[Question], spread: Spread, seeds: u64) {
+    let graph = ours::graph(network);
+    let (mut our_outcomes, mut their_outcomes) = (Vec::new(), Vec::new());
+    for seed in 1..=seeds {
+        let (mut ours, mut theirs) =
+            (Ours::new(&graph, Pathfinder::new(Prior::Mixed, Prices::USUAL)), Theirs::new(Ldk::new(network)));
+        let mut run = |payer: &mut dyn Payer, outcomes: &mut Vec<hidden::Outcome>| {
+            let mut world = World::new(network, spread, seed);
+            outcomes.extend(questions.iter().map(|question| world.pay(payer, network, question)));
+        };
+        run(&mut ours, &mut our_outcomes);
+        run(&mut theirs, &mut their_outcomes);
+    }
+    let parts = hidden::PARTS;
+    println!("\n{spread:?} hidden balances, {seeds} seeds, up to {parts} parts\n\n{}", hidden::HEAD);
+    for band in 0..BANDS.len() {
+        let places = (0..our_outcomes.len()).filter(|at| questions[at % questions.len()].band == band);
+        let places: Vec<usize> = places.collect();
+        let amounts: Vec<u64> = places.iter().map(|at| questions[at % questions.len()].amount_msat).collect();
+        for (who, outcomes) in [("ours", &our_outcomes), ("LDK", &their_outcomes)] {
+            let those: Vec<hidden::Outcome> = places.iter().map(|at| outcomes[*at]).collect();
+            println!("{}", hidden::row(&format!("{}, {who}", BANDS[band]), &those, &amounts));
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! Pathfinding on the main network of February 2026: ours, LDK's, and a plain search, asked the same questions.
 //!
-//! `data.rs` reads the network and the questions, `ours.rs` `ldk.rs` `plain.rs` answer them, `table.rs` sums up.
+//! `data.rs` reads the network and the questions, `ours.rs` `ldk.rs` `plain.rs` answer them, `table.rs` sums up; `hidden.rs` pays
+//! over balances that nobody knows.
 pub mod data;
+pub mod hidden;
 pub mod ldk;
 pub mod ours;
 pub mod plain;

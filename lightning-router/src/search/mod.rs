@@ -82,7 +82,9 @@ impl Pathfinder {
         let mut finder = Finder { question, prices: self.prices, space: &mut self.space };
         let whole = finder.whole();
         if let Some(hops) = finder.path(whole) {
-            return finder.route(&[hops]);
+            let alone = [hops];
+            let parts = if query.max_parts > 1 { finder.better_parts(&alone) } else { None };
+            return finder.route(parts.as_deref().unwrap_or(&alone));
         }
         if query.max_parts > 1 {
             return match finder.parts() {

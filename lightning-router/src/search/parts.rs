@@ -7,12 +7,14 @@
 //!
 //! # Invariants
 //! - what all parts carry over one edge together fits it, and all their fees together keep the limit
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::flow::{Flow, Pieces};
 use super::path::Hops;
-use super::prices::Prices;
+use super::prices::{Aim, Prices, Tariff};
 use super::{Finder, Part};
+use crate::knowledge::BIT;
 
 /// Into how many pieces an amount is cut at first, and when that takes too many parts.
 const FINE: u64 = 16;
@@ -26,6 +28,9 @@ const ROUNDS: usize = 4;
 const LEAST_SHARE: u64 = 64;
 /// How often a path that is not quite as wide as it seemed is tried for less.
 const RETRIES: u32 = 4;
+
+/// A path that is less likely than this is held against parts: one in eight.
+const DOUBTFUL: u32 = 3 * BIT;
 
 /// How a flow is cut into pieces, and what it makes small.
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +87,48 @@ impl Finder<'_> {
             }
         }
         self.widest_first()
+    }
+
+    /// Parts that are better than a path which carries everything, if that probably fails.
+    pub(super) fn better_parts(&mut self, alone: &[Hops; 1]) -> Option<Vec<Hops>> {
+        if self.prices == Prices::FEES || self.bits(alone) <= DOUBTFUL {
+            return None;
+        }
+        let cut = Cut { prices: self.prices, count: FINE, is_coarse: false };
+        let Flown::Parts(parts) = self.flow(cut) else { return None };
+        // What the parts took is known now; they are compared as if nothing were.
+        for hops in &parts {
+            self.question.give_back(loads(hops));
+        }
+        (self.cost(&parts) < self.cost(alone)).then_some(parts)
+    }
+
+    /// How unlikely it is that all of these parts arrive.
+    fn bits(&self, parts: &[Hops]) -> u32 {
+        let mut all: BTreeMap<u32, u64> = BTreeMap::new();
+        for (slot, amount) in parts.iter().flat_map(loads) {
+            let load = all.entry(slot).or_default();
+            *load = load.saturating_add(amount);
+        }
+        let bits = all.into_iter().filter_map(|(slot, load)| {
+            let edge = self.question.edge(slot)?;
+            let (_, used) = self.question.room(slot);
+            Some(self.question.bits(&edge, used.saturating_add(load)))
+        });
+        bits.fold(0, u32::saturating_add)
+    }
+
+    /// What these parts cost, all prices included.
+    fn cost(&self, parts: &[Hops]) -> u64 {
+        let whole = self.whole();
+        let tariff = Tariff::new(Aim::Cost(self.prices), whole.amount);
+        let mut cost = tariff.risk(self.bits(parts));
+        for hops in parts {
+            let fee = sent(hops).saturating_sub(delivered(hops));
+            let blocks = hops.first().map_or(0, |(_, _, _, delay)| *delay);
+            cost = cost.saturating_add(tariff.without_risk(fee, blocks, delivered(hops)));
+        }
+        cost
     }
 
     /// Whether the channels of the two ends could carry the amount in so many parts: if not, nothing else needs to be tried.
