@@ -118,7 +118,7 @@ fn over_hidden_balances(network: &Network, questions: &[Question], spread: Sprea
     for seed in 1..=seeds {
         let (mut ours, mut theirs) =
             (Ours::new(&graph, Pathfinder::new(Prior::Mixed, Prices::USUAL)), Theirs::new(Ldk::new(network)));
-        let mut run = |payer: &mut dyn Payer, outcomes: &mut Vec<hidden::Outcome>| {
+        let run = |payer: &mut dyn Payer, outcomes: &mut Vec<hidden::Outcome>| {
             let mut world = World::new(network, spread, seed);
             outcomes.extend(questions.iter().map(|question| world.pay(payer, network, question)));
         };
@@ -127,13 +127,13 @@ fn over_hidden_balances(network: &Network, questions: &[Question], spread: Sprea
     }
     let parts = hidden::PARTS;
     println!("\n{spread:?} hidden balances, {seeds} seeds, up to {parts} parts\n\n{}", hidden::HEAD);
-    for band in 0..BANDS.len() {
+    for (band, name) in BANDS.iter().enumerate() {
         let places = (0..our_outcomes.len()).filter(|at| questions[at % questions.len()].band == band);
         let places: Vec<usize> = places.collect();
         let amounts: Vec<u64> = places.iter().map(|at| questions[at % questions.len()].amount_msat).collect();
         for (who, outcomes) in [("ours", &our_outcomes), ("LDK", &their_outcomes)] {
             let those: Vec<hidden::Outcome> = places.iter().map(|at| outcomes[*at]).collect();
-            println!("{}", hidden::row(&format!("{}, {who}", BANDS[band]), &those, &amounts));
+            println!("{}", hidden::row(&format!("{name}, {who}"), &those, &amounts));
         }
     }
 }

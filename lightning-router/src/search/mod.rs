@@ -42,7 +42,7 @@ const MAX_HOPS: u8 = 20;
 /// # Errors
 /// [`NoRoute`] that says what was in the way.
 pub fn find_path(graph: &Graph, query: &RouteQuery) -> Result<Path, NoRoute> {
-    let prices = Prices { delay_millionths: 15, ..Prices::FEES };
+    let prices = Prices { risk_base_msat: 0, risk_millionths: 0, ..Prices::USUAL };
     let mut pathfinder = Pathfinder::new(Prior::default(), prices);
     let query = RouteQuery { max_parts: 1, ..query.clone() };
     let route = pathfinder.find_route(&FlatGraph::of(graph), &query)?;

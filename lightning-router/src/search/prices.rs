@@ -7,8 +7,8 @@ use super::question::Question;
 /// Prices of what is not a fee.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Prices {
-    /// A block of lock time, in millionths of the amount.
-    pub delay_millionths: u32,
+    /// A block of lock time, in thousand-millionths of the amount.
+    pub delay_billionths: u32,
     /// Each halving of the chance to arrive, in millisatoshis and in millionths of the amount.
     pub risk_base_msat: u32,
     /// See `risk_base_msat`.
@@ -16,11 +16,11 @@ pub struct Prices {
 }
 
 impl Prices {
-    /// What most payers want: a block of waiting is worth 15 millionths, and twice the chance some 300.
-    pub const USUAL: Self = Self { delay_millionths: 15, risk_base_msat: 3_000, risk_millionths: 300 };
+    /// What most payers want: a day of lock time is worth 15 millionths of the amount, and twice the chance 600.
+    pub const USUAL: Self = Self { delay_billionths: 100, risk_base_msat: 3_000, risk_millionths: 600 };
 
     /// Only fees count.
-    pub const FEES: Self = Self { delay_millionths: 0, risk_base_msat: 0, risk_millionths: 0 };
+    pub const FEES: Self = Self { delay_billionths: 0, risk_base_msat: 0, risk_millionths: 0 };
 }
 
 /// What a search makes small. Limits hold whatever the aim.
@@ -49,16 +49,17 @@ pub(super) struct Tariff {
 
 impl Tariff {
     pub(super) fn new(aim: Aim, amount: u64) -> Self {
-        let share = |millionths: u32| {
-            let product = u128::from(amount).saturating_mul(u128::from(millionths) * u128::from(PARTS));
-            u64::try_from(product / 1_000_000).unwrap_or(u64::MAX)
+        let share = |price: u32, whole: u128| {
+            let product = u128::from(amount).saturating_mul(u128::from(price) * u128::from(PARTS));
+            u64::try_from(product / whole).unwrap_or(u64::MAX)
         };
         match aim {
             Aim::Cost(prices) => Self {
                 amount,
                 fees: PARTS,
-                block: share(prices.delay_millionths),
-                bit: share(prices.risk_millionths).saturating_add(u64::from(prices.risk_base_msat) * PARTS),
+                block: share(prices.delay_billionths, 1_000_000_000),
+                bit: share(prices.risk_millionths, 1_000_000)
+                    .saturating_add(u64::from(prices.risk_base_msat) * PARTS),
             },
             Aim::Delay => Self { amount, fees: 0, block: PARTS, bit: 0 },
             Aim::Hops => Self { amount, fees: 0, block: 0, bit: 0 },
