@@ -161,12 +161,16 @@ fn l15_what_a_node_saw_on_blocks_that_are_gone_is_not_believed() {
                 world.chain().forget(entry.tx.compute_txid());
             }
             world.chain().mine_empty(20, &anyone().to_p2wsh());
-            world.mine_exactly(&[pair.their_commitment(1)]);
             world.start();
-            world.guard().replace(channel, ChannelState { stored, seen });
+            world.seen();
+            let guard = world.guard();
+            guard.replace(channel, ChannelState { stored, seen });
+            wait("the replacement", || guard.next_replaced().is_some());
+            drop(guard);
             if is_restarted {
                 world.restart();
             }
+            world.mine_exactly(&[pair.their_commitment(1)]);
             world.seen();
             world.expect_taken(&pair.at_stake(1), 4);
         }
