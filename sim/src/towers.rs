@@ -11,7 +11,7 @@ use lightning_keys::{KEYS_MESSAGE, Power, SeedKeys};
 use lightning_remote::wire::Mode;
 use lightning_remote::wire::chain::Signed;
 use lightning_remote::{
-    Below, Quorum, QuorumAlarm, QuorumConfig, RecordPolicy, RemoteConfig, RemoteMonitors, SealKey, Seat,
+    Below, Promise, Quorum, QuorumAlarm, QuorumConfig, RecordPolicy, RemoteConfig, RemoteMonitors, SealKey, Seat,
 };
 use lightning_traits::id::{ChannelId, CommitmentNumber, EventId, NodeId, UpdateId};
 use lightning_traits::interface::ManyChannelMonitor;
@@ -242,7 +242,7 @@ impl Towers {
         fees: &SimFees,
         journal: &Journal,
     ) -> Self {
-        let record = RecordPolicy::Sealed(SealKey::new(&[client.0[7]; 32]));
+        let record = RecordPolicy::Sealed(SealKey::new(&[client.0[7]; 32]), Promise::NONE);
         let told: Rc<RefCell<Told>> = Rc::default();
         let modes = policy.modes.clone().into_iter().enumerate();
         let towers = modes.map(|(at, mode)| {

@@ -23,7 +23,7 @@
 //! ```
 //! use std::sync::Arc;
 //! use lightning_remote::{
-//!     Below, Member, Quorum, QuorumConfig, RecordPolicy, RemoteConfig, RemoteMonitors, SealKey, Seat, Towers,
+//!     Below, Member, Promise, Quorum, QuorumConfig, RecordPolicy, RemoteConfig, RemoteMonitors, SealKey, Seat, Towers,
 //! };
 //! use lightning_traits::id::NodeId;
 //! use lightning_traits::interface::{CustomMessageHandler, ManyChannelMonitor};
@@ -38,7 +38,9 @@
 //!     secret: &[u8; 32],
 //!     now: u64,
 //! ) -> (Quorum<L, Arc<RemoteMonitors>>, Towers) {
-//!     let config = RemoteConfig::new(node, tower, RecordPolicy::Sealed(SealKey::new(secret)));
+//!     // Every step waits for this tower, so what it has is the latest there is.
+//!     let promise = Promise::new(&[tower.into()], 1);
+//!     let config = RemoteConfig::new(node, tower, RecordPolicy::Sealed(SealKey::new(secret), promise));
 //!     let remote = Arc::new(RemoteMonitors::new(config, now, None));
 //!     for (channel, stored) in stored {
 //!         remote.expect_channel(*channel, stored);
@@ -83,7 +85,7 @@ pub mod serve;
 pub mod wire;
 
 pub use blind::{BlindAlarm, BlindMonitors, RowStore};
-pub use client::{Alarm, RemoteConfig, RemoteMonitors, Standing, Towers};
+pub use client::{Alarm, Fetched, RemoteConfig, RemoteMonitors, Standing, Towers};
 pub use quorum::{Always, Below, Member, Quorum, QuorumAlarm, QuorumConfig, QuorumStanding, Seat};
-pub use seal::{RecordPolicy, SealKey};
+pub use seal::{Promise, RecordPolicy, SealKey};
 pub use serve::{Admission, Backing, Bounds, Desk, MonitorService, Served};

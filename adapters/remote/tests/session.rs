@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use lightning_remote::wire::Goodbye;
 use lightning_remote::wire::chain::{ChainFault, is_negligence};
-use lightning_remote::{Alarm, RecordPolicy, RemoteConfig, RemoteMonitors, SealKey};
+use lightning_remote::{Alarm, Fetched, Promise, RecordPolicy, RemoteConfig, RemoteMonitors, SealKey};
 use lightning_traits::Secp;
 use lightning_traits::id::{ChannelId, EventId, NodeId, UpdateId};
 use lightning_traits::interface::ManyChannelMonitor as _;
@@ -24,7 +24,7 @@ fn client() -> NodeId {
 }
 
 fn sealed() -> RecordPolicy {
-    RecordPolicy::Sealed(SealKey::new(&[5; 32]))
+    RecordPolicy::Sealed(SealKey::new(&[5; 32]), Promise { towers: 7, of: 3, held_by: 2 })
 }
 
 /// A node with local monitors whose disk is quick, and a tower.
@@ -468,10 +468,12 @@ fn a_node_without_a_disk_gets_its_channels_back_with_their_records() {
         rig.remote.fetch(channel(2));
         rig.settle();
         let (_, found) = rig.remote.next_found().unwrap();
-        let (found, seen) = found.unwrap();
+        let Fetched { stored: found, seen, promise } = found.unwrap();
+        let is_sealed = matches!(policy, RecordPolicy::Sealed(..));
+        assert_eq!(promise, if is_sealed { Promise { towers: 7, of: 3, held_by: 2 } } else { Promise::NONE });
         assert_eq!(seen, BlockHeight::new(100));
         assert_eq!(yard::history(&found), yard::history(&stored));
-        if matches!(policy, RecordPolicy::Sealed(_)) {
+        if matches!(policy, RecordPolicy::Sealed(..)) {
             assert_eq!((found.record, found.record_changes), (stored.record, stored.record_changes));
         } else {
             assert!(found.record.is_empty() && found.record_changes.is_empty());
@@ -501,7 +503,7 @@ fn a_record_from_which_the_tower_left_something_out_does_not_open() {
     let mut changed = whole.clone();
     *changed.record.last_mut().unwrap() ^= 1;
     assert!(policy.open_whole(channel(1), changed).is_err());
-    let other = RecordPolicy::Sealed(SealKey::new(&[6; 32]));
+    let other = RecordPolicy::Sealed(SealKey::new(&[6; 32]), Promise::NONE);
     assert!(other.open_whole(channel(1), whole).is_err(), "another seed");
 }
 

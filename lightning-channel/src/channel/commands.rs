@@ -311,6 +311,14 @@ impl<K: KeysInterface> Channel<K> {
         Ok(())
     }
 
+    /// The record was put back from where nobody can say that it is the last: what it takes for our latest commitment may be
+    /// revoked. A peer that says otherwise may have its reasons to. So the channel does as if the peer had proven that it is old
+    /// (RELIABILITY B1): it asks the peer to close, and never goes to the chain by itself. Not durable: to be called after every
+    /// restart, before a connection; the monitor must have been told before.
+    pub fn doubt(&mut self) {
+        self.doubted = true;
+    }
+
     /// Goes to the chain with our latest commitment; gives up a channel that is not funded. `false` when it was on its
     /// way there already.
     pub fn force_close(&mut self, cx: &Context<'_, K>) -> bool {

@@ -50,6 +50,7 @@ impl<K: KeysInterface> Channel<K> {
 
     /// Leaves for the chain: the monitor is told to go there.
     pub(super) fn leave(&mut self, cx: &Context<'_, K>, ending: Ending) {
+        let ending = self.without_broadcast(ending);
         // What only we could fund, and have not, leaves nothing on chain.
         let ending = match &self.phase {
             Phase::Funded(link) if link.state().held().is_some_and(|(_, is_ours)| is_ours) => {
@@ -76,6 +77,17 @@ impl<K: KeysInterface> Channel<K> {
             | Ending::FutureOnChain {} => None,
         };
         self.leave_telling(cx, ending, told);
+    }
+
+    /// What may be revoked is not published, whatever the reason to close.
+    fn without_broadcast(&self, ending: Ending) -> Ending {
+        match (&self.phase, &ending) {
+            (
+                Phase::Funded(link),
+                Ending::ForcedByUser {} | Ending::PeerViolation { .. } | Ending::PeerError { .. },
+            ) if self.doubted => Ending::DataLoss { point: link.state().commitments().their_point() },
+            _ => ending,
+        }
     }
 
     /// Follows to the chain, where the monitor or a transaction is already.

@@ -338,6 +338,10 @@ impl<K: KeysInterface> Channel<K> {
         cx: &Context<'_, K>,
         message: ChannelReestablish,
     ) -> Result<(), Stop> {
+        if self.doubted {
+            self.leave(cx, Ending::DataLoss { point: message.my_current_per_commitment_point });
+            return Ok(());
+        }
         let messages = {
             let (phase, step) = self.split(cx);
             let Phase::Funded(link) = phase else { return Ok(()) };

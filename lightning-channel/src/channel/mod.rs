@@ -108,6 +108,8 @@ pub struct Channel<K: KeysInterface> {
     held: VecDeque<ChannelMessage>,
     /// We are hanging up: what still comes is not heard.
     deaf: bool,
+    /// Whether the record may not be the last ([`Channel::doubt`]).
+    doubted: bool,
     /// Ticks for which the peer owed an answer while opening.
     waited: u32,
 }
@@ -138,6 +140,7 @@ impl<K: KeysInterface> Channel<K> {
             connection: Some(features),
             held: VecDeque::new(),
             deaf: false,
+            doubted: false,
             waited: 0,
         }
     }

@@ -81,6 +81,7 @@ impl<K: KeysInterface> Channel<K> {
             connection: None,
             held: VecDeque::new(),
             deaf: false,
+            doubted: false,
             waited: 0,
         };
         channel.resume(cx);

@@ -49,6 +49,12 @@ impl Commitments {
         self.funding.ours.next_point
     }
 
+    /// The point of the latest commitment of theirs that we signed.
+    #[must_use]
+    pub const fn their_point(&self) -> PublicKey {
+        self.funding.theirs.point
+    }
+
     /// What we own on our latest commitment, before fees, without HTLCs.
     #[must_use]
     pub const fn our_balance(&self) -> Msat {

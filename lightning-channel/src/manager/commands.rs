@@ -67,6 +67,19 @@ impl<E: Environment> ChannelManager<E> {
         if done { Ok(()) } else { Err(CommandError::Closing(channel)) }
     }
 
+    /// Never publishes a commitment of this channel, and asks its peer to close it: its record was put back from where nobody can
+    /// say that it is the last, and its monitor has been told so ([`Channel::doubt`](crate::channel::Channel::doubt)). To be called
+    /// after every restart, before the first connection, as long as there is the channel.
+    ///
+    /// # Errors
+    /// [`CommandError::UnknownChannel`].
+    pub fn doubt_channel(&self, channel: ChannelId) -> Result<(), CommandError> {
+        let slot = self.table.lock().channel_by_any_id(channel);
+        let slot = slot.ok_or(CommandError::UnknownChannel(channel))?;
+        self.step(&slot, |channel, _| channel.doubt());
+        Ok(())
+    }
+
     /// All channels.
     #[must_use]
     pub fn list_channels(&self) -> Vec<ChannelDetails> {

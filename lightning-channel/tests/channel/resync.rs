@@ -175,6 +175,64 @@ fn b01_a_node_restored_from_an_old_disk_goes_passive_on_proof_and_the_peer_close
     }
 }
 
+/// A pair whose first node was put back from a record that nobody can say is the last, `behind` payments ago.
+fn doubted(behind: u8) -> Pair {
+    let mut pair = paid(1);
+    let disk = pair.nodes[0].disk.clone();
+    for name in 10..10 + behind {
+        pair.want(name, 0, Msat::from_sat(1_000), Fate::Claim);
+        pair.run();
+    }
+    pair.disconnect();
+    pair.nodes[0].disk = disk;
+    pair.crash(0);
+    pair.intents.clear();
+    pair.nodes[0].with(|channel, _| channel.doubt());
+    pair
+}
+
+#[test]
+fn b01_a_channel_whose_record_may_be_old_goes_passive_whatever_the_peer_says() {
+    let lies: [fn(&mut ChannelReestablish); 4] = [
+        |_| {},
+        // As if nothing had happened since; the secret of then is what such a peer would show.
+        |m| (m.next_commitment_number, m.next_revocation_number) = (CommitmentNumber(3), CommitmentNumber(2)),
+        // Either makes a node that trusts its record go to the chain.
+        |m| m.next_commitment_number = CommitmentNumber(0),
+        |m| m.next_commitment_number = CommitmentNumber(90),
+    ];
+    for behind in 0..3 {
+        for lie in lies {
+            let mut pair = doubted(behind);
+            reconnect_with(&mut pair, lie);
+            assert!(!forced(&pair, 0), "what may be revoked must never be broadcast");
+            assert_eq!(pair.closed_event(0), Some(&CloseReason::DataLoss));
+            assert!(pair.nodes[0].disk.steps.iter().any(|step| matches!(step, MonitorStep::DataLoss { .. })));
+            assert!(forced(&pair, 1), "the peer was asked to close ({behind})");
+        }
+    }
+}
+
+#[test]
+fn b01_a_channel_whose_record_may_be_old_is_not_published_for_its_user_nor_for_an_error_of_its_peer() {
+    let mut pair = doubted(2);
+    assert!(pair.nodes[0].with(|channel, cx| channel.force_close(cx)));
+    pair.connect();
+    pair.run();
+    assert!(!forced(&pair, 0) && forced(&pair, 1), "asked for, and only by the peer");
+    assert_eq!(pair.nodes[0].channel().close_reason(), Some(CloseReason::DataLoss));
+    let mut pair = doubted(2);
+    pair.tamper = Some(Box::new(|from, message| {
+        if let (1, Message::ChannelReestablish(reestablish)) = (from, &*message) {
+            let channel_id = reestablish.channel_id;
+            *message = lightning_traits::wire::ErrorMessage { channel_id, data: b"no".to_vec(), unknown: Default::default() }.into();
+        }
+    }));
+    pair.reconnect();
+    assert!(!forced(&pair, 0));
+    assert_eq!(pair.nodes[0].channel().close_reason(), Some(CloseReason::DataLoss));
+}
+
 #[test]
 fn a_passive_node_stays_passive_over_restarts_and_asks_again() {
     let mut pair = paid(1);

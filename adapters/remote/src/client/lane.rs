@@ -83,6 +83,8 @@ pub(super) struct Lane {
     pub(super) is_old: bool,
     /// Whether the channel was sent whole in this session already.
     pub(super) was_replaced: bool,
+    /// Whether the tower has taken all of its record from this process.
+    pub(super) is_resealed: bool,
 }
 
 impl Lane {
@@ -97,6 +99,7 @@ impl Lane {
             last_record: None,
             is_old: false,
             was_replaced: false,
+            is_resealed: false,
         }
     }
 
@@ -251,7 +254,10 @@ impl Lane {
     /// The tower states that this is durable.
     pub(super) fn acknowledge(&mut self, head: Head, word: &Arc<Signed>) -> Result<Vec<Receipt>, Misfit> {
         match self.course {
-            Course::Replacing(whole) if whole == head => self.course = Course::Level,
+            Course::Replacing(whole) if whole == head => {
+                self.course = Course::Level;
+                self.is_resealed = true;
+            }
             Course::Level => {
                 if self.sent.is_none_or(|sent| head.id > sent) {
                     return Err(Misfit::Unsent);

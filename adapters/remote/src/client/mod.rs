@@ -32,7 +32,7 @@ use lightning_traits::sync::{Mutex, assert_unlocked};
 use lightning_traits::units::BlockHeight;
 use secp256k1::PublicKey;
 
-use crate::seal::RecordPolicy;
+use crate::seal::{Promise, RecordPolicy};
 use crate::wire::chain::{Follower, Signed};
 use crate::wire::frame::Link;
 use crate::wire::state::{ChannelState, head_of};
@@ -40,7 +40,7 @@ use crate::wire::{Head, Mode, Name, Request};
 
 pub use alarm::Alarm;
 pub use binding::Towers;
-use lane::{Lane, Waiting};
+use lane::{Course, Lane, Waiting};
 use session::Phase;
 
 /// Alarms that nobody has fetched.
@@ -97,6 +97,17 @@ pub struct Standing {
     pub behind: usize,
     /// Bytes that wait.
     pub queued: usize,
+}
+
+/// A channel as a tower had it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// All of it, its record opened.
+    pub stored: StoredChannel,
+    /// Up to which block the tower had looked.
+    pub seen: BlockHeight,
+    /// What was promised when the record was sealed last.
+    pub promise: Promise,
 }
 
 struct State {
@@ -292,6 +303,21 @@ impl RemoteMonitors {
         self.update_channel(update)
     }
 
+    /// Sends the whole channel though the tower may lack nothing of it, so that all of its record is sealed with the promise of
+    /// this time.
+    pub fn reseal(&self, channel: ChannelId) {
+        let mut state = self.state.lock();
+        if state.lanes.get(&channel).is_some_and(|lane| lane.course == Course::Level && !lane.is_resealed) {
+            state.want(channel);
+        }
+    }
+
+    /// Whether the tower has taken all of the channel's record from this process.
+    #[must_use]
+    pub fn is_resealed(&self, channel: ChannelId) -> bool {
+        self.state.lock().lanes.get(&channel).is_some_and(|lane| lane.is_resealed)
+    }
+
     /// A channel that must be sent whole: answered by [`RemoteMonitors::provide`] with what is durable of it.
     pub fn next_wanted(&self) -> Option<ChannelId> {
         self.state.lock().next_wanted()
@@ -312,12 +338,12 @@ impl RemoteMonitors {
         self.state.lock().fetch(channel, self.config.message);
     }
 
-    /// The next answer to [`RemoteMonitors::fetch`], its record opened; and up to which block the tower has looked.
-    pub fn next_found(&self) -> Option<(ChannelId, Option<(StoredChannel, BlockHeight)>)> {
+    /// The next answer to [`RemoteMonitors::fetch`], its record opened.
+    pub fn next_found(&self) -> Option<(ChannelId, Option<Fetched>)> {
         let (channel, found) = self.state.lock().found.pop_front()?;
         let Some(ChannelState { stored, seen }) = found else { return Some((channel, None)) };
         match self.config.record.open_whole(channel, stored) {
-            Ok(stored) => Some((channel, Some((stored, seen)))),
+            Ok((stored, promise)) => Some((channel, Some(Fetched { stored, seen, promise }))),
             Err(fault) => {
                 self.state.lock().alarm(Alarm::Seal { channel, fault });
                 Some((channel, None))
@@ -379,7 +405,8 @@ impl ManyChannelMonitor for RemoteMonitors {
                 Some(_) => {}
                 None => {
                     let head = Head { id, name: Some(name) };
-                    let lane = state.new_lane(head);
+                    let mut lane = state.new_lane(head);
+                    lane.is_resealed = true;
                     state.lanes.insert(channel, lane);
                 }
             }
