@@ -11,7 +11,8 @@ use lightning_keys::{KEYS_MESSAGE, Power, SeedKeys};
 use lightning_remote::wire::Mode;
 use lightning_remote::wire::chain::Signed;
 use lightning_remote::{
-    Below, Promise, Quorum, QuorumAlarm, QuorumConfig, RecordPolicy, RemoteConfig, RemoteMonitors, SealKey, Seat,
+    Below, Promise, Quorum, QuorumAlarm, QuorumConfig, RecordPolicy, RemoteConfig, RemoteMonitors, SealKey,
+    Seat,
 };
 use lightning_traits::id::{ChannelId, CommitmentNumber, EventId, NodeId, UpdateId};
 use lightning_traits::interface::ManyChannelMonitor;
@@ -508,7 +509,7 @@ impl Towers {
                     ));
                 }
                 let opened = self.record.open_whole(*channel, kept);
-                let same = opened.as_ref().is_ok_and(|opened| {
+                let same = opened.as_ref().is_ok_and(|(opened, _)| {
                     (&opened.record, &opened.record_changes) == (&stored.record, &stored.record_changes)
                 });
                 if !same {

@@ -252,9 +252,8 @@ mod tests {
     #[test]
     fn a_promise_proves_when_those_not_asked_are_too_few() {
         let secp = lightning_traits::Secp::new();
-        let tower = |byte| {
-            NodeId::from(secp256k1::SecretKey::from_slice(&[byte; 32]).unwrap().public_key(&secp))
-        };
+        let tower =
+            |byte| NodeId::from(secp256k1::SecretKey::from_slice(&[byte; 32]).unwrap().public_key(&secp));
         let towers: Vec<NodeId> = (1..=3).map(tower).collect();
         let promise = |of: usize, held_by| Promise::new(&towers[..of], held_by);
         assert!(!Promise::NONE.proves(1) && !Promise::NONE.proves(9));

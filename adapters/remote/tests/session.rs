@@ -483,6 +483,37 @@ fn a_node_without_a_disk_gets_its_channels_back_with_their_records() {
 }
 
 #[test]
+fn after_a_change_of_policy_a_channel_is_sealed_anew_though_the_tower_lacks_nothing() {
+    let mut rig = Rig::new();
+    rig.connect();
+    rig.settle();
+    rig.open(1);
+    (0..4).for_each(|_| rig.step(1));
+    rig.settle();
+    assert!(rig.remote.is_resealed(channel(1)), "all of it was sealed by this process");
+    let policy = |promise| RecordPolicy::Sealed(SealKey::new(&[5; 32]), promise);
+    rig.config.record = policy(Promise::NONE);
+    rig.crash_node();
+    rig.connect();
+    rig.settle();
+    let promised = |rig: &Rig| {
+        let kept = rig.tower.disk.borrow().channels[&channel(1)].clone();
+        sealed().open_whole(channel(1), kept).unwrap().1
+    };
+    assert!(!rig.remote.is_resealed(channel(1)) && promised(&rig).held_by == 2, "the tower lacks nothing");
+    for _ in 0..3 {
+        rig.remote.reseal(channel(1));
+        rig.settle();
+    }
+    assert!(rig.remote.is_resealed(channel(1)));
+    assert_eq!(promised(&rig), Promise::NONE);
+    rig.step(1);
+    rig.settle();
+    rig.assert_level();
+    assert_eq!(promised(&rig), Promise::NONE);
+}
+
+#[test]
 fn a_record_from_which_the_tower_left_something_out_does_not_open() {
     let mut rig = Rig::new();
     rig.connect();

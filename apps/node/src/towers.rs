@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use lightning_net_tokio::PeerAddress;
+use lightning_remote::Promise;
 use lightning_traits::id::NodeId;
 use serde::{Deserialize, Serialize};
 
@@ -126,6 +127,21 @@ impl TowerList {
         }
         self.towers.push(entry);
         Ok(())
+    }
+
+    /// What is sealed into the records that this tower keeps: which towers hold each step before it is said.
+    ///
+    /// # Errors
+    /// [`Code::BadRequest`] when an address is none.
+    pub fn promise_to(&self, entry: &TowerEntry) -> Result<Promise, ApiError> {
+        // A full tower is always waited for.
+        if entry.mode == TowerMode::Full {
+            return Ok(Promise::new(&[id_of(&entry.address)?], 1));
+        }
+        let ids = self.towers.iter().map(|tower| id_of(&tower.address)).collect::<Result<Vec<_>, _>>()?;
+        // The node's own disk is one of those that must hold it.
+        let waited_for = self.needed.clamp(1, ids.len().saturating_add(1)).saturating_sub(1);
+        Ok(Promise::new(&ids, if self.max_ahead == 0 { waited_for } else { 0 }))
     }
 
     /// Removes a tower.

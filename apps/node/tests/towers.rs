@@ -7,107 +7,11 @@
 
 mod process;
 
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-use bitcoin::hashes::{Hash as _, sha256};
-use bitcoin::hex::DisplayHex as _;
 use lightning_traits::interface::BlockSource as _;
+use process::tower::{Tower, hold, program};
 use process::{Chain, Daemon, wait};
-use serde_json::Value;
-
-fn program() -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_BIN_EXE_lnode")).with_file_name("lntower");
-    path.exists().then_some(path)
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
-}
-
-struct Tower {
-    program: PathBuf,
-    folder: tempfile::TempDir,
-    process: Child,
-}
-
-impl Tower {
-    fn start(program: PathBuf, chain: &Chain, client: &str, mode: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let data = folder.path().to_str().unwrap().to_owned();
-        let added = Command::new(&program)
-            .args(["client", "add", "--data", &data, "--mode", mode, client])
-            .status()
-            .unwrap();
-        assert!(added.success());
-        let (listen, api) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
-        let log = std::fs::File::create(folder.path().join("log")).unwrap();
-        let process = Command::new(&program)
-            .args(["run", "--data", &data, "--network", "regtest", "--poll-ms", "50"])
-            .args([
-                "--listen",
-                &listen,
-                "--api-listen",
-                &api,
-                "--chain-url",
-                chain.address(),
-                "--chain-cookie",
-            ])
-            .arg(chain.cookie())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let tower = Self { program, folder, process };
-        wait("the tower", 60, || tower.address().is_some());
-        tower
-    }
-
-    fn address(&self) -> Option<String> {
-        let text = std::fs::read_to_string(self.folder.path().join("tower.address")).ok()?;
-        Some(text.trim().to_owned()).filter(|text| text.contains('@'))
-    }
-
-    fn status(&self) -> Value {
-        let data = self.folder.path().to_str().unwrap();
-        let output = Command::new(&self.program).args(["info", "--data", data]).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).unwrap()
-    }
-}
-
-impl Drop for Tower {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        if std::thread::panicking() {
-            let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-            let lines: Vec<&str> = log.lines().collect();
-            eprintln!("the end of the tower's log:\n{}", lines[lines.len().saturating_sub(30)..].join("\n"));
-        }
-    }
-}
-
-fn secret(byte: u8) -> (String, String) {
-    let preimage = [byte; 32];
-    (preimage.to_lower_hex_string(), sha256::Hash::hash(&preimage).to_byte_array().to_lower_hex_string())
-}
-
-/// A payment from one node to the other that waits at the other.
-fn hold(from: &Daemon, to: &Daemon, byte: u8, sat: &str) -> String {
-    let (_, hash) = secret(byte);
-    let held = to.run(&["holdinvoice", &hash, sat]);
-    from.run(&["pay", "--no-wait", held["invoice"].as_str().unwrap()]);
-    let state = |node: &Daemon| {
-        let list = node.run(&["listinvoices"]);
-        let found =
-            list["invoices"].as_array().unwrap().iter().find(|row| row["payment_hash"] == *hash).cloned();
-        found.map_or(Value::Null, |row| row["state"].clone())
-    };
-    wait("the payment waits", 60, || state(to) == "held");
-    hash
-}
 
 #[test]
 fn the_tower_alone_punishes_a_breach_with_htlcs_for_a_node_that_is_gone() {

@@ -225,7 +225,12 @@ fn b01_a_channel_whose_record_may_be_old_is_not_published_for_its_user_nor_for_a
     pair.tamper = Some(Box::new(|from, message| {
         if let (1, Message::ChannelReestablish(reestablish)) = (from, &*message) {
             let channel_id = reestablish.channel_id;
-            *message = lightning_traits::wire::ErrorMessage { channel_id, data: b"no".to_vec(), unknown: Default::default() }.into();
+            *message = lightning_traits::wire::ErrorMessage {
+                channel_id,
+                data: b"no".to_vec(),
+                unknown: Default::default(),
+            }
+            .into();
         }
     }));
     pair.reconnect();

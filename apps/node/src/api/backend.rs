@@ -8,7 +8,7 @@
 //!
 //! # Invariants
 //! - an error means that nothing was changed, except [`Code::Timeout`], whose text says what may still happen
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use super::request;
 use super::response;
@@ -82,9 +82,18 @@ pub trait Backend: Send + Sync {
     fn listevents(&self, request: request::ListEvents) -> Answer<response::EventList>;
 }
 
-/// Where a backend will be once the node has started. Until then every method answers [`Code::NotReady`].
+/// Where a backend will be once the node has started. Until then every method answers [`Code::NotReady`]; once the node is
+/// frozen, why it is.
 #[derive(Clone, Default)]
-pub struct Slot(Arc<OnceLock<Arc<dyn Backend>>>);
+pub struct Slot(Arc<RwLock<Held>>);
+
+#[derive(Default)]
+enum Held {
+    #[default]
+    Starting,
+    Running(Arc<dyn Backend>),
+    Frozen(ApiError),
+}
 
 impl Slot {
     /// An empty one: the node is starting.
@@ -95,24 +104,34 @@ impl Slot {
 
     /// The node has started. Only the first call counts.
     pub fn fill(&self, backend: Arc<dyn Backend>) {
-        // A second backend has no meaning; the first keeps answering.
-        let _refused = self.0.set(backend);
+        let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*held, Held::Starting) {
+            *held = Held::Running(backend);
+        }
+    }
+
+    /// The node does nothing any more, for this reason.
+    pub fn freeze(&self, why: ApiError) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Held::Frozen(why);
     }
 
     /// The backend.
     ///
     /// # Errors
-    /// [`Code::NotReady`] while there is none.
-    pub fn backend(&self) -> Answer<&dyn Backend> {
-        let backend = self.0.get().map(|backend| &**backend);
-        backend.ok_or_else(|| {
-            ApiError::new(Code::NotReady, "the node is starting").hint("try again in a moment")
-        })
+    /// [`Code::NotReady`] while there is none; why the node is frozen, once it is.
+    pub fn backend(&self) -> Answer<Arc<dyn Backend>> {
+        match &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
+            Held::Starting => {
+                Err(ApiError::new(Code::NotReady, "the node is starting").hint("try again in a moment"))
+            }
+            Held::Running(backend) => Ok(Arc::clone(backend)),
+            Held::Frozen(why) => Err(why.clone()),
+        }
     }
 }
 
 impl std::fmt::Debug for Slot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Slot(filled: {})", self.0.get().is_some())
+        write!(f, "Slot(filled: {})", self.backend().is_ok())
     }
 }

@@ -193,7 +193,7 @@ async fn run(shared: Arc<Shared>, method: &'static Method, request: Value) -> Re
             return Err(ApiError::new(Code::NotReady, "the node is stopping"));
         };
         let slot = shared.slot.clone();
-        let called = tokio::task::spawn_blocking(move || method.call(slot.backend()?, request)).await;
+        let called = tokio::task::spawn_blocking(move || method.call(&*slot.backend()?, request)).await;
         called.unwrap_or_else(|_| Err(ApiError::new(Code::Internal, format!("{} broke off", method.name))))
     });
     match time::timeout(timeout, task).await {

@@ -3,7 +3,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use lightning_chain_bitcoind::Auth;
 use serde_json::{Value, json};
 
-use super::{args, completions, miner, print, towers};
+use super::{args, completions, miner, print, restore, towers};
 use crate::api::methods::View;
 use crate::config::{Config, Sources};
 use crate::demo::{self, DemoChain};
@@ -31,6 +31,7 @@ const LOCALS: &[Local] = &[
     },
     Local { name: "chain", build: miner::build_chain, run: miner::run_chain },
     Local { name: "mine", build: miner::build_mine, run: miner::run_mine },
+    Local { name: "restore", build: restore::build, run: restore::run },
     Local { name: "wtclient", build: towers::build, run: towers::run },
     Local { name: "demo", build: build_demo, run: run_demo },
     Local { name: "config", build: build_config, run: run_config },

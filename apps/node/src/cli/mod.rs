@@ -2,7 +2,7 @@
 //!
 //! `args.rs` builds the commands from the table of methods, `usage.rs` says in one sentence what is wrong with a
 //! command line, `client.rs` speaks with the node, `wait.rs` waits for payments and channels, `local.rs` has the commands
-//! that need no node, `miner.rs` those about the embedded chain.
+//! that need no node, `miner.rs` those about the embedded chain, `towers.rs` and `restore.rs` those about watchtowers.
 //!
 //! # Invariants
 //! - exit codes are those of [`Exit`]: 0 done, 1 error, 2 usage, 3 payment failed, 4 node unreachable
@@ -11,6 +11,7 @@ mod client;
 mod completions;
 mod local;
 mod miner;
+mod restore;
 mod towers;
 mod usage;
 mod wait;

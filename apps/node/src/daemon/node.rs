@@ -38,15 +38,19 @@ use super::environment::{
 use super::openings::Openings;
 use super::options::NodeOptions;
 use super::pump::Wake;
+use super::restore::DOUBTED;
 use super::seed::{self, SeedError};
 use super::towers::{Gate, TowerDesk};
 use super::wallet::{OpenWalletError, WalletKeeper, WalletScripts};
-use super::{chain, pump, record};
+use super::{chain, life, pump, record};
 use crate::api::response::PaymentState;
+use crate::error::ApiError;
 use crate::logging::TracingLogger;
 use crate::towers::TowerList;
 
-const NETWORK: &str = "network";
+/// The file of everything but the seed.
+pub(super) const STORE: &str = "lnode.redb";
+pub(super) const NETWORK: &str = "network";
 pub(super) const GRAPH: &str = "graph";
 
 /// Why a node does not start. Nothing was changed.
@@ -86,6 +90,9 @@ pub enum StartError {
     /// The watchtowers.
     #[error("the watchtowers cannot be used: {0}")]
     Towers(String),
+    /// The node was restored elsewhere.
+    #[error("{0}")]
+    Replaced(String),
     /// Listening for peers.
     #[error(transparent)]
     Net(#[from] NetError),
@@ -115,6 +122,8 @@ pub(crate) struct Inner {
     pub(crate) started: Instant,
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) openings: Openings,
+    /// Why the node must not act any more, once a tower has said so.
+    pub(crate) frozen: tokio::sync::watch::Sender<Option<String>>,
     notes: Mutex<Notes>,
 }
 
@@ -135,6 +144,18 @@ impl Inner {
     pub(crate) fn height(&self) -> BlockHeight {
         use lightning_traits::interface::ChainListener as _;
         self.channels.best_block().map_or(BlockHeight::new(0), |(_, height)| height)
+    }
+
+    /// A tower serves a later life of this node: nothing is done any more.
+    pub(super) fn freeze(&self, why: String) {
+        self.chain_wake.stop();
+        self.wake.stop();
+        self.frozen.send_replace(Some(why));
+    }
+
+    /// Whether nothing may be done any more.
+    pub(super) fn is_frozen(&self) -> bool {
+        self.frozen.borrow().is_some()
     }
 
     fn notes(&self) -> std::sync::MutexGuard<'_, Notes> {
@@ -351,9 +372,12 @@ fn open(options: NodeOptions, runtime: tokio::runtime::Handle) -> Result<(Arc<In
         .map_err(|error| StartError::DataDir(options.data_dir.clone(), error))?;
     let wake = Arc::new(Wake::default());
     let to_wake = Arc::clone(&wake);
-    let store = RedbStore::open(&options.data_dir.join("lnode.redb"))?.with_notify(move || to_wake.raise());
+    let store = RedbStore::open(&options.data_dir.join(STORE))?.with_notify(move || to_wake.raise());
     let store = Arc::new(store);
     check_network(&store, &options)?;
+    if let Some(why) = life::frozen(&store)? {
+        return Err(StartError::Replaced(why));
+    }
     let (wallet_seed, node_seed) = seed::open(&options.data_dir)?;
 
     let source =
@@ -366,6 +390,13 @@ fn open(options: NodeOptions, runtime: tokio::runtime::Handle) -> Result<(Arc<In
     let fees = Arc::new(BitcoindFees::new());
     let log = TracingLogger;
 
+    let unusable = |error: ApiError| StartError::Towers(error.to_string());
+    let towers = TowerList::load(&options.data_dir).map_err(unusable)?;
+    // Before monitors are there, which could go to the chain.
+    let later = life::ask_towers(&towers, &keys, options.network, &store, &runtime).map_err(unusable)?;
+    if let Some(why) = later {
+        return Err(StartError::Replaced(why));
+    }
     let stored = store.load_channels()?;
     let parts = MonitorParts {
         keys: keys.clone(),
@@ -376,9 +407,7 @@ fn open(options: NodeOptions, runtime: tokio::runtime::Handle) -> Result<(Arc<In
         log,
     };
     let monitors: Monitors = Arc::new(MonitorSet::restore(parts, &stored, store.load_tip()?)?);
-    let towers = TowerList::load(&options.data_dir).map_err(|error| StartError::Towers(error.to_string()))?;
-    let gate = Gate::new(&monitors, towers, &keys, &store, &stored);
-    let gate = Arc::new(gate.map_err(|error| StartError::Towers(error.to_string()))?);
+    let gate = Arc::new(Gate::new(&monitors, towers, &keys, &store, &stored).map_err(unusable)?);
     let router = Arc::new(open_router(&options, &store, &keys)?);
     let parts = ChannelParts {
         monitors: Arc::clone(&gate),
@@ -389,6 +418,7 @@ fn open(options: NodeOptions, runtime: tokio::runtime::Handle) -> Result<(Arc<In
         log,
     };
     let channels: Channels = Arc::new(open_channels(parts, &options, &store, &source, stored)?);
+    doubt_channels(&channels, &store)?;
     let desk = Arc::new(TowerDesk::new(&gate, Arc::clone(&wake)));
     let front = Front { channels: Arc::clone(&channels), desk: Arc::clone(&desk), gate: Arc::clone(&gate) };
     let peers = PeerManager::new(
@@ -420,9 +450,23 @@ fn open(options: NodeOptions, runtime: tokio::runtime::Handle) -> Result<(Arc<In
         started: Instant::now(),
         runtime,
         openings: Openings::default(),
+        frozen: tokio::sync::watch::Sender::new(None),
         notes: Mutex::default(),
     };
     Ok((Arc::new(inner), follower))
+}
+
+/// Channels that were restored and may not be at their last state are never taken to the chain, as long as they are there.
+fn doubt_channels(channels: &Channels, store: &RedbStore) -> Result<(), StoreError> {
+    let doubted = store.list(DOUBTED)?;
+    for channel in channels.list_channels() {
+        let row = format!("{DOUBTED}{}", channel.channel);
+        if doubted.iter().any(|(key, _)| *key == row) {
+            // It is in the list.
+            let _found = channels.doubt_channel(channel.channel);
+        }
+    }
+    Ok(())
 }
 
 /// A data directory belongs to the network it was made for.

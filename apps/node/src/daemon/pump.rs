@@ -85,6 +85,9 @@ fn run(node: &Inner) {
             left => node.wake.wait(left.unwrap_or(PATIENCE)),
         }
     }
+    if node.is_frozen() {
+        return;
+    }
     // All that is queued, and what follows from it.
     while commit(node) {
         turn(node);
@@ -126,6 +129,10 @@ fn turn(node: &Inner) -> bool {
                 return false;
             }
             written = true;
+        }
+        if let Some(why) = node.gate.guards().and_then(|guards| guards.replaced()) {
+            node.freeze(why);
+            return false;
         }
         node.channels.process();
         if let Some(guards) = node.gate.guards() {

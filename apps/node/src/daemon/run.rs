@@ -5,6 +5,7 @@
 //!   caught up
 use std::sync::Arc;
 
+use super::life;
 use super::wallet::OpenWalletError;
 use super::{ChainOptions, DirLock, Node, NodeBackend, NodeOptions, StartError};
 use crate::api::{ApiServer, ServerOptions, Shutdown, Slot};
@@ -48,6 +49,7 @@ async fn serve(config: &Config, options: NodeOptions) -> Result<(), ApiError> {
     let started = tokio::task::spawn_blocking(move || Node::start(options)).await;
     let node = match started {
         Ok(Ok(node)) => node,
+        Ok(Err(StartError::Replaced(why))) => return stay_frozen(&why, &slot, serving).await,
         Ok(Err(error)) => return Err(start_error(error)),
         Err(panic) => {
             return Err(ApiError::new(Code::Internal, format!("the node could not start: {panic}")));
@@ -55,7 +57,24 @@ async fn serve(config: &Config, options: NodeOptions) -> Result<(), ApiError> {
     };
     slot.fill(Arc::new(NodeBackend(Arc::clone(node.inner()))));
     tracing::info!(node_id = %node.inner().channels.node_id(), "the node is running");
-    let served = serving.await;
+    let mut serving = serving;
+    let mut frozen = node.inner().frozen.subscribe();
+    let why = tokio::select! {
+        served = &mut serving => Err(served),
+        why = frozen.wait_for(Option::is_some) => Ok(why.ok().and_then(|why| why.clone()).unwrap_or_default()),
+    };
+    let served = match why {
+        Err(served) => served,
+        Ok(why) => {
+            // The threads have ended by themselves; what is left of it hangs up.
+            slot.freeze(life::error(&why));
+            let stopped = tokio::task::spawn_blocking(move || node.stop()).await;
+            if let Err(error) = stopped {
+                tracing::error!("the frozen node did not stop cleanly: {error}");
+            }
+            return stay_frozen(&why, &slot, serving).await;
+        }
+    };
     let stopped = tokio::task::spawn_blocking(move || node.stop()).await;
     let failed = |what: &str, error: String| ApiError::new(Code::Internal, format!("{what}: {error}"));
     stopped.map_err(|error| failed("the node did not stop cleanly", error.to_string()))?;
@@ -66,8 +85,21 @@ async fn serve(config: &Config, options: NodeOptions) -> Result<(), ApiError> {
     Ok(())
 }
 
+/// Does nothing but say why, until it is stopped.
+async fn stay_frozen(
+    why: &str,
+    slot: &Slot,
+    serving: tokio::task::JoinHandle<std::io::Result<()>>,
+) -> Result<(), ApiError> {
+    tracing::error!("{why}: this instance is frozen");
+    slot.freeze(life::error(why));
+    let served = serving.await;
+    let failed = |error: String| ApiError::new(Code::Internal, format!("the API stopped: {error}"));
+    served.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
+}
+
 /// Where blocks come from; the embedded chain of this process runs until it is dropped.
-fn chain_of(config: &Config) -> Result<(ChainOptions, Option<RunningChain>), ApiError> {
+pub(super) fn chain_of(config: &Config) -> Result<(ChainOptions, Option<RunningChain>), ApiError> {
     match &config.chain {
         ChainConfig::Own { listen, cookie } => {
             let running = RunningChain::start(chain::ChainOptions {
@@ -93,6 +125,7 @@ pub fn start_error(error: StartError) -> ApiError {
         StartError::DataDir(..) | StartError::Seed(_) | StartError::Thread(_) => Code::Disk,
         StartError::OtherNetwork(..) => Code::WrongNetwork,
         StartError::Towers(_) => Code::BadConfig,
+        StartError::Replaced(why) => return life::error(why),
         StartError::Monitor(_) | StartError::Channel(_) => Code::DatabaseCorrupt,
         StartError::Keys(_) => Code::Internal,
         StartError::Store(_) | StartError::Wallet(_) | StartError::Chain(_) => return of_part(error),

@@ -29,19 +29,35 @@ pub(crate) fn open(data_dir: &Path) -> Result<(WalletSeed, Seed), SeedError> {
         create(&path)?;
     }
     let words = fs::read_to_string(&path).map_err(|error| SeedError::File(path.clone(), error))?;
+    of_words(&words, &path)
+}
+
+/// Both seeds from the words of the file at `path`.
+pub(crate) fn of_words(words: &str, path: &Path) -> Result<(WalletSeed, Seed), SeedError> {
     let wallet = WalletSeed::Mnemonic { words: words.trim().to_owned(), passphrase: String::new() };
-    let words = wallet.words().map_err(|error| SeedError::Words(path, error.to_string()))?;
+    let words = wallet.words().map_err(|error| SeedError::Words(path.to_owned(), error.to_string()))?;
     let mut engine = HmacEngine::<sha256::Hash>::new(b"lnode node seed");
     engine.input(words.as_bytes());
     Ok((wallet, Seed::new(Hmac::from_engine(engine).to_byte_array())))
 }
 
-/// Makes new words. The file is whole before it has its name, so a crash leaves no half seed behind.
+/// Makes new words.
 fn create(path: &Path) -> Result<(), SeedError> {
     let mut entropy = [0_u8; 16];
     getrandom::fill(&mut entropy).map_err(|error| SeedError::Entropy(error.to_string()))?;
     let words = WalletSeed::Entropy(entropy.to_vec()).words();
     let words = words.map_err(|error| SeedError::Words(path.to_path_buf(), error.to_string()))?;
+    store(path, &words)
+}
+
+/// Puts words into `data_dir/seed`.
+pub(crate) fn write(data_dir: &Path, words: &str) -> Result<(), SeedError> {
+    let path = data_dir.join("seed");
+    if path.exists() { Ok(()) } else { store(&path, words) }
+}
+
+/// The file is whole before it has its name, so a crash leaves no half seed behind.
+fn store(path: &Path, words: &str) -> Result<(), SeedError> {
     let failed = |error| SeedError::File(path.to_path_buf(), error);
     let unfinished = path.with_extension("new");
     let mut options = OpenOptions::new();

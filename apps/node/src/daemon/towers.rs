@@ -6,17 +6,20 @@
 //! # Invariants
 //! - a tower gets keys for its mode and no others (ADR 24), before the channel that they are of
 //! - a tower in full mode is a required seat: it could publish by itself what would be revoked without it (ADR 23)
+//! - what a tower keeps says with which of them each step was durable before it was said; a tower that still has it from a stricter
+//!   time is waited for as then, until it has heard otherwise (ADR 25)
 //! - while too few are up, and unless the user allows to go ahead, no peer is met whose channel they may not hold
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lightning_keys::{KEYS_MESSAGE, Power, SeedKeys};
 use lightning_monitor::MonitorSet;
 use lightning_remote::quorum::{Below, Member, Quorum, QuorumConfig, Seat};
-use lightning_remote::wire::Mode as WireMode;
-use lightning_remote::wire::chain::Signed;
-use lightning_remote::{BlindMonitors, RecordPolicy, RemoteConfig, RemoteMonitors, SealKey, Towers};
+use lightning_remote::wire::Goodbye;
+use lightning_remote::{
+    Alarm, BlindMonitors, Promise, RecordPolicy, RemoteConfig, RemoteMonitors, SealKey, Towers,
+};
 use lightning_store_redb::RedbStore;
 use lightning_traits::codec::{Encode as _, Reader};
 use lightning_traits::id::{ChannelId, EventId, NodeId, UpdateId};
@@ -28,12 +31,16 @@ use lightning_traits::units::BlockHeight;
 
 use super::blind::{BlindDesk, BlindTower, StoreRows, secret};
 use super::environment::{MonitorParts, Monitors};
+use super::life;
 use super::pump::Wake;
+use super::restore::on_the_wire;
 use crate::error::ApiError;
 use crate::towers::{TowerEntry, TowerList, TowerMode, id_of};
 
-/// The last word of each tower, so that it can be held to it over restarts.
-const STATEMENT: &str = "tower/statement/";
+/// What each tower has of the node's promise: all records that it keeps were sealed with it.
+const PROMISE: &str = "tower/promise/";
+/// Between two looks at what the towers have of the promise.
+const LOOK: Duration = Duration::from_secs(1);
 
 type Members = Quorum<Monitors, Arc<dyn Member + Send + Sync>>;
 
@@ -44,6 +51,11 @@ pub(crate) struct TowerSeat {
     pub(crate) remote: Arc<RemoteMonitors>,
     /// What makes a member of it, if it is blind.
     pub(crate) blind: Option<Arc<BlindTower>>,
+    /// What the records are sealed with, while not all that the tower keeps are known to be.
+    owed: Mutex<Option<Promise>>,
+    /// Whether nothing opens without it: it could publish by itself what would be revoked without it; or what it keeps says that the
+    /// node waits for it, and until it has heard otherwise the node does.
+    is_required: bool,
 }
 
 /// All towers of this node, and the gate behind which they stand.
@@ -55,6 +67,9 @@ pub(crate) struct Guards {
     store: Arc<RedbStore>,
     /// Channels that were there when last looked: what is gone since is forgotten.
     known: Mutex<BTreeSet<ChannelId>>,
+    looked: Mutex<Option<Instant>>,
+    /// Why the node must not act any more.
+    replaced: OnceLock<String>,
 }
 
 /// Where channels' updates become durable: on this disk alone, or on towers too.
@@ -79,11 +94,11 @@ impl Gate {
         }
         let mut seats = Vec::new();
         for entry in &list.towers {
-            seats.push(TowerSeat::new(entry, keys, store, stored)?);
+            seats.push(TowerSeat::new(entry, &list, keys, store, stored)?);
         }
         let members = seats.iter().map(|seat| Seat {
             member: seat.member(),
-            is_required: seat.entry.mode == TowerMode::Full,
+            is_required: seat.is_required,
             is_trusted: false,
         });
         let below = match list.max_ahead {
@@ -97,7 +112,8 @@ impl Gate {
         let known = Mutex::new(stored.iter().map(|(channel, _)| *channel).collect());
         let blind = seats.iter().filter_map(|seat| seat.blind.clone()).collect();
         let blind = BlindDesk::new(blind, keys, monitors, store);
-        Ok(Self::Guarded(Arc::new(Guards { list, seats, quorum, blind, store: Arc::clone(store), known })))
+        let (store, looked, replaced) = (Arc::clone(store), Mutex::new(None), OnceLock::new());
+        Ok(Self::Guarded(Arc::new(Guards { list, seats, quorum, blind, store, known, looked, replaced })))
     }
 
     /// The towers, if there are any.
@@ -151,21 +167,21 @@ impl ManyChannelMonitor for Gate {
 impl TowerSeat {
     fn new(
         entry: &TowerEntry,
+        list: &TowerList,
         keys: &SeedKeys,
         store: &Arc<RedbStore>,
         stored: &StoredChannels,
     ) -> Result<Self, ApiError> {
         let id = id_of(&entry.address)?;
         let key = id.to_public_key().map_err(|error| ApiError::bad(error.to_string()))?;
-        let seal = SealKey::new(&keys.tower_seal());
-        let mut config = RemoteConfig::new(NodeId::from(keys.node_id()), key, RecordPolicy::Sealed(seal));
-        config.mode = match entry.mode {
-            TowerMode::Full => WireMode::Full {},
-            TowerMode::Justice => WireMode::Justice {},
-            TowerMode::Blind => WireMode::Blind {},
-        };
-        let last = store.get(&statement_row(id)).map_err(ApiError::from)?;
-        let last = last.and_then(|bytes| Reader::new(&bytes).read::<Signed>().ok());
+        let promise = list.promise_to(entry)?;
+        let sealed = RecordPolicy::Sealed(SealKey::new(&keys.tower_seal()), promise);
+        let mut config = RemoteConfig::new(NodeId::from(keys.node_id()), key, sealed);
+        config.mode = on_the_wire(entry.mode);
+        config.incarnation = life::of(store).map_err(ApiError::from)?;
+        let last = life::last_statement(store, id).map_err(ApiError::from)?;
+        let before = store.get(&promise_row(id)).map_err(ApiError::from)?;
+        let before = before.and_then(|bytes| Reader::new(&bytes).read::<Promise>().ok());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_nanos());
         let remote = RemoteMonitors::new(config, u64::try_from(now).unwrap_or(u64::MAX), last);
         let power = match entry.mode {
@@ -175,7 +191,9 @@ impl TowerSeat {
                 let (remote, rows) = (Arc::new(remote), StoreRows(Arc::clone(store)));
                 let channels = stored.iter().map(|(channel, stored)| (*channel, stored.last_update));
                 let blind = BlindMonitors::new(Arc::clone(&remote), rows, &secret(keys), channels);
-                return Ok(Self { entry: entry.clone(), id, remote, blind: Some(Arc::new(blind)) });
+                let (entry, blind) = (entry.clone(), Some(Arc::new(blind)));
+                // It keeps no records, and cannot be told of promises.
+                return Ok(Self { entry, id, remote, blind, owed: Mutex::new(None), is_required: false });
             }
         };
         let lender = keys.clone();
@@ -184,7 +202,10 @@ impl TowerSeat {
         });
         let remote = Arc::new(remote);
         stored.iter().for_each(|(channel, stored)| remote.expect_channel(*channel, stored));
-        Ok(Self { entry: entry.clone(), id, remote, blind: None })
+        let owed = (before != Some(promise)).then_some(promise);
+        let was_promised = owed.is_some() && before.is_some_and(|before| before.held_by > 0);
+        let is_required = entry.mode == TowerMode::Full || was_promised;
+        Ok(Self { entry: entry.clone(), id, remote, blind: None, owed: Mutex::new(owed), is_required })
     }
 
     fn member(&self) -> Arc<dyn Member + Send + Sync> {
@@ -205,13 +226,27 @@ impl TowerSeat {
     }
 }
 
-fn statement_row(id: NodeId) -> String {
-    format!("{STATEMENT}{id}")
+fn promise_row(id: NodeId) -> String {
+    format!("{PROMISE}{id}")
+}
+
+impl TowerSeat {
+    /// Sees to it that all records that the tower keeps are sealed with the promise of this time.
+    fn keep_promise(&self, channels: &[ChannelId], store: &RedbStore) {
+        let mut owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(promise) = owed.filter(|_| self.remote.is_up()) else { return };
+        channels.iter().for_each(|channel| self.remote.reseal(*channel));
+        if channels.iter().all(|channel| self.remote.is_resealed(*channel)) {
+            store.put(&promise_row(self.id), promise.to_bytes());
+            *owed = None;
+        }
+    }
 }
 
 impl Guards {
     /// Sends what towers lack, and says what the user must hear.
     pub(crate) fn process(&self) -> Vec<String> {
+        self.keep_promises();
         let mut said = Vec::new();
         for seat in &self.seats {
             match &seat.blind {
@@ -225,6 +260,11 @@ impl Guards {
                 None => self.serve(seat, &mut said),
             }
             while let Some(alarm) = seat.remote.next_alarm() {
+                if let Alarm::Goodbye { why: Goodbye::Fenced { incarnation } } = alarm {
+                    let why = life::freeze(&self.store, seat.id, incarnation);
+                    // The first one says all there is to say.
+                    let _known = self.replaced.set(why);
+                }
                 said.push(format!("tower {}: {alarm:?}", seat.id));
             }
         }
@@ -249,6 +289,29 @@ impl Guards {
         said.extend(std::iter::from_fn(|| seat.remote.next_other()).map(|(_, body)| seat.quote(&body)));
     }
 
+    /// Why the node must not act any more: a tower serves a later life of it.
+    pub(crate) fn replaced(&self) -> Option<String> {
+        self.replaced.get().cloned()
+    }
+
+    /// Costs a look at all channels, so only now and then, and only while a tower has not all of it.
+    fn keep_promises(&self) {
+        let is_owed = |seat: &TowerSeat| seat.owed.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        let owing: Vec<&TowerSeat> = self.seats.iter().filter(|seat| is_owed(seat)).collect();
+        if owing.is_empty() {
+            return;
+        }
+        {
+            let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+            if looked.is_some_and(|looked| looked.elapsed() < LOOK) {
+                return;
+            }
+            *looked = Some(Instant::now());
+        }
+        let channels = self.quorum.leader().channels();
+        owing.into_iter().for_each(|seat| seat.keep_promise(&channels, &self.store));
+    }
+
     /// About once a minute: silence is noticed, the towers' last words are kept, what is done with is forgotten.
     pub(crate) fn timer_tick(&self, monitors: &MonitorSet<MonitorParts>) {
         for seat in &self.seats {
@@ -257,7 +320,7 @@ impl Guards {
                 blind.timer_tick(self.chance());
             }
             if let Some(signed) = seat.remote.last_statement() {
-                self.store.put(&statement_row(seat.id), signed.to_bytes());
+                self.store.put(&life::statement_row(seat.id), signed.to_bytes());
             }
         }
         let now: BTreeSet<ChannelId> = monitors.channels().into_iter().collect();

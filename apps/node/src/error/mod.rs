@@ -147,6 +147,21 @@ codes! {
     NotANode = 33, 502, Unreachable;
     /// The command was given up before what it waited for had happened. It may still happen.
     StillPending = 34, 504, Error;
+    /// This node was restored elsewhere from its watchtowers, and the towers serve that life of it only. This instance is frozen for
+    /// good: what it has of its channels is old, and to publish it would lose them. Use the restored node; this data directory is of
+    /// no use any more.
+    RestoredElsewhere = 35, 409, Error;
+    /// None of the watchtowers that were named answers. Look at their addresses and whether they run; nothing was changed.
+    NoTower = 36, 502, Error;
+    /// The watchtowers answer and know no node of this seed. The words are another node's, or the towers are; nothing was changed.
+    WrongSeed = 37, 409, Error;
+    /// The data directory has a node already. A node is restored into an empty directory, so that nothing newer is overwritten.
+    NotEmpty = 38, 409, Error;
+    /// Two watchtowers have two different states of a channel by the same number. One of them is wrong, or two instances of the node
+    /// ran at the same time; nothing was restored.
+    TowersDisagree = 39, 409, Error;
+    /// The watchtowers know the node and have no channel of it that could be restored.
+    NothingToRestore = 40, 404, Error;
 }
 
 impl Code {

@@ -1,6 +1,8 @@
 //! Real processes for tests: `lnode chain`, `lnode run`, and the commands as a user gives them.
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
 
+pub mod tower;
+
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -158,12 +160,44 @@ impl Daemon {
         }
     }
 
+    /// The words of its seed.
+    pub fn seed(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("regtest").join("seed")).unwrap()
+    }
+
+    /// `lnode restore` from these towers with nothing but the words.
+    pub fn restore_from(&self, towers: &[String], seed: &str, more: &[&str]) -> Result<Value, (i32, String)> {
+        let words = self.folder.path().join("words");
+        std::fs::write(&words, seed).unwrap();
+        let mut arguments = vec!["restore", "--seed-file", words.to_str().unwrap()];
+        arguments.extend(towers.iter().flat_map(|tower| ["--from-tower", tower]));
+        let cookie = self.chain.1.to_str().unwrap().to_owned();
+        arguments.extend([
+            "--chain-source",
+            "embedded",
+            "--chain-url",
+            &self.chain.0,
+            "--chain-cookie",
+            &cookie,
+        ]);
+        arguments.extend(more);
+        self.command(&arguments)
+    }
+
     /// Starts it anew with this `config.toml`, and waits until it answers.
     pub fn configure(&self, config: &str) {
         std::fs::write(self.folder.path().join("config.toml"), config).unwrap();
         self.kill();
         self.start_again();
         wait(&format!("{}'s start", self.name), 60, || self.try_run(&["getinfo"]).is_some());
+    }
+
+    /// A machine for a node that does not run yet.
+    pub fn idle(name: &'static str, chain: &Chain) -> Self {
+        let daemon = Self::start(name, chain);
+        daemon.kill();
+        daemon.lose_disk();
+        daemon
     }
 
     /// Starts it on the same data; does not wait.

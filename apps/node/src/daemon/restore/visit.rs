@@ -9,8 +9,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bitcoin::Network;
 use bitcoin::constants::ChainHash;
 use lightning_keys::SeedKeys;
-use lightning_net_tokio::{Net, NetConfig, PeerAddress};
-use lightning_peer::{Parts, PeerManager};
+use lightning_net_tokio::{Net, NetConfig, NetError, PeerAddress};
+use lightning_peer::{Disconnect, Parts, PeerManager};
 use lightning_remote::wire::chain::{ChainFault, Signed};
 use lightning_remote::wire::{Goodbye, MESSAGE_TYPE, Mode as WireMode};
 use lightning_remote::{Alarm, Fetched, Promise, RecordPolicy, RemoteConfig, RemoteMonitors, SealKey};
@@ -146,6 +146,7 @@ pub(in crate::daemon) const fn on_the_wire(mode: TowerMode) -> WireMode {
     match mode {
         TowerMode::Full => WireMode::Full {},
         TowerMode::Justice => WireMode::Justice {},
+        TowerMode::Blind => WireMode::Blind {},
     }
 }
 
@@ -184,8 +185,7 @@ impl Visit {
         patience: Duration,
     ) -> Greeting {
         let seal = RecordPolicy::Sealed(SealKey::new(&self.keys.tower_seal()), Promise::NONE);
-        let mut config =
-            RemoteConfig::new(NodeId::from(self.keys.node_id()), self.address.node_id, seal);
+        let mut config = RemoteConfig::new(NodeId::from(self.keys.node_id()), self.address.node_id, seal);
         (config.mode, config.incarnation) = (on_the_wire(mode), incarnation);
         let remote = Arc::new(RemoteMonitors::new(config, session(), last));
         *lock(&self.line.remote) = Some(Arc::clone(&remote));
@@ -195,7 +195,7 @@ impl Visit {
             if !self.net.manager().is_connected(self.id) {
                 match self.runtime.block_on(self.net.connect(&self.address)) {
                     Ok(_) => {}
-                    Err(error) if hung_up >= TRIES => return silent(&error),
+                    Err(error) if hung_up >= TRIES => return unreached(&error),
                     Err(_) => {
                         hung_up = hung_up.saturating_add(1);
                         thread::sleep(PAUSE);
@@ -256,8 +256,12 @@ impl Visit {
     }
 }
 
-fn silent(error: &lightning_net_tokio::NetError) -> Greeting {
-    Greeting::Silent(error.to_string())
+/// Who proves to be the tower, and hangs up once it knows who we are, does not know us.
+fn unreached(error: &NetError) -> Greeting {
+    match error {
+        NetError::Ended { reason: Disconnect::SocketClosed { after_init: true }, .. } => Greeting::Stranger,
+        error => Greeting::Silent(error.to_string()),
+    }
 }
 
 fn why_not(remote: &RemoteMonitors) -> String {
