@@ -488,7 +488,7 @@ fn after_a_change_of_policy_a_channel_is_sealed_anew_though_the_tower_lacks_noth
     rig.connect();
     rig.settle();
     rig.open(1);
-    (0..4).for_each(|_| rig.step(1));
+    (0..2).for_each(|_| rig.step(1));
     rig.settle();
     assert!(rig.remote.is_resealed(channel(1)), "all of it was sealed by this process");
     let policy = |promise| RecordPolicy::Sealed(SealKey::new(&[5; 32]), promise);
