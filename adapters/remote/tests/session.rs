@@ -491,8 +491,7 @@ fn after_a_change_of_policy_a_channel_is_sealed_anew_though_the_tower_lacks_noth
     (0..2).for_each(|_| rig.step(1));
     rig.settle();
     assert!(rig.remote.is_resealed(channel(1)), "all of it was sealed by this process");
-    let policy = |promise| RecordPolicy::Sealed(SealKey::new(&[5; 32]), promise);
-    rig.config.record = policy(Promise::NONE);
+    rig.config.record = RecordPolicy::Sealed(SealKey::new(&[5; 32]), Promise::NONE);
     rig.crash_node();
     rig.connect();
     rig.settle();
