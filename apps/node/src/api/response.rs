@@ -61,6 +61,11 @@ pub struct Balance {
     pub onchain_unconfirmed_sat: u64,
     /// The part of the confirmed that is kept back for the fees of unilateral closes.
     pub onchain_reserved_sat: u64,
+    /// How much on chain the channels of this node need, so that their claims can pay fees when several close while the chain is
+    /// dear. Below it the event `reserve_low` warns.
+    pub needed_reserve_sat: u64,
+    /// In how many confirmed outputs at least.
+    pub needed_reserve_coins: u32,
     /// Ours in channels, their reserves included.
     pub channels_msat: u64,
     /// What can be paid over channels now.

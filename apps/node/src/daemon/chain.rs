@@ -10,6 +10,7 @@ use lightning_traits::interface::{BlockSource as _, ChainListener};
 
 use super::environment::Source;
 use super::node::Inner;
+use super::reserve;
 
 /// Polls between two looks at the fees and two rebroadcasts.
 const POLLS_PER_REFRESH: u32 = 60;
@@ -74,6 +75,9 @@ fn run(node: &Inner, mut follower: ChainFollower<Source>) {
         polls = polls.wrapping_add(1);
         if polls.is_multiple_of(POLLS_PER_REFRESH) {
             refresh(node);
+        }
+        if node.height() != before {
+            reserve::watch(node);
         }
         let answered = answer_look_ups(node);
         if node.height() != before || answered {

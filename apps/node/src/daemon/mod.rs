@@ -16,6 +16,7 @@ mod options;
 mod pump;
 mod received;
 mod record;
+mod reserve;
 mod restore;
 mod run;
 mod seed;

@@ -119,6 +119,8 @@ pub(crate) struct Inner {
     pub(crate) wake: Arc<Wake>,
     pub(crate) chain_wake: Arc<Wake>,
     pub(crate) chain_down: AtomicBool,
+    /// Whether the user has heard that the wallet holds too little for the channels.
+    pub(crate) reserve_low: AtomicBool,
     pub(crate) started: Instant,
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) openings: Openings,
@@ -447,6 +449,7 @@ fn open(options: NodeOptions, runtime: tokio::runtime::Handle) -> Result<(Arc<In
         wake,
         chain_wake: Arc::new(Wake::default()),
         chain_down: AtomicBool::new(false),
+        reserve_low: AtomicBool::new(false),
         started: Instant::now(),
         runtime,
         openings: Openings::default(),

@@ -33,7 +33,10 @@ pub(super) fn balance(node: &Inner) -> response::Balance {
         |amounts: &mut dyn Iterator<Item = Msat>| amounts.fold(Msat::ZERO, Msat::saturating_add).to_msat();
     let closing =
         node.monitors.balances().into_iter().filter(|balance| balance.kind != BalanceKind::InChannel);
+    let needed = crate::daemon::reserve::needed(node);
     response::Balance {
+        needed_reserve_sat: needed.amount.to_sat(),
+        needed_reserve_coins: needed.coins,
         onchain_confirmed_sat: held.confirmed.to_sat(),
         onchain_unconfirmed_sat: held.change.to_sat().saturating_add(held.incoming.to_sat()),
         onchain_reserved_sat: held.reserved.to_sat(),
