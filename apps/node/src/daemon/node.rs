@@ -377,9 +377,6 @@ fn open(options: NodeOptions, runtime: tokio::runtime::Handle) -> Result<(Arc<In
     let store = RedbStore::open(&options.data_dir.join(STORE))?.with_notify(move || to_wake.raise());
     let store = Arc::new(store);
     check_network(&store, &options)?;
-    if let Some(why) = life::frozen(&store)? {
-        return Err(StartError::Replaced(why));
-    }
     let (wallet_seed, node_seed) = seed::open(&options.data_dir)?;
 
     let source =
@@ -392,13 +389,7 @@ fn open(options: NodeOptions, runtime: tokio::runtime::Handle) -> Result<(Arc<In
     let fees = Arc::new(BitcoindFees::new());
     let log = TracingLogger;
 
-    let unusable = |error: ApiError| StartError::Towers(error.to_string());
-    let towers = TowerList::load(&options.data_dir).map_err(unusable)?;
-    // Before monitors are there, which could go to the chain.
-    let later = life::ask_towers(&towers, &keys, options.network, &store, &runtime).map_err(unusable)?;
-    if let Some(why) = later {
-        return Err(StartError::Replaced(why));
-    }
+    let towers = towers_of(&options, &keys, &store, &runtime)?;
     let stored = store.load_channels()?;
     let parts = MonitorParts {
         keys: keys.clone(),
@@ -457,6 +448,26 @@ fn open(options: NodeOptions, runtime: tokio::runtime::Handle) -> Result<(Arc<In
         notes: Mutex::default(),
     };
     Ok((Arc::new(inner), follower))
+}
+
+fn unusable(error: ApiError) -> StartError {
+    StartError::Towers(error.to_string())
+}
+
+/// The towers, once they have been asked whether the node was restored elsewhere: before monitors are there, which could go to
+/// the chain.
+fn towers_of(
+    options: &NodeOptions,
+    keys: &SeedKeys,
+    store: &RedbStore,
+    runtime: &tokio::runtime::Handle,
+) -> Result<TowerList, StartError> {
+    let towers = TowerList::load(&options.data_dir).map_err(unusable)?;
+    let later = match life::frozen(store)? {
+        Some(why) => Some(why),
+        None => life::ask_towers(&towers, keys, options.network, store, runtime).map_err(unusable)?,
+    };
+    later.map_or(Ok(towers), |why| Err(StartError::Replaced(why)))
 }
 
 /// Channels that were restored and may not be at their last state are never taken to the chain, as long as they are there.
