@@ -7,7 +7,7 @@
 //! - a tower gets keys for its mode and no others (ADR 24), before the channel that they are of
 //! - a tower in full mode is a required seat: it could publish by itself what would be revoked without it (ADR 23)
 //! - what a tower keeps says with which of them each step was durable before it was said; a tower that still has it from a stricter
-//!   time is waited for as then, until it has heard otherwise (ADR 25)
+//!   time is waited for as then, until it has heard otherwise (ADR 31)
 //! - while too few are up, and unless the user allows to go ahead, no peer is met whose channel they may not hold
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};

@@ -1,7 +1,7 @@
 //! `lnode restore --from-tower`: a node that has only its seed gets its live channels back from its watchtowers.
 //!
 //! `visit.rs` calls a tower, `choose.rs` says which state is taken and whether it can be the last, `shelf.rs` writes the new store.
-//! Why it is so: decision record 25.
+//! Why it is so: decision record 31.
 //!
 //! # Invariants
 //! - the towers serve no earlier life of the node from before its channels are read on (a fence, [`life`])
