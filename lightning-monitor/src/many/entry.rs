@@ -150,6 +150,8 @@ impl Entry {
     pub(super) fn next_attention(&self, tip: BlockHeight) -> Option<BlockHeight> {
         match self.archive_height() {
             Some(_) if self.monitor.is_abandoned() => Some(tip.plus(1)),
+            // A crash may have come between the last acknowledgement and the archive.
+            Some(height) if self.reports.is_empty() => Some(height.max(tip.plus(1))),
             // Reports that come to be acknowledged later archive it then.
             Some(height) => Some(height).filter(|height| *height > tip),
             None => self.monitor.next_attention(tip),

@@ -1,4 +1,5 @@
 //! Learning from the channel: one update after another, each whole or not at all.
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 
 use lightning_traits::Secp;
@@ -137,6 +138,9 @@ impl ChannelMonitor {
             Stance::ForceClosing {} => return Err(MonitorRefusal::OnChain),
             Stance::DataLoss { .. } | Stance::Abandoned {} => return Err(MonitorRefusal::Contradiction),
         }
+        if self.is_on_previous() {
+            return Err(MonitorRefusal::OnChain);
+        }
         let spec = advance(&self.ours.spec, change).ok_or(MonitorRefusal::Contradiction)?;
         let params = self.init.our_params();
         // One signature for each HTLC output, or some HTLC could not be claimed with the one that it gets.
@@ -147,12 +151,13 @@ impl ChannelMonitor {
         {
             return Err(MonitorRefusal::Contradiction);
         }
-        self.ours = OurCommitment {
+        let latest = OurCommitment {
             number: change.number,
             spec,
             signature: *signature,
             htlc_signatures: htlc_signatures.to_vec(),
         };
+        self.previous = Some(Box::new(core::mem::replace(&mut self.ours, latest)));
         self.look_again_at(change.number);
         Ok(())
     }
@@ -193,12 +198,14 @@ impl ChannelMonitor {
         }
     }
 
-    /// Keeps only preimages of HTLCs that some valid commitment has: of any other, on chain too, we need none.
+    /// Keeps only preimages of HTLCs that some valid commitment has, or the one of ours that may not be revoked yet: of any other, on
+    /// chain too, we need none.
     fn forget_spent_preimages(&mut self) {
         if self.preimages.is_empty() {
             return;
         }
-        let htlcs = self.valid_specs().flat_map(|(spec, _)| &spec.htlcs);
+        let previous = self.previous.iter().map(|other| &other.spec);
+        let htlcs = self.valid_specs().map(|(spec, _)| spec).chain(previous).flat_map(|spec| &spec.htlcs);
         let hashes: BTreeSet<PaymentHash> = htlcs.map(|htlc| htlc.payment_hash).collect();
         self.preimages.retain(|hash, _| hashes.contains(hash));
     }

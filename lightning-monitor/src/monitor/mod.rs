@@ -14,6 +14,7 @@ mod history;
 mod past;
 mod snapshot;
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -114,7 +115,11 @@ record!(struct Told { claimed list, failed list, resolved, abandoned });
 pub struct ChannelMonitor {
     pub(crate) init: MonitorInit,
     pub(crate) last_update: UpdateId,
+    /// Our latest, or the one before it while that is on the chain.
     pub(crate) ours: OurCommitment,
+    /// The one before it; or our latest, while that one is on the chain. A watchtower that went to the chain in time takes nothing
+    /// newer, and the channel then does not revoke what is out there, though we here may know its successor already.
+    pub(crate) previous: Option<Box<OurCommitment>>,
     pub(crate) theirs: TheirCommitments,
     pub(crate) secrets: SecretStore,
     pub(crate) preimages: BTreeMap<PaymentHash, Preimage>,
@@ -145,6 +150,7 @@ impl ChannelMonitor {
                 signature: init.their_signature,
                 htlc_signatures: Vec::new(),
             },
+            previous: None,
             theirs: TheirCommitments::new(init.their_spec.clone(), init.their_point),
             secrets: SecretStore::new(),
             preimages: BTreeMap::new(),
@@ -206,6 +212,29 @@ impl ChannelMonitor {
         let theirs = [Some(&self.theirs.current), self.theirs.next.as_ref()].into_iter().flatten();
         core::iter::once((&self.ours.spec, TxSide::Broadcaster))
             .chain(theirs.map(|commitment| (&commitment.spec, TxSide::Countersigner)))
+    }
+
+    /// Whether our commitment before the latest is on the chain.
+    pub(crate) fn is_on_previous(&self) -> bool {
+        self.previous.as_ref().is_some_and(|other| other.number > self.ours.number)
+    }
+
+    /// Puts our commitment with this number in the place of the latest, or the latest back; `false` when there is none such.
+    pub(crate) fn turn_to(&mut self, number: CommitmentNumber) -> bool {
+        match &mut self.previous {
+            Some(other) if other.number == number => {
+                core::mem::swap(&mut self.ours, other);
+                true
+            }
+            _ => self.ours.number == number,
+        }
+    }
+
+    /// Our latest commitment is again the one that goes out.
+    pub(crate) fn turn_back(&mut self) {
+        if self.is_on_previous() {
+            self.turn_to(self.ours.number.next());
+        }
     }
 
     /// Feerate of our latest commitment.

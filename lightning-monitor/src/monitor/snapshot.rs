@@ -10,9 +10,9 @@ use lightning_traits::codec::{
 };
 use lightning_traits::payment::Preimage;
 
-use super::{ChannelMonitor, Duty, TheirCommitments};
+use super::{ChannelMonitor, Duty, OurCommitment, TheirCommitments};
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// The past, and what stands behind it.
 struct Whole<M>(M);
@@ -59,6 +59,7 @@ impl ChannelMonitor {
         self.init.encode(out);
         self.last_update.encode(out);
         self.ours.encode(out);
+        self.previous.as_deref().cloned().encode(out);
         self.theirs.encode_state(out);
         self.secrets.encode(out);
         let preimages: Vec<Preimage> = self.preimages.values().cloned().collect();
@@ -75,6 +76,7 @@ impl ChannelMonitor {
     /// Reads what [`ChannelMonitor::encode_state`] wrote; `past` is the parts that are full.
     pub(crate) fn decode_state(reader: &mut Reader<'_>, past: Vec<Vec<u8>>) -> Result<Self, DecodeError> {
         let (init, last_update, ours) = (reader.read()?, reader.read()?, reader.read()?);
+        let previous: Option<OurCommitment> = reader.read()?;
         let theirs = TheirCommitments::decode_state(reader, past)?;
         let secrets = reader.read()?;
         let preimages: Vec<Preimage> = decode_list(reader)?;
@@ -84,6 +86,7 @@ impl ChannelMonitor {
             init,
             last_update,
             ours,
+            previous: previous.map(Box::new),
             theirs,
             secrets,
             preimages,

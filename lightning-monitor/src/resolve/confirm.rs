@@ -8,10 +8,10 @@ use bitcoin::hashes::{Hash as _, sha256};
 use bitcoin::{OutPoint, Transaction, TxIn};
 use lightning_traits::Secp;
 use lightning_traits::event::Event;
-use lightning_traits::interface::ChannelSigner;
+use lightning_traits::interface::{ChannelSigner, SignError};
 use lightning_traits::monitor::{HtlcOutcome, MonitorEvent, SpendKind};
 use lightning_traits::payment::Preimage;
-use lightning_traits::tx::Spend;
+use lightning_traits::tx::{Spend, number_of};
 
 use super::Todo;
 use crate::claim::{Output, Spent};
@@ -34,13 +34,35 @@ impl ChannelMonitor {
         if self.closing.as_ref().is_some_and(|closing| closing.txid == txid) {
             return true;
         }
-        let Ok((kind, outputs)) = self.recognise(secp, signer, &confirmed.transaction, confirmed.height)
-        else {
+        let Ok((kind, outputs)) = self.identify(secp, signer, confirmed) else {
             todo.signer_failed = true;
             return false;
         };
         self.on_funding_spent(kind, outputs, confirmed, todo);
         true
+    }
+
+    /// What has spent the funding output. It may be our commitment before the latest: another monitor of the channel went to the
+    /// chain with it, and refused what came after it.
+    fn identify(
+        &mut self,
+        secp: &Secp,
+        signer: &impl ChannelSigner,
+        confirmed: &Confirmed,
+    ) -> Result<(SpendKind, Vec<Output>), SignError> {
+        let Confirmed { transaction, height } = confirmed;
+        let found = self.recognise(secp, signer, transaction, *height)?;
+        let is_riddle = matches!(found.0, SpendKind::Unknown {} | SpendKind::Future { .. });
+        let latest = self.ours.number;
+        match number_of(transaction, self.init.obscure) {
+            Some(number) if is_riddle && number.next() == latest && self.turn_to(number) => {}
+            _ => return Ok(found),
+        }
+        let again = self.recognise(secp, signer, transaction, *height);
+        if !matches!(again, Ok((SpendKind::Ours { .. }, _))) {
+            self.turn_back();
+        }
+        again
     }
 
     fn on_funding_spent(

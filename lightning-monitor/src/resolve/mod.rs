@@ -160,6 +160,7 @@ impl ChannelMonitor {
             todo.released
                 .extend(funded.filter(|output| output.offered.is_some()).map(|output| output.outpoint));
             todo.changed = true;
+            self.turn_back();
             self.go_again(closing);
         }
         let Some(closing) = &mut self.closing else { return };

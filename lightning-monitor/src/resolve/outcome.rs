@@ -96,7 +96,8 @@ impl ChannelMonitor {
     /// chain, so waiting for one to be deep only brings the incoming HTLC nearer to its own end (RELIABILITY C12).
     fn is_trimmed_everywhere(&self, id: HtlcId) -> bool {
         let (format, ours, theirs) = (self.init.format, self.init.our_params(), self.init.their_params());
-        self.valid_specs().all(|(spec, us)| {
+        let previous = self.previous.iter().map(|other| (&other.spec, TxSide::Broadcaster));
+        self.valid_specs().chain(previous).all(|(spec, us)| {
             let dust_limit = if us == TxSide::Broadcaster { ours.dust_limit } else { theirs.dust_limit };
             let mut same = spec.htlcs.iter().filter(|htlc| htlc.offered_by == us && htlc.id == id);
             same.all(|htlc| is_trimmed(htlc, format, spec.feerate, dust_limit))

@@ -75,22 +75,45 @@ fn our_commitment() {
         world.learn(vec![MonitorStep::ForceClose {}]);
         assert_eq!(world.mempool.len(), 1, "the commitment is broadcast");
         world.mine(vec![]);
-        assert_eq!(world.kinds(), [SpendKind::Ours { number: number(1) }]);
-        world.mine_blocks(2);
-        world.learn_preimage(&KNOWN_AFTER);
-        let claims = [IS_CLAIMED, TWINS[0]].map(|htlc| world.pair.their_claim_of_ours(&htlc));
-        world.mine(claims.to_vec());
-        assert_eq!(world.sorted_outcomes(), [(1, true), (2, false), (3, true)], "reported at once");
-        world.mine_to(RECEIVED_EXPIRY);
-        world.mine(vec![world.pair.their_claim_of_ours(&NEVER_KNOWN)]);
-        world.settle();
-
-        let (_, _, commitment) = world.pair.built_ours();
-        let to_local = commitment.tx.output[commitment.to_broadcaster.unwrap() as usize].value.to_sat();
-        let expected = to_local + second_stage(format, &[TIMES_OUT, TWINS[1], KNOWN_BEFORE, KNOWN_AFTER]);
-        assert_eq!(world.swept(), expected);
-        finish(world, &OUTCOMES);
+        enforce_ours(world, format);
     });
+}
+
+/// A watchtower went to the chain with it and refused the one after it, which the monitor has already: nothing revokes what is out.
+#[test]
+fn our_commitment_before_the_latest() {
+    each(|mut world, format| {
+        fill(&mut world);
+        let before = world.pair.clone();
+        let close = world.pair.our_commitment();
+        let mut steps = world.pair.commit(&Delta { fulfill: vec![KNOWN_BEFORE], ..Delta::default() });
+        steps.push(world.pair.sign_theirs(&Delta::default()));
+        steps.push(world.pair.revoke_theirs());
+        world.learn(steps);
+        world.mine(vec![close]);
+        let last_update = world.pair.last_update;
+        world.pair = Pair { last_update, ..before };
+        enforce_ours(world, format);
+    });
+}
+
+/// The commitment that the pair has for ours has confirmed.
+fn enforce_ours(mut world: World, format: CommitmentFormat) {
+    assert_eq!(world.kinds(), [SpendKind::Ours { number: number(1) }]);
+    world.mine_blocks(2);
+    world.learn_preimage(&KNOWN_AFTER);
+    let claims = [IS_CLAIMED, TWINS[0]].map(|htlc| world.pair.their_claim_of_ours(&htlc));
+    world.mine(claims.to_vec());
+    assert_eq!(world.sorted_outcomes(), [(1, true), (2, false), (3, true)], "reported at once");
+    world.mine_to(RECEIVED_EXPIRY);
+    world.mine(vec![world.pair.their_claim_of_ours(&NEVER_KNOWN)]);
+    world.settle();
+
+    let (_, _, commitment) = world.pair.built_ours();
+    let to_local = commitment.tx.output[commitment.to_broadcaster.unwrap() as usize].value.to_sat();
+    let expected = to_local + second_stage(format, &[TIMES_OUT, TWINS[1], KNOWN_BEFORE, KNOWN_AFTER]);
+    assert_eq!(world.swept(), expected);
+    finish(world, &OUTCOMES);
 }
 
 #[test]
@@ -340,5 +363,29 @@ fn an_htlc_that_is_offered_after_the_end_fails_like_those_that_the_end_lacks() {
                 }
             }
         }
+    }
+}
+
+/// Whatever comes between the last answer and the archive: nobody else knows the channel any more.
+#[test]
+fn a_crash_before_the_archive_leaves_no_monitor_for_nobody() {
+    for format in FORMATS {
+        let mut world = World::new(format, Restart::Never);
+        world.silent = true;
+        let close = world.pair.their_commitment(0);
+        world.mine(vec![close]);
+        world.mine_blocks(150);
+        assert_eq!(world.set.channels().len(), 1);
+        world.silent = false;
+        world.disk = false;
+        world.after();
+        world.env.store.flush_before_archives();
+        world.crash();
+        assert_eq!(world.set.channels().len(), 1);
+        world.disk = true;
+        world.mine_blocks(1);
+        assert!(world.set.channels().is_empty(), "{format:?}");
+        world.env.store.flush();
+        assert_eq!(world.env.store.archived().len(), 1, "{format:?}");
     }
 }

@@ -177,6 +177,38 @@ fn a_mutual_close_goes_out_again_and_no_commitment_beside_it() {
     }
 }
 
+/// Another monitor of the channel went to the chain with our commitment before the latest; when that is taken back, this one goes
+/// there with the latest, and takes no newer one meanwhile.
+#[test]
+fn our_latest_goes_out_when_the_one_before_it_is_taken_back() {
+    for format in FORMATS {
+        for restart in [Restart::Never, Restart::EachBlock] {
+            for depth in DEPTHS {
+                let what = format!("{format:?} {restart:?} {depth}");
+                let mut world = open(format, restart, true);
+                let before = world.pair.our_commitment();
+                let step = world.pair.sign_ours(&Delta::default());
+                world.learn(vec![step]);
+                world.censored = true;
+                world.mine(vec![before]);
+                assert_eq!(world.kinds().last(), Some(&SpendKind::Ours { number: number(1) }), "{what}");
+                let kept = world.pair.clone();
+                let step = world.pair.sign_ours(&Delta::default());
+                let update = world.pair.update(vec![step]);
+                assert_eq!(world.set.update_channel(update), Persist::Refused(MonitorRefusal::OnChain));
+                world.pair = kept;
+                undo(&mut world, depth);
+                world.mine_blocks(2);
+                let [ours] = &spends_funding(&world)[..] else { panic!("{what}") };
+                assert_eq!(ours.compute_txid(), world.pair.built_ours().2.tx.compute_txid(), "{what}");
+                world.censored = false;
+                world.mine(vec![]);
+                assert_eq!(world.kinds().last(), Some(&SpendKind::Ours { number: number(2) }), "{what}");
+            }
+        }
+    }
+}
+
 /// Ours is old, so it stays in: theirs goes out again.
 #[test]
 fn after_data_loss_theirs_goes_out_again_and_ours_never() {

@@ -85,6 +85,12 @@ impl Store {
         self.flush();
     }
 
+    /// Makes everything durable that waits, and loses what was to be archived.
+    pub(crate) fn flush_before_archives(&self) {
+        self.state.borrow_mut().queue.retain(|write| !matches!(write, Write::Archive(_)));
+        self.flush();
+    }
+
     /// Bytes there ever were written for channels.
     pub(crate) fn bytes(&self) -> usize {
         self.state.borrow().bytes
