@@ -160,7 +160,6 @@ impl ChannelMonitor {
             todo.released
                 .extend(funded.filter(|output| output.offered.is_some()).map(|output| output.outpoint));
             todo.changed = true;
-            self.turn_back();
             self.go_again(closing);
         }
         let Some(closing) = &mut self.closing else { return };
@@ -180,6 +179,7 @@ impl ChannelMonitor {
     /// What spent the funding output is in no block any more, and the channel layer has left for the chain because of it: the
     /// channel must get there again, whoever brought it there, and whatever becomes of that transaction.
     fn go_again(&mut self, closing: Closing) {
+        self.turn_back();
         if self.duty == Duty::Punish {
             return;
         }
