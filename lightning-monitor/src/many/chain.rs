@@ -99,13 +99,10 @@ impl<E: MonitorEnvironment> MonitorSet<E> {
         self.wake([channel]);
         {
             let mut state = self.state.lock();
-            let mut todo = Todo::default();
-            if let Some(entry) = state.entries.get_mut(&channel) {
-                let birth = entry.monitor.init().birth;
-                entry.monitor.on_disconnected(birth, &mut todo);
+            let birth = state.entries.get(&channel).map(|entry| entry.monitor.init().birth);
+            if let Some(birth) = birth {
+                state.take_back(channel, birth);
             }
-            state.note(channel, todo);
-            state.reschedule(channel);
         }
         self.act();
     }
