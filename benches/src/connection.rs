@@ -14,9 +14,9 @@ use lightning_traits::event::MessageSendEvent;
 use lightning_traits::feature::Features;
 use lightning_traits::id::NodeId;
 use lightning_traits::interface::{
-    ChannelMessageHandler, KeysInterface as _, MessageSendEventsProvider, RefusePeer, RoutingMessageHandler,
+    ChannelMessageHandler, KeysInterface as _, MessageSendEventsProvider, RefusePeer,
 };
-use lightning_traits::wire::{ChannelMessage, ErrorMessage, Init, RoutingMessage, WarningMessage};
+use lightning_traits::wire::{ChannelMessage, ErrorMessage, Init, WarningMessage};
 
 use crate::ldk::Quiet;
 use crate::{ldk, ours};
@@ -37,23 +37,13 @@ impl ChannelMessageHandler for Deaf {
     }
 }
 
-impl RoutingMessageHandler for Deaf {
-    fn peer_connected(&self, _: NodeId, _: &Init, _: bool) {}
-    fn peer_disconnected(&self, _: NodeId) {}
-    fn on_routing_message(&self, _: NodeId, _: RoutingMessage) {}
-    fn on_own_message(&self, _: &RoutingMessage) {}
-    fn features(&self) -> Features {
-        Features::empty()
-    }
-}
-
 impl MessageSendEventsProvider for Deaf {
     fn next_message(&self) -> Option<MessageSendEvent> {
         None
     }
 }
 
-type OurPeers = PeerManager<Parts<SeedKeys, Deaf, Deaf, (), ()>>;
+type OurPeers = PeerManager<Parts<SeedKeys, Deaf, (), (), ()>>;
 
 /// Two peer managers of ours.
 pub struct Ours {
@@ -67,7 +57,7 @@ impl Default for Ours {
         let keys = [1, 2].map(ours::keys);
         let responder = keys[1].node_id();
         let peers = keys.map(|keys| {
-            let parts = Parts { keys, channels: Deaf, routing: Deaf, custom: (), log: () };
+            let parts = Parts { keys, channels: Deaf, routing: (), custom: (), log: () };
             PeerManager::new(parts, vec![ChainHash::REGTEST])
         });
         Self { peers, responder, connections: 0 }

@@ -25,13 +25,12 @@ use lightning_traits::feature::Features;
 use lightning_traits::id::{ChannelId, EventId, NodeId};
 use lightning_traits::interface::{
     ChannelMessageHandler, KeysInterface as _, ManyChannelMonitor, MessageSendEventsProvider, RefusePeer,
-    RoutingMessageHandler,
 };
 use lightning_traits::monitor::{
     ChannelMonitorUpdate, LateRefusal, MonitorEvent, MonitorRefusal, NewMonitor, Persist, Receipt,
 };
 use lightning_traits::units::BlockHeight;
-use lightning_traits::wire::{ChannelMessage, ErrorMessage, Init, RoutingMessage, WarningMessage};
+use lightning_traits::wire::{ChannelMessage, ErrorMessage, Init, WarningMessage};
 
 use crate::clients::Mode;
 use crate::guard::Guard;
@@ -215,26 +214,7 @@ impl MessageSendEventsProvider for Front {
     }
 }
 
-/// No gossip.
-pub struct Deaf;
-
-impl RoutingMessageHandler for Deaf {
-    fn peer_connected(&self, _: NodeId, _: &Init, _: bool) {}
-    fn peer_disconnected(&self, _: NodeId) {}
-    fn on_routing_message(&self, _: NodeId, _: RoutingMessage) {}
-    fn on_own_message(&self, _: &RoutingMessage) {}
-    fn features(&self) -> Features {
-        Features::default()
-    }
-}
-
-impl MessageSendEventsProvider for Deaf {
-    fn next_message(&self) -> Option<MessageSendEvent> {
-        None
-    }
-}
-
-type PeerParts = Parts<SeedKeys, Front, Deaf, Arc<Desk<Doorman>>, TracingLogger>;
+type PeerParts = Parts<SeedKeys, Front, (), Arc<Desk<Doorman>>, TracingLogger>;
 
 /// The door of a running tower.
 pub struct Door {
@@ -256,7 +236,7 @@ impl Door {
         let parts = Parts {
             keys: tower.keys.clone(),
             channels: Front(Arc::clone(&desk)),
-            routing: Deaf,
+            routing: (),
             custom: Arc::clone(&desk),
             log: TracingLogger,
         };

@@ -38,7 +38,7 @@ use lightning_traits::feature::Features;
 use lightning_traits::id::{ChannelId, ChannelKeysId, NodeId, UpdateId};
 use lightning_traits::interface::{
     ChannelMessageHandler, ChannelSigner as _, CustomMessageHandler, KeysInterface as _,
-    ManyChannelMonitor as _, MessageSendEventsProvider, RefusePeer, RoutingMessageHandler,
+    ManyChannelMonitor as _, MessageSendEventsProvider, RefusePeer,
 };
 use lightning_traits::monitor::{
     ChannelMonitorUpdate, MonitorInit, MonitorStep, NewMonitor, PartyTerms, Persist, RecordChange,
@@ -46,7 +46,7 @@ use lightning_traits::monitor::{
 use lightning_traits::payment::Preimage;
 use lightning_traits::tx::{CommitmentFormat, CommitmentSpec, FundingOutput, ObscureFactor};
 use lightning_traits::units::{BlockHeight, CsvDelay, FeeratePerKw, Msat};
-use lightning_traits::wire::{ChannelMessage, ErrorMessage, Init, RoutingMessage, WarningMessage};
+use lightning_traits::wire::{ChannelMessage, ErrorMessage, Init, WarningMessage};
 
 /// Channels with one update in flight each, and how many updates are measured.
 const RUNS: [(usize, usize); 3] = [(1, 500), (100, 20_000), (1_000, 50_000)];
@@ -139,25 +139,7 @@ impl MessageSendEventsProvider for Front {
     }
 }
 
-struct Deaf;
-
-impl RoutingMessageHandler for Deaf {
-    fn peer_connected(&self, _: NodeId, _: &Init, _: bool) {}
-    fn peer_disconnected(&self, _: NodeId) {}
-    fn on_routing_message(&self, _: NodeId, _: RoutingMessage) {}
-    fn on_own_message(&self, _: &RoutingMessage) {}
-    fn features(&self) -> Features {
-        Features::default()
-    }
-}
-
-impl MessageSendEventsProvider for Deaf {
-    fn next_message(&self) -> Option<MessageSendEvent> {
-        None
-    }
-}
-
-type Parties = Parts<SeedKeys, Front, Deaf, Arc<Ear>, ()>;
+type Parties = Parts<SeedKeys, Front, (), Arc<Ear>, ()>;
 
 fn keys(byte: u8) -> SeedKeys {
     SeedKeys::new(Seed::new([byte; 32]), Arc::new(ScriptBuf::new_op_return([1; 4]))).unwrap()
@@ -231,7 +213,7 @@ impl Bench {
         let (remote, bell) = (Arc::new(remote), Arc::new(Bell::default()));
         let ear = Arc::new(Ear(Towers::new([Arc::clone(&remote)]), Arc::clone(&bell)));
         let front = Front(Arc::clone(&ear));
-        let parts = Parts { keys: own, channels: front, routing: Deaf, custom: ear, log: () };
+        let parts = Parts { keys: own, channels: front, routing: (), custom: ear, log: () };
         let peers = PeerManager::new(parts, vec![ChainHash::using_genesis_block_const(Network::Regtest)]);
         let net = Net::new(Arc::new(peers), NetConfig::default());
         net.keep_connected(address);

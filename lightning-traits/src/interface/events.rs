@@ -11,6 +11,13 @@ pub trait MessageSendEventsProvider {
     fn next_message(&self) -> Option<MessageSendEvent>;
 }
 
+/// Nothing to say to anybody.
+impl MessageSendEventsProvider for () {
+    fn next_message(&self) -> Option<MessageSendEvent> {
+        None
+    }
+}
+
 /// Has events for the user.
 ///
 /// An event is repeated, with the same id, until it is acknowledged, over restarts too, and is safe to

@@ -27,6 +27,21 @@ pub trait RoutingMessageHandler {
     fn features(&self) -> Features;
 }
 
+/// No gossip: what comes is not read, and none is sent.
+impl RoutingMessageHandler for () {
+    fn peer_connected(&self, _: NodeId, _: &Init, _: bool) {}
+
+    fn peer_disconnected(&self, _: NodeId) {}
+
+    fn on_routing_message(&self, _: NodeId, _: RoutingMessage) {}
+
+    fn on_own_message(&self, _: &RoutingMessage) {}
+
+    fn features(&self) -> Features {
+        Features::empty()
+    }
+}
+
 /// Finds routes, and learns from what became of them.
 pub trait RouteFinder {
     /// Asks for a route. The answer may come at once or through [`RouteFinder::next_route`].

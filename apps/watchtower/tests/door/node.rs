@@ -20,12 +20,11 @@ use lightning_traits::monitor::{ChannelMonitorUpdate, Persist, StoredChannel};
 use lightning_traits::units::BlockHeight;
 use lightning_traits::wire::{ChannelMessage, ErrorMessage, Init, WarningMessage};
 use lightning_watchtower::clients::Mode;
-use lightning_watchtower::desk::Deaf;
 use tokio::runtime::Runtime;
 
 use crate::pair::{Pair, anyone};
 
-type Parties = Parts<SeedKeys, Front, Deaf, Arc<Towers>, ()>;
+type Parties = Parts<SeedKeys, Front, (), Arc<Towers>, ()>;
 
 /// Tells the towers' handler of connections.
 struct Front(Arc<Towers>);
@@ -98,7 +97,7 @@ impl Node {
         let parts = Parts {
             keys: keys(),
             channels: Front(Arc::clone(&towers)),
-            routing: Deaf,
+            routing: (),
             custom: Arc::clone(&towers),
             log: (),
         };

@@ -19,9 +19,8 @@ use lightning_traits::feature::Features;
 use lightning_traits::id::{ChannelId, NodeId};
 use lightning_traits::interface::{
     ChannelMessageHandler, CustomMessageHandler, KeysInterface as _, MessageSendEventsProvider, RefusePeer,
-    RoutingMessageHandler,
 };
-use lightning_traits::wire::{ChannelMessage, ErrorMessage, Init, RoutingMessage, WarningMessage};
+use lightning_traits::wire::{ChannelMessage, ErrorMessage, Init, WarningMessage};
 use tokio::runtime::Handle;
 
 use crate::error::ApiError;
@@ -104,26 +103,7 @@ impl CustomMessageHandler for Line {
     }
 }
 
-/// No gossip.
-struct Deaf;
-
-impl RoutingMessageHandler for Deaf {
-    fn peer_connected(&self, _: NodeId, _: &Init, _: bool) {}
-    fn peer_disconnected(&self, _: NodeId) {}
-    fn on_routing_message(&self, _: NodeId, _: RoutingMessage) {}
-    fn on_own_message(&self, _: &RoutingMessage) {}
-    fn features(&self) -> Features {
-        Features::default()
-    }
-}
-
-impl MessageSendEventsProvider for Deaf {
-    fn next_message(&self) -> Option<MessageSendEvent> {
-        None
-    }
-}
-
-type Parties = Parts<SeedKeys, Front, Deaf, Arc<Line>, TracingLogger>;
+type Parties = Parts<SeedKeys, Front, (), Arc<Line>, TracingLogger>;
 
 /// A tower that is being called on.
 pub(in crate::daemon) struct Visit {
@@ -163,7 +143,7 @@ impl Visit {
         let parts = Parts {
             keys: keys.clone(),
             channels: Front(Arc::clone(&line)),
-            routing: Deaf,
+            routing: (),
             custom: Arc::clone(&line),
             log: TracingLogger,
         };
