@@ -470,8 +470,7 @@ impl Guard {
         let (channel, name) = (new.init.channel, new.init.keys);
         let monitors = self.monitors.read().unwrap_or_else(PoisonError::into_inner);
         if !monitors.has(channel) {
-            if monitors.channels().len() >= self.client().max_channels as usize {
-                self.raise_quota("it has as many channels here as it may");
+            if !self.has_place(monitors.channels().len()) {
                 return Persist::Refused(MonitorRefusal::UnknownChannel);
             }
             if let Err(why) = self.take_keys(&new.init) {
@@ -530,7 +529,7 @@ impl Guard {
     /// Puts a whole channel in the place of what is kept of it, soon: [`Guard::next_replaced`] says when.
     pub fn replace(&self, channel: ChannelId, state: ChannelState) {
         if let Some(vault) = &self.vault {
-            if let Err(why) = vault.replace(channel, &state) {
+            if let Err(why) = vault.replace(channel, &state, self.client().max_channels as usize) {
                 lock(&self.inbox).replaced.push_back((channel, Err(why)));
                 self.committed();
             }
@@ -585,6 +584,10 @@ impl Guard {
         let silent = Silent { parts: self.parts.clone() };
         MonitorSet::restore(silent, &alone, None).map_err(|error| text(&error))?;
         let mut monitors = self.monitors.write().unwrap_or_else(PoisonError::into_inner);
+        // What comes whole may be what was never here.
+        if !monitors.has(channel) && !self.has_place(monitors.channels().len()) {
+            return Err("one channel too many".to_owned());
+        }
         self.take_keys(&new.init)?;
         let (from, funding) = (new.init.birth, new.init.funding.outpoint);
         self.pasts.note(LookBack { channel, from, funding });
@@ -618,6 +621,15 @@ impl Guard {
         }
         self.raise_quota("its file is as large as it may be");
         false
+    }
+
+    /// Whether one more channel may be guarded beside so many.
+    fn has_place(&self, channels: usize) -> bool {
+        let has_place = channels < self.client().max_channels as usize;
+        if !has_place {
+            self.raise_quota("it has as many channels here as it may");
+        }
+        has_place
     }
 
     fn raise_quota(&self, why: &str) {

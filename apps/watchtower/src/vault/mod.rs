@@ -172,7 +172,12 @@ impl Vault {
     }
 
     /// Takes what a client has still of a lane that it and we do not agree on. What is here stays.
-    pub fn replace(&self, lane: ChannelId, whole: &ChannelState) -> Result<(), MonitorRefusal> {
+    pub fn replace(
+        &self,
+        lane: ChannelId,
+        whole: &ChannelState,
+        max_lanes: usize,
+    ) -> Result<(), MonitorRefusal> {
         let mut updates = Vec::new();
         for bytes in &whole.stored.updates {
             let update = ChannelMonitorUpdate::from_versioned(bytes);
@@ -185,6 +190,9 @@ impl Vault {
             return Err(MonitorRefusal::Contradiction);
         }
         let mut state = lock(&self.state);
+        if !state.lanes.contains_key(&lane) && state.lanes.len() >= max_lanes {
+            return Err(MonitorRefusal::UnknownChannel);
+        }
         for (content, update) in &updates {
             self.keep(&mut state, update, content);
         }

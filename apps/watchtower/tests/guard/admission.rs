@@ -3,7 +3,8 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use lightning_keys::{LentKeys, Power};
 use lightning_remote::wire::chain::Memory;
-use lightning_traits::monitor::{MonitorRefusal, MonitorStep, Persist};
+use lightning_remote::wire::state::ChannelState;
+use lightning_traits::monitor::{MonitorRefusal, MonitorStep, Persist, StoredChannel};
 use lightning_traits::payment::Preimage;
 use lightning_traits::tx::CommitmentFormat;
 use lightning_watchtower::clients::{self, Client, Mode};
@@ -90,6 +91,16 @@ fn l13_quotas_are_exact_and_a_full_one_delays_no_justice() {
     world.seen();
     assert!(guard.give_keys(third.init.keys, third.lent(Power::Punish)));
     assert_eq!(guard.add(third.new_monitor()), refused());
+    let stored = StoredChannel { new: third.new_monitor().to_versioned(), ..StoredChannel::default() };
+    let channel = third.init.channel;
+    guard.replace(channel, ChannelState { stored, seen: guard.tip().unwrap().1 });
+    let mut answer = None;
+    wait("the answer", || {
+        answer = guard.next_replaced();
+        answer.is_some()
+    });
+    assert_eq!(answer, Some((channel, Err(MonitorRefusal::Contradiction))), "nor as a whole");
+    assert_eq!(guard.store().load_channel(channel).unwrap(), None);
 }
 
 /// Parts of a monitor's past lie in rows of their own, and are bytes like any others.

@@ -5,11 +5,12 @@ use bitcoin::{Address, Amount, OutPoint, Transaction, TxOut};
 use lightning_monitor::blind::{BLOB, Scribe, SealedState};
 use lightning_remote::serve::Backing as _;
 use lightning_remote::wire::blind::{AUDIT, AUDITED, Audit, Audited, Entry, LaneContent, RELEASE};
+use lightning_remote::wire::state::ChannelState;
 use lightning_traits::Secp;
 use lightning_traits::codec::{Decode as _, Encode as _};
 use lightning_traits::id::{ChannelId, UpdateId};
 use lightning_traits::interface::KeysInterface as _;
-use lightning_traits::monitor::{ChannelMonitorUpdate, MonitorRefusal, Persist};
+use lightning_traits::monitor::{ChannelMonitorUpdate, MonitorRefusal, Persist, StoredChannel};
 use lightning_traits::tx::CommitmentFormat;
 use lightning_traits::units::FeeratePerKw;
 use lightning_watchtower::clients::Mode;
@@ -352,6 +353,11 @@ fn l13_nobody_overwrites_a_blob_and_what_is_no_blob_is_refused() {
         matches!(guard.update(junk(12, 0)), Persist::Refused(MonitorRefusal::UnknownChannel)),
         "ten lanes"
     );
+    let updates = vec![junk(12, 0).to_versioned()];
+    let stored = StoredChannel { updates, ..StoredChannel::default() };
+    guard.replace(ChannelId([12; 32]), ChannelState { stored, seen: guard.tip().unwrap().1 });
+    let answer = Some((ChannelId([12; 32]), Err(MonitorRefusal::UnknownChannel)));
+    assert_eq!(guard.next_replaced(), answer, "nor as a whole");
     world.mine_exactly(&[client.pair.their_commitment(1)]);
     world.expect_taken(&client.stake(1), 3);
 }
